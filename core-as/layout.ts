@@ -1,0 +1,302 @@
+/**
+ * The one place that says where things lie in linear memory.
+ *
+ * Imported by the core (AssemblyScript) and by the devices' typed binding (TypeScript): untyped integer constants only,
+ * so that both compilers read the same file. All values are byte addresses or byte offsets unless the name says so.
+ *
+ *   0x000000  null guard, then the core's constant tables (data segments start at 1024, see asconfig.json)
+ *   0x100000  SHARED: one machine's state that every vCPU and the devices touch
+ *   0x120000  UART rings
+ *   0x180000  CHUNKS: guest-physical address >> 21 -> linear address
+ *   0x200000  PAGE_FLAGS: one byte per 4 KiB page of linear memory
+ *   0x300000  vCPU blocks, 1 MiB each
+ *   0x1300000 per-vCPU caches of decoded code, then the pool that guest RAM chunks are taken from (sizes chosen at start)
+ */
+
+/** First address that the core's data segments must not reach. */
+export const STATIC_DATA_END = 0x100000;
+
+// ---------------------------------------------------------------------------------------------------------------------
+// SHARED block
+
+export const SHARED = 0x100000;
+export const SHARED_SIZE = 0x20000;
+
+// Machine configuration, written by the devices' half before the first vCPU runs.
+/** u64: bytes of RAM below 4 GiB. */
+export const CFG_LOWMEM = SHARED + 0x00;
+/** u64: bytes of RAM from 4 GiB up. */
+export const CFG_HIGHMEM = SHARED + 0x08;
+/** u32: number of vCPUs. */
+export const CFG_NCPUS = SHARED + 0x10;
+/** u32: CFGF_* bits. */
+export const CFG_FLAGS = SHARED + 0x14;
+/** u32: start of the pool of 2 MiB RAM chunks (linear address, 2 MiB aligned). */
+export const CFG_POOL_START = SHARED + 0x18;
+/** u32: end of the pool, in 64 KiB Wasm pages (4 GiB does not fit a u32 as bytes). */
+export const CFG_POOL_END_PAGES = SHARED + 0x1c;
+/** u32 atomic: 2 MiB chunks handed out so far. */
+export const POOL_USED_CHUNKS = SHARED + 0x20;
+/** u32: non-zero once a guest touched more memory than the pool holds. */
+export const POOL_EXHAUSTED = SHARED + 0x24;
+/** u32: threads per core, cores per socket (CPUID leaves 1, 4, 0xB). */
+export const CFG_THREADS = SHARED + 0x28;
+export const CFG_CORES = SHARED + 0x2c;
+/** u32: CPU model level 1, 2 or 3 (x86-64-v1..v3). */
+export const CFG_CPU_LEVEL = SHARED + 0x30;
+/** u64: CPUID features switched off by configuration, by index (see core-as/cpu/cpuid.ts). */
+export const CFG_FEATURES_OFF = SHARED + 0x38;
+/** u64: instructions per second of the deterministic clock (with CFGF_DETERMINISTIC). */
+export const CFG_INSNS_PER_SECOND = SHARED + 0x40;
+/** u64: deterministic clock, ns; advanced by vCPU 0. */
+export const DET_NOW_NS = SHARED + 0x48;
+/** f64: nanoseconds added to the host clock (non-zero after a restore, so guest time continues where it stopped). */
+export const CFG_TIME_OFFSET_NS = SHARED + 0x50;
+
+/** Writes to unknown MSRs are ignored and reads return 0 (-w). */
+export const CFGF_IGNORE_MSRS = 1;
+/** Local APICs start in x2APIC mode (-x). */
+export const CFGF_X2APIC = 2;
+/** Time is counted in instructions. */
+export const CFGF_DETERMINISTIC = 4;
+/** The lpc device exists: COM1-4 answer. */
+export const CFGF_LPC = 8;
+/** HPET is present. */
+export const CFGF_HPET = 16;
+/** RTC keeps UTC; otherwise local time (see rtc.ts). */
+export const CFGF_RTC_UTC = 32;
+
+/** i32 atomic: lock around the platform interrupt controllers, timers and UARTs (0 free, 1 held). */
+export const INTC_LOCK = SHARED + 0x80;
+/** i32 atomic: the devices' thread waits here; bumped when a UART ring or another host-visible state changed. */
+export const HOST_DOORBELL = SHARED + 0x84;
+/** u32 atomic: UARTn has output for the host or took input (bit n). */
+export const HOST_UART_EVENTS = SHARED + 0x88;
+/** u32 atomic: why the machine stops: SUSPEND_*; 0 while it runs. First writer wins. */
+export const SUSPEND_REASON = SHARED + 0x8c;
+/** u32 atomic: vCPUs (bit n) that sit in HLT with interrupts disabled. */
+export const HALTED_CPUS = SHARED + 0x90;
+/** u32 atomic: vCPUs (bit n) that have been started. */
+export const ACTIVE_CPUS = SHARED + 0x94;
+
+export const SUSPEND_NONE = 0;
+export const SUSPEND_RESET = 1;
+export const SUSPEND_POWEROFF = 2;
+export const SUSPEND_HALT = 3;
+export const SUSPEND_TRIPLEFAULT = 4;
+export const SUSPEND_ERROR = 5;
+
+/** Ring of linear page numbers whose decoded code went stale: [u32 atomic head sequence][u32 x CODE_RING_ENTRIES]. */
+export const CODE_RING_SEQ = SHARED + 0x100;
+export const CODE_RING = SHARED + 0x104;
+export const CODE_RING_ENTRIES = 256;
+
+// State of the platform interrupt controllers and timers. The offsets inside each block belong to core-as/intc/.
+export const PIC = SHARED + 0x1000;
+export const PIC_SIZE = 0x100;
+export const PIT = SHARED + 0x1100;
+export const PIT_SIZE = 0x100;
+export const IOAPIC = SHARED + 0x1200;
+export const IOAPIC_SIZE = 0x400;
+export const HPET = SHARED + 0x1600;
+export const HPET_SIZE = 0x400;
+export const RTC = SHARED + 0x1a00;
+export const RTC_SIZE = 0x200;
+export const PMTIMER = SHARED + 0x1c00;
+export const PMTIMER_SIZE = 0x40;
+
+/** 16550A register blocks: 0-3 are COM1-4, 4-7 are PCI uart functions. */
+export const UART = SHARED + 0x2000;
+export const UART_STRIDE = 0x100;
+export const UART_COUNT = 8;
+
+/**
+ * Rings between a UART and the host: UARTn's output, then its input. head and tail are u32 atomics inside the UART block
+ * (UART_TX_HEAD ...), counted without wrapping; an index is taken modulo UART_RING_SIZE.
+ */
+export const UART_RINGS = 0x120000;
+export const UART_RING_SIZE = 0x4000;
+/** Offsets in a UART block. Producer writes head, consumer writes tail. */
+export const UART_TX_HEAD = 0xc0;
+export const UART_TX_TAIL = 0xc4;
+export const UART_RX_HEAD = 0xc8;
+export const UART_RX_TAIL = 0xcc;
+/** u32: non-zero when a backend is attached; output is dropped otherwise. */
+export const UART_CONNECTED = 0xd0;
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Guest-physical memory
+
+/** u32 per 2 MiB of guest-physical address space: linear address of the chunk, 2 MiB aligned, | CHUNK_* bits. */
+export const CHUNKS = 0x180000;
+/** Guest-physical addresses from here on are never RAM (bytes; 128 GiB). */
+export const CHUNK_COUNT = 0x10000;
+export const CHUNK_SHIFT = 21;
+export const CHUNK_SIZE = 0x200000;
+/** The chunk is RAM; its linear address is 0 until first touched. */
+export const CHUNK_RAM = 1;
+/** Guest writes are not stored but go to the MMIO door. */
+export const CHUNK_READONLY = 2;
+
+/** One byte per 4 KiB page of linear memory. */
+export const PAGE_FLAGS = 0x200000;
+/** Some vCPU holds decoded code of this page: a write must call noteWrite. */
+export const PAGE_CODE = 1;
+
+// ---------------------------------------------------------------------------------------------------------------------
+// vCPU blocks
+
+export const VCPU = 0x300000;
+export const VCPU_STRIDE = 0x100000;
+export const MAX_VCPUS = 16;
+
+// Architectural state (saved in a snapshot: [0, VCPU_STATE_SIZE)).
+export const VCPU_STATE_SIZE = 0x4000;
+/** u64 x 16: RAX RCX RDX RBX RSP RBP RSI RDI R8-R15. */
+export const R_GPR = 0x000;
+/** u64 x 16: temporaries of the micro-ops; slot 16 + 0. */
+export const R_TEMP = 0x080;
+/** u64: always zero (an absent base or index register). */
+export const R_ZERO = 0x0f8;
+export const R_RIP = 0x100;
+/** u64: RFLAGS without the six arithmetic flags, which live in R_LAZY_*. */
+export const R_RFLAGS = 0x108;
+/** i64: the result the lazy flags derive from, sign-extended (see core-as/cpu/flags.ts). */
+export const R_LAZY_RESULT = 0x110;
+/** u32: carries of the last flag-setting operation. */
+export const R_LAZY_AUX = 0x118;
+export const R_CR0 = 0x120;
+export const R_CR2 = 0x128;
+export const R_CR3 = 0x130;
+export const R_CR4 = 0x138;
+export const R_CR8 = 0x140;
+export const R_EFER = 0x148;
+export const R_XCR0 = 0x150;
+/** u64 x 8: DR0-DR7. */
+export const R_DR = 0x160;
+/** Segments ES CS SS DS FS GS LDTR TR, SEG_STRIDE bytes each. */
+export const R_SEG = 0x200;
+export const SEG_STRIDE = 0x20;
+/** Offsets in a segment: u64 base, u32 limit (bytes, inclusive), u32 access (SDM 26.2: VMX access-rights format), u16 selector. */
+export const SEG_BASE = 0x00;
+export const SEG_LIMIT = 0x08;
+export const SEG_ACCESS = 0x0c;
+export const SEG_SELECTOR = 0x10;
+export const R_GDT_BASE = 0x300;
+export const R_GDT_LIMIT = 0x308;
+export const R_IDT_BASE = 0x310;
+export const R_IDT_LIMIT = 0x318;
+/** MSRs. */
+export const R_MSR_STAR = 0x320;
+export const R_MSR_LSTAR = 0x328;
+export const R_MSR_CSTAR = 0x330;
+export const R_MSR_SFMASK = 0x338;
+export const R_MSR_KERNEL_GS_BASE = 0x340;
+export const R_MSR_SYSENTER_CS = 0x348;
+export const R_MSR_SYSENTER_ESP = 0x350;
+export const R_MSR_SYSENTER_EIP = 0x358;
+export const R_MSR_PAT = 0x360;
+/** u64: added to the machine clock to give the TSC. */
+export const R_TSC_OFFSET = 0x368;
+export const R_MSR_TSC_AUX = 0x370;
+export const R_MSR_MISC_ENABLE = 0x378;
+export const R_MSR_MTRR_DEF_TYPE = 0x380;
+/** u64 x 11: fixed-range MTRRs; u64 x 20: variable base/mask pairs. */
+export const R_MSR_MTRR_FIXED = 0x388;
+export const R_MSR_MTRR_VAR = 0x3e0;
+export const R_MSR_DEBUGCTL = 0x480;
+export const R_MSR_TSC_ADJUST = 0x488;
+
+/** u32: CPL. */
+export const R_CPL = 0x490;
+/** u32: interrupts are inhibited for the next instruction (STI, MOV SS). */
+export const R_INT_SHADOW = 0x494;
+/** u32: NMIs are blocked until IRET. */
+export const R_NMI_BLOCKED = 0x498;
+/** u32: activity: ACT_*. */
+export const R_ACTIVITY = 0x49c;
+/** u64: instructions retired. */
+export const R_ICOUNT = 0x4a0;
+/** u32: vCPU number. */
+export const R_INDEX = 0x4a8;
+/** u32: SIPI vector + 1 waiting for a vCPU in ACT_WAIT_SIPI (atomic). */
+export const R_SIPI = 0x4ac;
+/** u64: a #DB is due after the current instruction (DR6 bits). */
+export const R_PENDING_DB = 0x4b0;
+
+export const ACT_RUNNING = 0;
+export const ACT_HALTED = 1;
+export const ACT_WAIT_SIPI = 2;
+export const ACT_SHUTDOWN = 3;
+
+/** x87 state; offsets inside belong to core-as/fpu/state.ts. */
+export const R_FPU = 0x800;
+export const R_FPU_SIZE = 0x200;
+/** u32: MXCSR. */
+export const R_MXCSR = 0xa00;
+/** 16 x 32 bytes: YMM0-15 (XMM in the low half). 32-byte aligned. */
+export const R_YMM = 0xa20;
+/** 32-byte scratch slots for SIMD and x87 memory operands and temporaries: 8 of them. */
+export const R_SIMD_SCRATCH = 0xc20;
+/** 1 KiB scratch for x87 and XSAVE images. */
+export const R_IMAGE_SCRATCH = 0x1000;
+
+/** Local APIC; offsets inside belong to core-as/intc/lapic.ts. */
+export const R_LAPIC = 0x2000;
+export const R_LAPIC_SIZE = 0x800;
+
+// What other threads write.
+/** u32 atomic: PEND_* bits: reasons to leave straight-line execution at the next block boundary. */
+export const R_PENDING = 0x3000;
+/** i32 atomic: the vCPU's thread sleeps here in HLT; bumped and notified when R_PENDING gets a bit. */
+export const R_DOORBELL = 0x3004;
+
+/** The local APIC may have a deliverable interrupt, or the PIC's output changed: re-evaluate. */
+export const PEND_INTR = 1;
+export const PEND_NMI = 2;
+export const PEND_INIT = 4;
+export const PEND_SIPI = 8;
+/** Leave run() with EXIT_STOPPED (pause, reset, destroy, debugger). */
+export const PEND_STOP = 16;
+/** Another vCPU asks for nothing more than a look at the code ring. */
+export const PEND_KICK = 32;
+
+// What run() leaves behind when it returns.
+/** u32: EXIT_*. */
+export const R_EXIT_REASON = 0x3010;
+/** f64: machine time, ns, of the next timer this vCPU must be awake for (Infinity: none). */
+export const R_EXIT_DEADLINE_NS = 0x3018;
+/** u32: detail: a vector, an MSR number ... */
+export const R_EXIT_DETAIL = 0x3020;
+
+/** Budget used up; call run() again. */
+export const EXIT_BUDGET = 0;
+/** HLT or wait-for-SIPI: sleep until R_PENDING, the deadline, or a doorbell. */
+export const EXIT_HLT = 1;
+/** SUSPEND_REASON is set. */
+export const EXIT_SUSPEND = 2;
+/** PEND_STOP was seen. */
+export const EXIT_STOPPED = 3;
+/** HLT with interrupts disabled on every active vCPU. */
+export const EXIT_HALTED_FOREVER = 4;
+/** Internal error: guest memory pool exhausted or a broken invariant; R_EXIT_DETAIL says which (ERR_*). */
+export const EXIT_ERROR = 5;
+
+export const ERR_POOL_EXHAUSTED = 1;
+
+/** Statistics, u64 each (not architectural, not saved). */
+export const R_STATS = 0x3400;
+
+/** Mailbox between this vCPU's thread and the devices' thread; offsets belong to devices/machine/mailbox.ts. */
+export const R_MAILBOX = 0x4000;
+export const R_MAILBOX_SIZE = 0x4000;
+
+/** TLBs: TLB_BANKS banks of TLB_BANK_SIZE bytes; see core-as/mmu/tlb.ts. */
+export const R_TLB = 0x10000;
+
+/** Linear address and size of this vCPU's cache of decoded code (u32 each), set by the host before init(). */
+export const R_CODE_CACHE = 0x3008;
+export const R_CODE_CACHE_SIZE = 0x300c;
+
+/** First address after the vCPU blocks: code caches, then the RAM pool. */
+export const CACHES = 0x1300000;
