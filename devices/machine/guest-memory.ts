@@ -1,0 +1,137 @@
+/** GuestMemory over the core's linear memory: bounds checked here, chunks committed by the core. */
+import { CHUNK_SIZE } from '../../core-as/layout.ts';
+import { GuestAddressError, type GuestMemory } from '../bus/guest-memory.ts';
+import { chunkIndexOf, type CoreExports } from './core.ts';
+
+const FOUR_GIB = 0x1_0000_0000;
+
+/** The part of the core that guest memory needs; the devices' thread's own instance. */
+export type ChunkSource = Pick<CoreExports, 'commitChunk' | 'noteWrite'>;
+
+export class CoreGuestMemory implements GuestMemory {
+  readonly #buffer: ArrayBufferLike;
+  /** Views of the chunks seen so far, by chunk index: a chunk never moves once it is committed. */
+  readonly #chunks = new Map<number, Uint8Array>();
+  readonly #scratch = new Uint8Array(8);
+  readonly #scratchView = new DataView(this.#scratch.buffer);
+
+  constructor(
+    memory: WebAssembly.Memory,
+    readonly lowBytes: number,
+    readonly highBytes: number,
+    private readonly source: ChunkSource,
+  ) {
+    this.#buffer = memory.buffer;
+  }
+
+  contains(gpa: number, lengthBytes: number): boolean {
+    if (lengthBytes === 0) return true;
+    if (!Number.isSafeInteger(gpa) || !Number.isSafeInteger(lengthBytes) || gpa < 0 || lengthBytes < 0) return false;
+    const end = gpa + lengthBytes;
+    return end <= this.lowBytes || (gpa >= FOUR_GIB && end <= FOUR_GIB + this.highBytes);
+  }
+
+  #check(gpa: number, lengthBytes: number): void {
+    if (!this.contains(gpa, lengthBytes)) throw new GuestAddressError(gpa, lengthBytes);
+  }
+
+  #chunk(gpa: number): Uint8Array {
+    const index = chunkIndexOf(gpa);
+    let view = this.#chunks.get(index);
+    if (!view) {
+      const linear = this.source.commitChunk(index) >>> 0;
+      if (linear === 0) throw new GuestAddressError(gpa, 1);
+      view = new Uint8Array(this.#buffer, linear, CHUNK_SIZE);
+      this.#chunks.set(index, view);
+    }
+    return view;
+  }
+
+  views(gpa: number, lengthBytes: number): Uint8Array[] {
+    this.#check(gpa, lengthBytes);
+    const views: Uint8Array[] = [];
+    for (let at = gpa, left = lengthBytes; left > 0;) {
+      const chunk = this.#chunk(at);
+      const offset = at % CHUNK_SIZE;
+      const take = Math.min(left, CHUNK_SIZE - offset);
+      views.push(chunk.subarray(offset, offset + take));
+      at += take;
+      left -= take;
+    }
+    return views;
+  }
+
+  written(gpa: number, lengthBytes: number): void {
+    for (const view of this.views(gpa, lengthBytes)) this.source.noteWrite(view.byteOffset, view.byteLength);
+  }
+
+  read(gpa: number, into: Uint8Array): void {
+    let at = 0;
+    for (const view of this.views(gpa, into.length)) {
+      into.set(view, at);
+      at += view.length;
+    }
+  }
+
+  write(gpa: number, from: Uint8Array): void {
+    let at = 0;
+    for (const view of this.views(gpa, from.length)) {
+      view.set(from.subarray(at, at + view.length));
+      this.source.noteWrite(view.byteOffset, view.byteLength);
+      at += view.length;
+    }
+  }
+
+  fill(gpa: number, lengthBytes: number, value: number): void {
+    for (const view of this.views(gpa, lengthBytes)) {
+      view.fill(value);
+      this.source.noteWrite(view.byteOffset, view.byteLength);
+    }
+  }
+
+  /** Copies up to 8 bytes into the scratch view; the way for values that may straddle two chunks. */
+  #load(gpa: number, size: number): DataView {
+    this.read(gpa, this.#scratch.subarray(0, size));
+    return this.#scratchView;
+  }
+
+  #store(gpa: number, size: number): void {
+    this.write(gpa, this.#scratch.subarray(0, size));
+  }
+
+  readU8(gpa: number): number {
+    return this.#load(gpa, 1).getUint8(0);
+  }
+
+  readU16(gpa: number): number {
+    return this.#load(gpa, 2).getUint16(0, true);
+  }
+
+  readU32(gpa: number): number {
+    return this.#load(gpa, 4).getUint32(0, true);
+  }
+
+  readU64(gpa: number): bigint {
+    return this.#load(gpa, 8).getBigUint64(0, true);
+  }
+
+  writeU8(gpa: number, value: number): void {
+    this.#scratchView.setUint8(0, value);
+    this.#store(gpa, 1);
+  }
+
+  writeU16(gpa: number, value: number): void {
+    this.#scratchView.setUint16(0, value, true);
+    this.#store(gpa, 2);
+  }
+
+  writeU32(gpa: number, value: number): void {
+    this.#scratchView.setUint32(0, value, true);
+    this.#store(gpa, 4);
+  }
+
+  writeU64(gpa: number, value: bigint): void {
+    this.#scratchView.setBigUint64(0, value, true);
+    this.#store(gpa, 8);
+  }
+}

@@ -1,0 +1,33 @@
+/** What a machine asks of the host that it runs on (Node, a page, a test). */
+
+/** A vCPU's thread, as the machine sees it. */
+export interface VcpuThread {
+  /** Ends the thread wherever it is. */
+  terminate(): Promise<void>;
+}
+
+/** Everything a vCPU's thread needs to start; can be posted to a Worker. */
+export interface VcpuThreadStart {
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+  readonly vcpu: number;
+  /** What the host's clock of another thread needs to agree with this one; made by {@link MachineHost.clockOrigin}. */
+  readonly clockOrigin: string;
+  readonly rtcUtc: boolean;
+}
+
+export interface MachineHost {
+  /** The compiled core. */
+  readonly core: WebAssembly.Module;
+  /** Monotonic nanoseconds since this host object was made. */
+  nowNs(): number;
+  readonly clockOrigin: string;
+  /** Lets the event loop serve everything that is ready, then continues. */
+  yieldNow(): Promise<void>;
+  /** Starts a thread for a vCPU; undefined where the host has no threads (the machine then runs inline). */
+  readonly spawnVcpu?: ((start: VcpuThreadStart, failed: (error: Error) => void) => VcpuThread) | undefined;
+  /** Keeps the process alive until the returned function is called. */
+  keepAlive(): () => void;
+  /** Something the user should read: one line, no newline. */
+  message(text: string): void;
+}

@@ -1,0 +1,260 @@
+/**
+ * The mailbox between a vCPU's thread and the devices' thread: a ring in shared memory, one per vCPU, in which the vCPU
+ * leaves port and memory-mapped accesses. Requests are served in the order in which they were left.
+ *
+ * The vCPU waits for the tail to reach its head when it needs an answer (every read, and writes whose effect must be
+ * there before the next instruction); other writes are posted and cost it no more than a store.
+ */
+import { HOST_DOORBELL, R_MAILBOX } from '../../core-as/layout.ts';
+import { allOnes, type AccessSize, type PortBus } from '../bus/port-bus.ts';
+import type { MmioBus } from '../bus/mmio-bus.ts';
+import { vcpuBlock, type CoreState } from './core.ts';
+
+/** u32: requests left by the vCPU, counted without wrapping. */
+const MB_HEAD = 0x00;
+/** u32: requests served by the devices' thread; the vCPU waits here. */
+const MB_TAIL = 0x04;
+/** u32: result of the last read. */
+const MB_ANSWER = 0x08;
+/** u32: CONTROL_*: what the vCPU's thread shall do when it leaves run(). */
+const MB_CONTROL = 0x0c;
+/** u32: THREAD_*: what the vCPU's thread does. */
+const MB_THREAD = 0x10;
+const MB_RING = 0x100;
+const ENTRY_BYTES = 32;
+const ENTRIES = 128;
+/** One bit per I/O port: writes to it need no answer. Rewritten by the devices' thread when ranges move. */
+const MB_POSTED_PORTS = 0x2000;
+
+// Offsets in an entry.
+const ENTRY_KIND = 0;
+const ENTRY_SIZE = 4;
+const ENTRY_ADDRESS = 8;
+const ENTRY_VALUE = 16;
+
+const KIND_PORT_READ = 1;
+const KIND_PORT_WRITE = 2;
+const KIND_MMIO_READ = 3;
+const KIND_MMIO_WRITE = 4;
+const KIND_NOTE = 5;
+
+export const CONTROL_RUN = 0;
+export const CONTROL_PAUSE = 1;
+export const CONTROL_QUIT = 2;
+
+export const THREAD_STARTING = 0;
+export const THREAD_RUNNING = 1;
+/** Left run() because it was asked to, or because the machine stops; waits for CONTROL_RUN or CONTROL_QUIT. */
+export const THREAD_STOPPED = 2;
+export const THREAD_GONE = 3;
+
+/** PCIe configuration space by memory: such writes must have happened when the next instruction runs. */
+const ECAM_FIRST = 0xe000_0000;
+const ECAM_LAST = 0xefff_ffff;
+
+function index(vcpu: number, offset: number): number {
+  return (vcpuBlock(vcpu) + R_MAILBOX + offset) >> 2;
+}
+
+/** Wakes the devices' thread. */
+export function ringHostDoorbell(state: CoreState): void {
+  Atomics.add(state.i32, HOST_DOORBELL >> 2, 1);
+  Atomics.notify(state.i32, HOST_DOORBELL >> 2);
+}
+
+/** The vCPU thread's end. Its methods block; never call them on the devices' thread. */
+export class MailboxClient {
+  readonly #state: CoreState;
+  readonly #head: number;
+  readonly #tail: number;
+  readonly #ring: number;
+
+  constructor(
+    state: CoreState,
+    private readonly vcpu: number,
+  ) {
+    this.#state = state;
+    this.#head = index(vcpu, MB_HEAD);
+    this.#tail = index(vcpu, MB_TAIL);
+    this.#ring = vcpuBlock(vcpu) + R_MAILBOX + MB_RING;
+  }
+
+  #post(kind: number, size: number, address: number, value: number): void {
+    const { i32, data } = this.#state;
+    const head = Atomics.load(i32, this.#head);
+    for (;;) {
+      const tail = Atomics.load(i32, this.#tail);
+      if (((head - tail) | 0) < ENTRIES) break;
+      Atomics.wait(i32, this.#tail, tail);
+    }
+    const entry = this.#ring + (head & (ENTRIES - 1)) * ENTRY_BYTES;
+    data.setUint32(entry + ENTRY_KIND, kind, true);
+    data.setUint32(entry + ENTRY_SIZE, size, true);
+    data.setFloat64(entry + ENTRY_ADDRESS, address, true);
+    data.setFloat64(entry + ENTRY_VALUE, value, true);
+    Atomics.store(i32, this.#head, (head + 1) | 0);
+    ringHostDoorbell(this.#state);
+  }
+
+  #waitServed(): void {
+    const { i32 } = this.#state;
+    const head = Atomics.load(i32, this.#head);
+    for (;;) {
+      const tail = Atomics.load(i32, this.#tail);
+      if (tail === head) return;
+      Atomics.wait(i32, this.#tail, tail);
+    }
+  }
+
+  #call(kind: number, size: number, address: number): number {
+    this.#post(kind, size, address, 0);
+    this.#waitServed();
+    return Atomics.load(this.#state.i32, index(this.vcpu, MB_ANSWER)) >>> 0;
+  }
+
+  portRead(port: number, size: number): number {
+    return this.#call(KIND_PORT_READ, size, port);
+  }
+
+  portWrite(port: number, size: number, value: number): void {
+    this.#post(KIND_PORT_WRITE, size, port, value >>> 0);
+    const bits = this.#state.u8[vcpuBlock(this.vcpu) + R_MAILBOX + MB_POSTED_PORTS + ((port & 0xffff) >> 3)] ?? 0;
+    if ((bits & (1 << (port & 7))) === 0) this.#waitServed();
+  }
+
+  mmioRead(gpa: number, size: number): number {
+    return this.#call(KIND_MMIO_READ, size, gpa);
+  }
+
+  mmioWrite(gpa: number, size: number, value: number): void {
+    // Memory writes to PCI are posted on real hardware too: a driver that needs the effect reads back.
+    this.#post(KIND_MMIO_WRITE, size, gpa, value >>> 0);
+    if (gpa >= ECAM_FIRST && gpa <= ECAM_LAST) this.#waitServed();
+  }
+
+  note(note: number, a: number, b: number): void {
+    this.#post(KIND_NOTE, note, a, b);
+  }
+
+  /** Asks this thread itself to pause, unless it has been told to quit. */
+  park(): void {
+    Atomics.compareExchange(this.#state.i32, index(this.vcpu, MB_CONTROL), CONTROL_RUN, CONTROL_PAUSE);
+  }
+
+  /** Sleeps, and says so, until the control word is something else than PAUSE; returns it. */
+  waitWhilePaused(): number {
+    const word = index(this.vcpu, MB_CONTROL);
+    for (;;) {
+      const control = Atomics.load(this.#state.i32, word);
+      if (control !== CONTROL_PAUSE) return control;
+      this.setThreadState(THREAD_STOPPED);
+      Atomics.wait(this.#state.i32, word, CONTROL_PAUSE);
+    }
+  }
+
+  /** Says what this thread does and wakes the devices' thread to hear it. */
+  setThreadState(threadState: number): void {
+    Atomics.store(this.#state.i32, index(this.vcpu, MB_THREAD), threadState);
+    ringHostDoorbell(this.#state);
+  }
+}
+
+/** What the devices' thread does with requests. */
+export interface MailboxTarget {
+  readonly ports: PortBus;
+  readonly mmio: MmioBus;
+  note(vcpu: number, note: number, a: number, b: number): void;
+  /** A device threw: a bug of the device, never the guest's to see. */
+  deviceError(error: unknown): void;
+}
+
+function accessSize(size: number): AccessSize {
+  return size === 4 || size === 2 ? size : 1;
+}
+
+/** The devices' thread's end for one vCPU. */
+export class MailboxServer {
+  readonly #entry: number;
+
+  constructor(
+    private readonly state: CoreState,
+    private readonly vcpu: number,
+    private readonly target: MailboxTarget,
+  ) {
+    this.#entry = vcpuBlock(vcpu) + R_MAILBOX + MB_RING;
+  }
+
+  /** Serves what is waiting, at most a ring full; returns how many requests that were. */
+  serve(): number {
+    const { i32 } = this.state;
+    const tailWord = index(this.vcpu, MB_TAIL);
+    let served = 0;
+    let tail = Atomics.load(i32, tailWord);
+    while (served < ENTRIES && Atomics.load(i32, index(this.vcpu, MB_HEAD)) !== tail) {
+      this.#serveOne(this.#entry + (tail & (ENTRIES - 1)) * ENTRY_BYTES);
+      tail = (tail + 1) | 0;
+      Atomics.store(i32, tailWord, tail);
+      Atomics.notify(i32, tailWord);
+      served++;
+    }
+    return served;
+  }
+
+  #serveOne(entry: number): void {
+    const { data } = this.state;
+    const kind = data.getUint32(entry + ENTRY_KIND, true);
+    const size = data.getUint32(entry + ENTRY_SIZE, true);
+    const address = data.getFloat64(entry + ENTRY_ADDRESS, true);
+    const value = data.getFloat64(entry + ENTRY_VALUE, true);
+    try {
+      switch (kind) {
+        case KIND_PORT_READ:
+          this.#answer(this.target.ports.read(address, accessSize(size)));
+          break;
+        case KIND_PORT_WRITE:
+          this.target.ports.write(address, accessSize(size), value);
+          break;
+        case KIND_MMIO_READ:
+          this.#answer(this.target.mmio.read(address, accessSize(size)));
+          break;
+        case KIND_MMIO_WRITE:
+          this.target.mmio.write(address, accessSize(size), value);
+          break;
+        case KIND_NOTE:
+          this.target.note(this.vcpu, size, address, value);
+          break;
+      }
+    } catch (error) {
+      this.#answer(allOnes(accessSize(size)));
+      this.target.deviceError(error);
+    }
+  }
+
+  #answer(value: number): void {
+    Atomics.store(this.state.i32, index(this.vcpu, MB_ANSWER), value | 0);
+  }
+
+  setControl(control: number): void {
+    Atomics.store(this.state.i32, index(this.vcpu, MB_CONTROL), control);
+    Atomics.notify(this.state.i32, index(this.vcpu, MB_CONTROL));
+  }
+
+  /** The vCPU's thread is about to be started or resumed: what it said before no longer holds. */
+  expectStart(): void {
+    Atomics.store(this.state.i32, index(this.vcpu, MB_THREAD), THREAD_STARTING);
+  }
+
+  get threadState(): number {
+    return Atomics.load(this.state.i32, index(this.vcpu, MB_THREAD));
+  }
+
+  /** Writes to ports [first, first + count) need no answer from now on, or do again. */
+  setPosted(first: number, count: number, posted: boolean): void {
+    const base = vcpuBlock(this.vcpu) + R_MAILBOX + MB_POSTED_PORTS;
+    for (let port = first; port < Math.min(first + count, 0x10000); port++) {
+      const at = base + (port >> 3);
+      const bits = this.state.u8[at] ?? 0;
+      this.state.u8[at] = posted ? bits | (1 << (port & 7)) : bits & ~(1 << (port & 7));
+    }
+  }
+}

@@ -1,0 +1,22 @@
+/** What a serial port talks to on the host: a terminal, a socket, a pseudo-terminal. */
+
+/** A character device of the host at the far end of a serial port. */
+export interface CharacterBackend {
+  /** Starts delivering input to `port`. Called once. */
+  open(port: CharacterPort): void;
+  /**
+   * Bytes from the guest, to be copied or sent before this returns. False: the backend holds enough unsent bytes; the port
+   * sends no more before {@link CharacterPort.drained}.
+   */
+  write(bytes: Uint8Array): boolean;
+  /** The guest takes no more input for now (true), or takes it again (false). */
+  hold(held: boolean): void;
+  /** Sends what it still has and gives the host's resource back (terminal mode, socket). */
+  close(): Promise<void>;
+}
+
+/** The port's side, as its backend sees it. */
+export interface CharacterPort {
+  receive(bytes: Uint8Array): void;
+  drained(): void;
+}

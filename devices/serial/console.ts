@@ -1,0 +1,198 @@
+/**
+ * A serial console as programs see it: everything it printed, waiting for text, typing, running commands.
+ * One console per connected port; a character backend (terminal, socket) may hang on it as well.
+ */
+
+export interface ConsoleMatch {
+  /** What matched, and its groups when the pattern was a regular expression. */
+  readonly text: string;
+  readonly groups: readonly (string | undefined)[];
+  /** What was printed between the previous match and this one. */
+  readonly before: string;
+  /** Which of several patterns it was. */
+  readonly pattern: number;
+}
+
+export interface ExpectOptions {
+  /** Milliseconds; 30 s when absent. */
+  readonly timeout?: number | undefined;
+}
+
+export interface RunOptions extends ExpectOptions {
+  /** What the shell prints when it waits for a command; only needed when it is not there yet. */
+  readonly prompt?: string | RegExp | undefined;
+}
+
+export interface RunResult {
+  readonly output: string;
+  readonly status: number;
+}
+
+/** A wait that ended without its text: the time was up, or the machine ended. The last lines are in the message. */
+export class ConsoleError extends Error {
+  override readonly name = 'ConsoleError';
+}
+
+type Pattern = string | RegExp;
+
+interface Waiter {
+  readonly patterns: readonly Pattern[];
+  readonly resolve: (match: ConsoleMatch) => void;
+  readonly reject: (error: ConsoleError) => void;
+  readonly timer: ReturnType<typeof setTimeout>;
+}
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+/** Text kept for {@link Console.transcript}; older text is dropped in steps of a quarter. */
+const TRANSCRIPT_LIMIT = 8 * 1024 * 1024;
+const LINES_IN_ERRORS = 40;
+
+export class Console {
+  #text = '';
+  /** Characters dropped from the front. */
+  #dropped = 0;
+  /** Index in #text from which the next expect() searches. */
+  #cursor = 0;
+  #waiters: Waiter[] = [];
+  #closed: string | undefined;
+  #commands = 0;
+  readonly #decoder = new TextDecoder('utf-8');
+  readonly #encoder = new TextEncoder();
+  readonly #listeners = new Set<(bytes: Uint8Array) => void>();
+
+  constructor(
+    readonly name: string,
+    private readonly input: (bytes: Uint8Array) => void,
+  ) {}
+
+  /** Everything printed so far (at most the last 8 Mi characters). */
+  get transcript(): string {
+    return this.#text;
+  }
+
+  /** Called by the port: the guest printed. */
+  deliver(bytes: Uint8Array): void {
+    this.#text += this.#decoder.decode(bytes, { stream: true });
+    if (this.#text.length > TRANSCRIPT_LIMIT) {
+      const drop = this.#text.length - (TRANSCRIPT_LIMIT >> 2) * 3;
+      this.#text = this.#text.slice(drop);
+      this.#dropped += drop;
+      this.#cursor = Math.max(0, this.#cursor - drop);
+    }
+    for (const listener of this.#listeners) listener(bytes);
+    this.#match();
+  }
+
+  /** Called by the machine at its end: nothing more will be printed. */
+  close(reason: string): void {
+    this.#closed ??= reason;
+    for (const waiter of this.#waiters.splice(0)) {
+      clearTimeout(waiter.timer);
+      waiter.reject(this.#error(`the machine ended (${reason}) before ${describe(waiter.patterns)} was printed`));
+    }
+  }
+
+  /** Hears every byte printed from now on; returns a function that ends it. */
+  onOutput(listener: (bytes: Uint8Array) => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  /** Everything printed from now on. */
+  get readable(): ReadableStream<Uint8Array> {
+    let stop: (() => void) | undefined;
+    return new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        stop = this.onOutput((bytes) => controller.enqueue(bytes));
+      },
+      cancel: () => stop?.(),
+    });
+  }
+
+  get writable(): WritableStream<Uint8Array> {
+    return new WritableStream<Uint8Array>({ write: (bytes) => this.input(bytes) });
+  }
+
+  /** Types text; "\r" is Enter. */
+  send(text: string): void {
+    this.input(this.#encoder.encode(text));
+  }
+
+  /** Waits until one of the patterns is printed after the previous match. */
+  expect(pattern: Pattern | readonly Pattern[], options: ExpectOptions = {}): Promise<ConsoleMatch> {
+    const patterns = typeof pattern === 'string' || pattern instanceof RegExp ? [pattern] : pattern;
+    return new Promise((resolve, reject) => {
+      const timeoutMs = options.timeout ?? DEFAULT_TIMEOUT_MS;
+      const timer = setTimeout(() => {
+        this.#waiters = this.#waiters.filter((other) => other !== waiter);
+        reject(this.#error(`${describe(patterns)} was not printed within ${timeoutMs} ms`));
+      }, timeoutMs);
+      const waiter: Waiter = { patterns, resolve, reject, timer };
+      this.#waiters.push(waiter);
+      this.#match();
+      if (this.#closed !== undefined) this.close(this.#closed);
+    });
+  }
+
+  /** Runs a command line in the guest's Bourne shell and returns what it printed and its exit status. */
+  async run(command: string, options: RunOptions = {}): Promise<RunResult> {
+    if (options.prompt !== undefined) await this.expect(options.prompt, options);
+    const id = ++this.#commands;
+    // Quoted in the middle, so that the terminal's echo of the command line does not look like its output.
+    this.send(`echo "@@BEG""IN${id}@@"; ${command}\necho "@@E""ND${id}:$?@@"\n`);
+    await this.expect(new RegExp(`@@BEGIN${id}@@\\r*\\n`), options);
+    const end = await this.expect(new RegExp(`@@END${id}:(\\d+)@@\\r*\\n`), options);
+    const lines = end.before.replaceAll('\r', '').split('\n');
+    // The echo of the second line, with or without a prompt before it.
+    const output = lines.filter((line) => !line.includes(`@@E""ND${id}:`));
+    return { output: output.join('\n'), status: Number(end.groups[0]) };
+  }
+
+  #match(): void {
+    // In the order of their asking: each match moves the cursor for the next.
+    for (let first = this.#waiters[0]; first; first = this.#waiters[0]) {
+      const match = this.#find(first.patterns);
+      if (!match) return;
+      this.#waiters.shift();
+      clearTimeout(first.timer);
+      first.resolve(match);
+    }
+  }
+
+  #find(patterns: readonly Pattern[]): ConsoleMatch | undefined {
+    const tail = this.#text.slice(this.#cursor);
+    let best: { at: number; text: string; groups: readonly (string | undefined)[]; pattern: number } | undefined;
+    for (const [number, pattern] of patterns.entries()) {
+      let at: number;
+      let text: string;
+      let groups: readonly (string | undefined)[] = [];
+      if (typeof pattern === 'string') {
+        at = tail.indexOf(pattern);
+        text = pattern;
+      } else {
+        const found = new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, '')).exec(tail);
+        at = found ? found.index : -1;
+        text = found ? found[0] : '';
+        groups = found ? found.slice(1) : [];
+      }
+      if (at !== -1 && (!best || at < best.at)) best = { at, text, groups, pattern: number };
+    }
+    if (!best) return undefined;
+    this.#cursor += best.at + best.text.length;
+    return { text: best.text, groups: best.groups, before: tail.slice(0, best.at), pattern: best.pattern };
+  }
+
+  #error(text: string): ConsoleError {
+    const lines = this.#text.split('\n').slice(-LINES_IN_ERRORS).join('\n');
+    const cut = this.#dropped > 0 ? ' (older text dropped)' : '';
+    return new ConsoleError(`${this.name}: ${text}; last lines${cut}:\n${lines}`);
+  }
+}
+
+function describe(patterns: readonly Pattern[]): string {
+  return patterns
+    .map((pattern) => (typeof pattern === 'string' ? JSON.stringify(pattern) : String(pattern)))
+    .join(' or ');
+}

@@ -1,0 +1,80 @@
+/** Joins a UART's rings, its console and a character backend; no byte is lost or doubled, whoever is slow. */
+import type { CharacterBackend } from './character-backend.ts';
+import { Console } from './console.ts';
+import type { UartRings } from './uart-rings.ts';
+
+/** Input held for a guest that does not read: beyond this much the backend is asked to wait. */
+const INPUT_HIGH_WATER = 4096;
+
+export class SerialPort {
+  readonly console: Console;
+  #input: Uint8Array[] = [];
+  #inputBytes = 0;
+  #held = false;
+  #outputBlocked = false;
+
+  constructor(
+    name: string,
+    private readonly rings: UartRings,
+    private readonly backend: CharacterBackend | undefined,
+  ) {
+    this.console = new Console(name, (bytes) => this.#receive(bytes));
+  }
+
+  /** Attaches the port: from here on the guest's output is kept. */
+  open(): void {
+    this.rings.setConnected(true);
+    this.backend?.open({
+      receive: (bytes) => this.#receive(bytes),
+      drained: () => {
+        this.#outputBlocked = false;
+        this.service();
+      },
+    });
+  }
+
+  #receive(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    // A copy: the backend may reuse its buffer.
+    this.#input.push(bytes.slice());
+    this.#inputBytes += bytes.length;
+    this.service();
+  }
+
+  /** The UART's rings changed, or the host did. */
+  service(): void {
+    this.#serviceInput();
+    // While the backend is full the guest's bytes stay in the ring, and its transmitter stays busy.
+    while (!this.#outputBlocked && this.rings.hasOutput) {
+      const bytes = this.rings.takeOutput();
+      if (bytes.length === 0) return;
+      this.console.deliver(bytes);
+      if (this.backend && !this.backend.write(bytes)) this.#outputBlocked = true;
+    }
+  }
+
+  #serviceInput(): void {
+    for (let first = this.#input[0]; first; first = this.#input[0]) {
+      const taken = this.rings.putInput(first);
+      this.#inputBytes -= taken;
+      if (taken < first.length) {
+        this.#input[0] = first.subarray(taken);
+        break;
+      }
+      this.#input.shift();
+    }
+    const held = this.#inputBytes > INPUT_HIGH_WATER;
+    if (held !== this.#held) {
+      this.#held = held;
+      this.backend?.hold(held);
+    }
+  }
+
+  /** Takes the last output, then lets the backend finish. */
+  async close(reason: string): Promise<void> {
+    this.#outputBlocked = false;
+    this.service();
+    this.console.close(reason);
+    await this.backend?.close();
+  }
+}
