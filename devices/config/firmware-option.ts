@@ -1,0 +1,62 @@
+/**
+ * `-f`: xhyve's direct boot (`kexec,KERNEL[,INITRD[,CMDLINE]]`, `multiboot,KERNEL[,MODULE[,CMDLINE]]`, `bootrom,FILE`), or
+ * an item for the firmware's configuration interface as in later versions of bhyve (`[name=]NAME,(string|file)=DATA`).
+ */
+import { splitComma } from './c-numbers.ts';
+import { BhyveExit, EX_USAGE } from './errors.ts';
+import type { ConfigTree } from './tree.ts';
+
+/** One `-f NAME,...`: the text itself, or the path of the file that holds the bytes. */
+export type FwCfgItem =
+  { readonly name: string; readonly text: string } | { readonly name: string; readonly file: string };
+
+/** QEMU's fw_cfg directory holds names of 56 bytes including the final NUL. */
+const FW_CFG_NAME_BYTES = 56;
+
+/** Values of `-f` are meant literally: hides `%` and `\` from the expansion that reading a variable does. */
+function literal(value: string): string {
+  return value.includes('%') ? value.replace(/[\\%]/g, '\\$&') : value;
+}
+
+function applyKernel(tree: ConfigTree, protocol: string, configuration: string, argument: string): void {
+  const [kernel, rest] = splitComma(configuration);
+  if (kernel === '') throw tree.exit(`-f ${argument}: a kernel's path is expected`, EX_USAGE);
+  const [initrd, commandLine] = rest === undefined ? [''] : splitComma(rest);
+  tree.set('loader.protocol', protocol);
+  tree.set('loader.kernel', literal(kernel));
+  if (initrd !== '') tree.set('loader.initrd', literal(initrd));
+  if (commandLine !== undefined) tree.set('loader.cmdline', literal(commandLine));
+}
+
+function parseFwCfgItem(tree: ConfigTree, argument: string): FwCfgItem {
+  const [nameField, rest] = splitComma(argument);
+  const name = nameField.startsWith('name=') ? nameField.slice('name='.length) : nameField;
+  const [, kind, value] = /^(string|file)=(.*)$/s.exec(rest ?? '') ?? [];
+  if (name === '' || new TextEncoder().encode(name).length >= FW_CFG_NAME_BYTES || value === undefined) {
+    throw new BhyveExit(
+      EX_USAGE,
+      `Invalid fw_cfg option "${argument}"\n-f [name=]<name>,(string|file)=<value>\n` +
+        `${tree.programName}: invalid fwcfg item '${argument}'\n`,
+    );
+  }
+  return kind === 'string' ? { name, text: value } : { name, file: value };
+}
+
+/** Applies one `-f`; returns the item when it is one for the firmware. Exits with status 64 when it is neither. */
+export function applyFirmwareOption(tree: ConfigTree, argument: string): FwCfgItem | undefined {
+  const [kind, rest] = splitComma(argument);
+  switch (kind) {
+    case 'kexec':
+      applyKernel(tree, 'auto', rest ?? '', argument);
+      return undefined;
+    case 'multiboot':
+      applyKernel(tree, 'multiboot', rest ?? '', argument);
+      return undefined;
+    case 'bootrom':
+      if (rest === undefined || rest === '') throw tree.exit(`invalid bootrom option "${argument}"`);
+      tree.set('lpc.bootrom', literal(rest));
+      return undefined;
+    default:
+      return parseFwCfgItem(tree, argument);
+  }
+}

@@ -1,0 +1,22 @@
+/** The command line and the configuration of a machine. */
+export { BhyveExit, errnoText } from './errors.ts';
+export { ConfigNode, ConfigTree } from './tree.ts';
+export { parseMemorySize } from './memory-size.ts';
+export { MAX_VCPUS, type Topology } from './topology.ts';
+export { type CommandLineEnvironment, parseCommandLine, type ParsedCommandLine } from './parse-options.ts';
+export type { FwCfgItem } from './firmware-option.ts';
+export type { LoaderProtocol } from './declarations/globals.ts';
+export { declaration, notBuiltMessage, PCI_DEVICES } from './declarations/index.ts';
+export type { DeviceDeclaration, VariableDeclaration } from './declare.ts';
+export {
+  type GdbSettings,
+  type LoaderSettings,
+  type LpcSettings,
+  type MachineFlags,
+  machineSettings,
+  type MachineSettings,
+  pciFunctions,
+  type PciFunctionSettings,
+} from './settings.ts';
+export { renderReference } from './reference.ts';
+export { usageText } from './usage.ts';

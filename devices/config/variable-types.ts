@@ -1,0 +1,116 @@
+/** Types of configuration variables. Each knows which texts it accepts; the texts of refusals are bhyve's where it has one. */
+import { parseInteger } from './c-numbers.ts';
+import { parseBoolean } from './tree.ts';
+
+export interface VariableType {
+  /** What the reference calls it. */
+  readonly label: string;
+  /** Why the value is not one of this type, or undefined when it is. `name` is the variable's name. */
+  check(value: string, name: string): string | undefined;
+}
+
+/** Any text. */
+export const STRING: VariableType = { label: 'string', check: () => undefined };
+
+/** A file, device node or socket of the host. */
+export const PATH: VariableType = { label: 'path', check: () => undefined };
+
+export const BOOLEAN: VariableType = {
+  label: 'boolean',
+  check: (value, name) =>
+    parseBoolean(value) === undefined ? `Invalid value ${value} for boolean variable ${name}` : undefined,
+};
+
+/** An integer as strtol(3) with base 0 reads it. */
+export function integer(minimum: number, maximum: number): VariableType {
+  return {
+    label: `integer ${minimum}-${maximum}`,
+    check: (value, name) =>
+      parseInteger(value, minimum, maximum) === undefined
+        ? `Invalid value ${value} for ${name}: an integer from ${minimum} to ${maximum} is expected`
+        : undefined,
+  };
+}
+
+/** Text of at most so many bytes. */
+export function text(maximumLength: number): VariableType {
+  return {
+    label: `string, at most ${maximumLength} characters`,
+    check: (value, name) =>
+      value.length > maximumLength ? `Value of ${name} is longer than ${maximumLength} characters` : undefined,
+  };
+}
+
+/** One of a few words. */
+export function choice(...words: readonly string[]): VariableType {
+  return {
+    label: words.map((word) => `\`${word}\``).join(', '),
+    check: (value, name) =>
+      words.includes(value) ? undefined : `Invalid value ${value} for ${name}: one of ${words.join(', ')} is expected`,
+  };
+}
+
+/** An identifier of a PCI configuration register: hexadecimal, or `host` for that of the host's own bridge. */
+export const PCI_REGISTER: VariableType = {
+  label: 'hexadecimal number',
+  check: (value, name) =>
+    /^(0[xX])?[0-9a-fA-F]{1,4}$/.test(value)
+      ? undefined
+      : `Invalid value ${value} for ${name}: a hexadecimal number of at most four digits is expected`,
+};
+
+/** ethers(5): six hexadecimal octets; neither multicast nor all zero. */
+export const MAC_ADDRESS: VariableType = {
+  label: 'MAC address',
+  check(value) {
+    const octets = value.split(':');
+    const valid =
+      octets.length === 6 &&
+      octets.every((octet) => /^[0-9a-fA-F]{1,2}$/.test(octet)) &&
+      (parseInt(octets[0] ?? '1', 16) & 1) === 0 &&
+      octets.some((octet) => parseInt(octet, 16) !== 0);
+    return valid ? undefined : `Invalid MAC ${value}`;
+  },
+};
+
+/** `logical[/physical]`: powers of two from 512 up, the logical size not above the physical one. */
+export const SECTOR_SIZE: VariableType = {
+  label: 'logical[/physical]',
+  check(value) {
+    if (!/^\d{1,9}(\/\d{1,9})?$/.test(value)) return `Invalid sector size "${value}"`;
+    const [logical = 0, physical = logical] = value.split('/').map(Number);
+    const power = (size: number): boolean => (size & (size - 1)) === 0;
+    return logical < 512 || !power(logical) || !power(physical) || logical > physical
+      ? `Invalid sector size ${logical}/${physical}`
+      : undefined;
+  },
+};
+
+/** RFC 9562 text form. */
+export const UUID: VariableType = {
+  label: 'UUID',
+  check: (value) =>
+    /^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/.test(value) ? undefined : `Invalid UUID '${value}'`,
+};
+
+/** `io` decodes the legacy VGA ports, `off` does not; bhyve names `on` in its manual and always refuses it. */
+export const FRAMEBUFFER_VGA: VariableType = {
+  label: '`io`, `off`',
+  check(value) {
+    if (value === 'on') return 'pci_fbuf: VGA rendering not enabled';
+    return value === 'io' || value === 'off' ? undefined : `fbuf: Invalid vga setting: "${value}"`;
+  },
+};
+
+/** A length of the display: 0 asks for the largest. */
+export function displayLength(minimum: number, maximum: number): VariableType {
+  return {
+    label: `pixels ${minimum}-${maximum}`,
+    check(value, name) {
+      const length = parseInteger(value, 0, 0x7fffffff);
+      if (length === undefined) return `Invalid value ${value} for ${name}: a number of pixels is expected`;
+      if (length > maximum) return 'fbuf: max resolution is 1920x1200';
+      return length !== 0 && length < minimum ? 'fbuf: minimum resolution is 640x480' : undefined;
+    },
+  };
+}
