@@ -45,14 +45,17 @@ interface Waiter {
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** Text kept for {@link Console.transcript}; older text is dropped in steps of a quarter. */
 const TRANSCRIPT_LIMIT = 8 * 1024 * 1024;
+/** Text that expect() searches: what nobody waits for is forgotten beyond this. */
+const UNMATCHED_LIMIT = 1024 * 1024;
 const LINES_IN_ERRORS = 40;
 
 export class Console {
-  #text = '';
-  /** Characters dropped from the front. */
-  #dropped = 0;
-  /** Index in #text from which the next expect() searches. */
-  #cursor = 0;
+  /** Pieces of everything printed; joined when somebody asks. */
+  #pieces: string[] = [];
+  #length = 0;
+  #dropped = false;
+  /** What was printed after the last match. */
+  #unmatched = '';
   #waiters: Waiter[] = [];
   #closed: string | undefined;
   #commands = 0;
@@ -67,18 +70,22 @@ export class Console {
 
   /** Everything printed so far (at most the last 8 Mi characters). */
   get transcript(): string {
-    return this.#text;
+    if (this.#pieces.length > 1) this.#pieces = [this.#pieces.join('')];
+    return this.#pieces[0] ?? '';
   }
 
   /** Called by the port: the guest printed. */
   deliver(bytes: Uint8Array): void {
-    this.#text += this.#decoder.decode(bytes, { stream: true });
-    if (this.#text.length > TRANSCRIPT_LIMIT) {
-      const drop = this.#text.length - (TRANSCRIPT_LIMIT >> 2) * 3;
-      this.#text = this.#text.slice(drop);
-      this.#dropped += drop;
-      this.#cursor = Math.max(0, this.#cursor - drop);
+    const text = this.#decoder.decode(bytes, { stream: true });
+    this.#pieces.push(text);
+    this.#length += text.length;
+    if (this.#length > TRANSCRIPT_LIMIT) {
+      this.#pieces = [this.transcript.slice(-(TRANSCRIPT_LIMIT >> 2) * 3)];
+      this.#length = this.#pieces[0]?.length ?? 0;
+      this.#dropped = true;
     }
+    this.#unmatched += text;
+    if (this.#unmatched.length > UNMATCHED_LIMIT) this.#unmatched = this.#unmatched.slice(-UNMATCHED_LIMIT >> 1);
     for (const listener of this.#listeners) listener(bytes);
     this.#match();
   }
@@ -162,7 +169,7 @@ export class Console {
   }
 
   #find(patterns: readonly Pattern[]): ConsoleMatch | undefined {
-    const tail = this.#text.slice(this.#cursor);
+    const tail = this.#unmatched;
     let best: { at: number; text: string; groups: readonly (string | undefined)[]; pattern: number } | undefined;
     for (const [number, pattern] of patterns.entries()) {
       let at: number;
@@ -180,13 +187,13 @@ export class Console {
       if (at !== -1 && (!best || at < best.at)) best = { at, text, groups, pattern: number };
     }
     if (!best) return undefined;
-    this.#cursor += best.at + best.text.length;
+    this.#unmatched = tail.slice(best.at + best.text.length);
     return { text: best.text, groups: best.groups, before: tail.slice(0, best.at), pattern: best.pattern };
   }
 
   #error(text: string): ConsoleError {
-    const lines = this.#text.split('\n').slice(-LINES_IN_ERRORS).join('\n');
-    const cut = this.#dropped > 0 ? ' (older text dropped)' : '';
+    const lines = this.transcript.split('\n').slice(-LINES_IN_ERRORS).join('\n');
+    const cut = this.#dropped ? ' (older text dropped)' : '';
     return new ConsoleError(`${this.name}: ${text}; last lines${cut}:\n${lines}`);
   }
 }

@@ -1,0 +1,52 @@
+/**
+ * The PCI function `uart` (131F:2000, SIIG CyberSerial one-port card): a 16550A behind BAR0. Its registers and FIFOs live in the core, as those of
+ * the COM ports do; here are only the BAR and the INTx line.
+ */
+import type { AccessSize } from '../bus/port-bus.ts';
+import { PciFunction } from '../pci/function.ts';
+
+/** A 16550A in the core (core-as/intc). Its state is saved with the core's memory. */
+export interface CoreUart {
+  /** Registers 0-7. */
+  read(register: number): number;
+  write(register: number, value: number): void;
+  /** Level of the interrupt output. */
+  irqLevel(): boolean;
+}
+
+const REGISTER_COUNT = 8;
+
+export class PciUart extends PciFunction {
+  readonly #uart: CoreUart;
+
+  constructor(uart: CoreUart) {
+    super('uart', { vendorId: 0x131f, deviceId: 0x2000, classCode: 0x07, subclass: 0x00 });
+    this.#uart = uart;
+    this.requestIntx();
+    this.addBar(0, 'io', REGISTER_COUNT);
+  }
+
+  protected override readBar(_index: number, offset: number, size: AccessSize): number {
+    if (size !== 1) {
+      this.badAccesses++;
+      return 0xffffffff;
+    }
+    const value = this.#uart.read(offset);
+    this.irqChanged();
+    return value;
+  }
+
+  protected override writeBar(_index: number, offset: number, size: AccessSize, value: number): void {
+    if (size !== 1) {
+      this.badAccesses++;
+      return;
+    }
+    this.#uart.write(offset, value);
+    this.irqChanged();
+  }
+
+  /** Follows the UART's interrupt output. The machine also calls it when the host gave the UART input or took output. */
+  irqChanged(): void {
+    this.setIntx(this.#uart.irqLevel());
+  }
+}
