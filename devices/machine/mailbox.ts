@@ -244,6 +244,11 @@ export class MailboxServer {
     Atomics.store(this.state.i32, index(this.vcpu, MB_THREAD), THREAD_STARTING);
   }
 
+  /** The vCPU's thread died. */
+  markGone(): void {
+    Atomics.store(this.state.i32, index(this.vcpu, MB_THREAD), THREAD_GONE);
+  }
+
   get threadState(): number {
     return Atomics.load(this.state.i32, index(this.vcpu, MB_THREAD));
   }

@@ -34,7 +34,8 @@ export class ThreadRunner implements VcpuRunner {
   constructor(
     private readonly state: CoreState,
     private readonly mailboxes: readonly MailboxServer[],
-    private readonly spawn: (vcpu: number) => VcpuThread,
+    /** `died`: to be called when the thread ended by an error. */
+    private readonly spawn: (vcpu: number, died: () => void) => VcpuThread,
     /** Asks for another service() soon: there was more to do than one turn allows. */
     private readonly again: () => void,
   ) {}
@@ -44,7 +45,12 @@ export class ThreadRunner implements VcpuRunner {
       mailbox.expectStart();
       mailbox.setControl(CONTROL_RUN);
     }
-    this.#threads = this.mailboxes.map((_, vcpu) => this.spawn(vcpu));
+    this.#threads = this.mailboxes.map((mailbox, vcpu) =>
+      this.spawn(vcpu, () => {
+        mailbox.markGone();
+        this.again();
+      }),
+    );
   }
 
   service(): void {

@@ -152,7 +152,7 @@ export class InlineLoop {
         if (this.#sleeping[i] && !this.#wakes(core)) continue;
         const next = afterRun(core, core.exports.run(SLICE_INSNS));
         // A stop left over from an earlier pause is no reason to end.
-        if (next === 'stop' && (this.#stopRequested || this.#suspendReason() !== 0)) return;
+        if (next === 'stop' && (this.#stopRequested || this.#suspendReason() !== 0)) break;
         this.#sleeping[i] = next === 'sleep' && !this.#wakes(core);
         if (!this.#sleeping[i]) awake++;
       }
@@ -161,6 +161,7 @@ export class InlineLoop {
       else await this.#sleepAll();
       this.deps.serviceDevices();
     }
+    this.deps.serviceDevices();
   }
 
   #suspendReason(): number {

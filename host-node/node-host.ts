@@ -1,0 +1,54 @@
+/** The MachineHost of Node: worker threads, the process's clock, messages on standard error. */
+import { Worker } from 'node:worker_threads';
+import type { MachineHost, VcpuThread, VcpuThreadStart } from '../devices/machine/host.ts';
+import { clockSince, makeClockOrigin } from './clock.ts';
+
+export interface NodeHostOptions {
+  readonly core: WebAssembly.Module;
+  /** Entry of the vCPU workers; absent: the machine runs inline. */
+  readonly workerUrl?: URL | undefined;
+  /** Where messages for the user go; standard error by default. */
+  readonly message?: ((text: string) => void) | undefined;
+}
+
+/** A timer that only keeps the process alive may be as long as timers get. */
+const KEEP_ALIVE_MS = 0x7fff_ffff;
+
+function spawn(workerUrl: URL, start: VcpuThreadStart, failed: (error: Error) => void): VcpuThread {
+  const worker = new Worker(workerUrl, { workerData: start, execArgv: [], name: `vcpu${start.vcpu}` });
+  let ended = false;
+  worker.on('error', (error: unknown) => {
+    failed(error instanceof Error ? error : new Error(String(error)));
+  });
+  worker.on('exit', () => {
+    ended = true;
+  });
+  return {
+    terminate: async () => {
+      if (!ended) await worker.terminate();
+    },
+  };
+}
+
+/** Standard error in raw terminal mode needs the carriage return that cooked mode would add. */
+export function writeMessage(text: string): void {
+  const raw = process.stdin.isTTY && process.stdin.isRaw;
+  process.stderr.write(raw ? `${text.replaceAll('\n', '\r\n')}\r\n` : `${text}\n`);
+}
+
+export function createNodeHost(options: NodeHostOptions): MachineHost {
+  const clockOrigin = makeClockOrigin();
+  const { workerUrl } = options;
+  return {
+    core: options.core,
+    clockOrigin,
+    nowNs: clockSince(clockOrigin),
+    yieldNow: () => new Promise((resolve) => setImmediate(resolve)),
+    spawnVcpu: workerUrl ? (start, failed) => spawn(workerUrl, start, failed) : undefined,
+    keepAlive: () => {
+      const timer = setInterval(() => undefined, KEEP_ALIVE_MS);
+      return () => clearInterval(timer);
+    },
+    message: options.message ?? writeMessage,
+  };
+}
