@@ -53,7 +53,6 @@ export class ConfigNode {
 
   #lookup(path: string, create: boolean): ConfigNode | undefined {
     const names = path.split('.');
-    // eslint-disable-next-line @typescript-eslint/no-this-alias -- the walk starts here and moves down
     let node: ConfigNode = this;
     for (const [depth, name] of names.entries()) {
       if (name === '') {

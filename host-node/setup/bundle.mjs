@@ -1,0 +1,54 @@
+/** Bundles the programs into dist/: dist/bin/*.js, dist/index.js, dist/vcpu-worker.js, with dist/core.wasm beside them. */
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { progress, root, runMain, SetupError } from './common.mjs';
+
+const ENTRIES = [
+  'host-node/bin/bhyve.ts',
+  'host-node/bin/bhyvectl.ts',
+  'host-node/vcpu-worker.ts',
+  'host-node/index.ts',
+];
+const REQUIRED = new Set(['host-node/bin/bhyve.ts', 'host-node/vcpu-worker.ts']);
+
+export async function bundle() {
+  const entryPoints = ENTRIES.filter((entry) => {
+    const present = existsSync(join(root, entry));
+    if (!present && REQUIRED.has(entry)) throw new SetupError(`${entry} is missing: there is nothing to bundle`);
+    return present;
+  });
+  const core = join(root, 'build/core.wasm');
+  if (!existsSync(core)) throw new SetupError('build/core.wasm is missing: run "npm run build:core" first');
+  const esbuild = await import('esbuild');
+  const dist = join(root, 'dist');
+  mkdirSync(dist, { recursive: true });
+  // Chunks carry a hash in their names: those of earlier builds would stay for ever.
+  for (const name of readdirSync(dist)) if (/^chunk-.*\.js(\.map)?$/.test(name)) rmSync(join(dist, name));
+  await esbuild.build({
+    absWorkingDir: root,
+    entryPoints,
+    outbase: 'host-node',
+    outdir: 'dist',
+    bundle: true,
+    splitting: true,
+    chunkNames: 'chunk-[hash]',
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    sourcemap: true,
+    logLevel: 'warning',
+    // Workers and assets are found by new URL(..., import.meta.url), which esbuild leaves as written.
+    banner: { js: '#!/usr/bin/env node' },
+  });
+  copyFileSync(core, join(dist, 'core.wasm'));
+  for (const name of readdirSync(join(dist, 'bin')))
+    if (name.endsWith('.js')) chmodSync(join(dist, 'bin', name), 0o755);
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  await runMain(async () => {
+    await bundle();
+    progress('dist/ is ready');
+  });
+}
