@@ -17,11 +17,14 @@ export interface CoreUart {
 const REGISTER_COUNT = 8;
 
 export class PciUart extends PciFunction {
+  /** Which of the core's UART blocks this is; the machine connects the console backend there. */
+  readonly coreIndex: number;
   readonly #uart: CoreUart;
 
-  constructor(uart: CoreUart) {
+  constructor(uart: CoreUart, coreIndex: number) {
     super('uart', { vendorId: 0x131f, deviceId: 0x2000, classCode: 0x07, subclass: 0x00 });
     this.#uart = uart;
+    this.coreIndex = coreIndex;
     this.requestIntx();
     this.addBar(0, 'io', REGISTER_COUNT);
   }

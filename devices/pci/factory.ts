@@ -1,0 +1,100 @@
+/** From a device model's name in the configuration to the PCI function. */
+import type { Clock } from '../bus/clock.ts';
+import type { GuestMemory } from '../bus/guest-memory.ts';
+import type { Interrupts } from '../bus/interrupts.ts';
+import type { MmioBus } from '../bus/mmio-bus.ts';
+import type { PortBus } from '../bus/port-bus.ts';
+import { PciUart, type CoreUart } from '../serial/pci-uart.ts';
+import type { BlockBackend } from '../storage/block-backend.ts';
+import { DummyDevice } from './dummy.ts';
+import type { PciAddress, PciFunction } from './function.ts';
+import { AMD_HOSTBRIDGE, HOSTBRIDGE, HostBridge, type HostBridgeIdentity } from './hostbridge.ts';
+import { LPC_DEFAULT_IDENTITY, Lpc } from './lpc.ts';
+
+/** What device models may need from the machine. */
+export interface PciDeviceContext {
+  readonly memory: GuestMemory;
+  readonly interrupts: Interrupts;
+  readonly clock: Clock;
+  readonly ports: PortBus;
+  readonly mmio: MmioBus;
+  /** `virtio_msix`: false (-W) leaves virtio functions with MSI alone. */
+  readonly virtioMsix: boolean;
+  readonly vmName: string;
+  /** Opens a disk; rejects with an error whose message names what is wrong. `options` are the block variables of bhyve_config(5). */
+  openBlock(path: string, options: Record<string, string>): Promise<BlockBackend>;
+  /** Fills with random bytes from the host. The array is never guest memory. */
+  entropy(into: Uint8Array): void;
+  /** UART block `n` of the core: 4-7 belong to PCI functions. */
+  coreUart?(n: number): CoreUart;
+  log(text: string): void;
+}
+
+/** Variables below the device's node; a nested one is named with dots (`pcireg.vendor`). */
+export interface PciDeviceVariables {
+  get(name: string): string | undefined;
+}
+
+export type PciDeviceFactory = (
+  context: PciDeviceContext,
+  where: PciAddress,
+  variables: PciDeviceVariables,
+) => Promise<PciFunction>;
+
+/** A device that the configuration does not describe well enough to build. */
+export class PciDeviceError extends Error {
+  override readonly name = 'PciDeviceError';
+}
+
+function pciRegister(variables: PciDeviceVariables, name: string, fallback: number): number {
+  const text = variables.get(`pcireg.${name}`);
+  if (text === undefined) return fallback;
+  const value = /^(0x)?[0-9a-f]{1,4}$/i.test(text) ? Number.parseInt(text, 16) : NaN;
+  if (Number.isNaN(value)) throw new PciDeviceError(`Invalid value ${text} for pcireg.${name}`);
+  return value;
+}
+
+function hostBridge(kind: 'hostbridge' | 'amd_hostbridge', identity: HostBridgeIdentity): PciDeviceFactory {
+  return (_context, _where, variables) => {
+    const vendorId = pciRegister(variables, 'vendor', identity.vendorId);
+    const deviceId = pciRegister(variables, 'device', identity.deviceId);
+    return Promise.resolve(new HostBridge(kind, { vendorId, deviceId }));
+  };
+}
+
+const lpc: PciDeviceFactory = (_context, where, variables) => {
+  if (where.bus !== 0) return Promise.reject(new PciDeviceError('LPC bridge can be present only on bus 0'));
+  return Promise.resolve(
+    new Lpc({
+      vendorId: pciRegister(variables, 'vendor', LPC_DEFAULT_IDENTITY.vendorId),
+      deviceId: pciRegister(variables, 'device', LPC_DEFAULT_IDENTITY.deviceId),
+      revisionId: pciRegister(variables, 'revid', LPC_DEFAULT_IDENTITY.revisionId),
+      subsystemVendorId: pciRegister(variables, 'subvendor', LPC_DEFAULT_IDENTITY.subsystemVendorId),
+      subsystemId: pciRegister(variables, 'subdevice', LPC_DEFAULT_IDENTITY.subsystemId),
+    }),
+  );
+};
+
+/** The core's UART blocks after COM1-4. */
+const FIRST_PCI_UART = 4;
+const PCI_UART_COUNT = 4;
+const uartsInUse = new WeakMap<PciDeviceContext, number>();
+
+const uart: PciDeviceFactory = (context) => {
+  const used = uartsInUse.get(context) ?? 0;
+  if (!context.coreUart || used >= PCI_UART_COUNT) {
+    return Promise.reject(new PciDeviceError(`no more than ${PCI_UART_COUNT} uart functions`));
+  }
+  uartsInUse.set(context, used + 1);
+  const index = FIRST_PCI_UART + used;
+  return Promise.resolve(new PciUart(context.coreUart(index), index));
+};
+
+/** Device models that exist, by their name in the configuration. */
+export const pciDevices: Readonly<Record<string, PciDeviceFactory>> = {
+  hostbridge: hostBridge('hostbridge', HOSTBRIDGE),
+  amd_hostbridge: hostBridge('amd_hostbridge', AMD_HOSTBRIDGE),
+  lpc,
+  uart,
+  dummy: () => Promise.resolve(new DummyDevice()),
+};

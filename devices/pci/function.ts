@@ -1,0 +1,520 @@
+/**
+ * One PCI function: configuration space, BARs, capabilities and interrupts. A device model extends {@link PciFunction}, declares what it has
+ * in its constructor and answers {@link PciFunction.readBar} and {@link PciFunction.writeBar}.
+ */
+import { allOnes, type AccessSize, type PortHandler } from '../bus/port-bus.ts';
+import type { MmioHandler } from '../bus/mmio-bus.ts';
+import { StateFields } from '../platform/state-fields.ts';
+import type { DeviceState, Stateful, StateValue } from '../snapshot.ts';
+import { Bar, type BarKind } from './bar.ts';
+import { MsixTable } from './msix.ts';
+import type { PirqRouter } from './pirq.ts';
+import * as R from './registers.ts';
+
+/** Read-only identification in the header. */
+export interface PciIdentity {
+  readonly vendorId: number;
+  readonly deviceId: number;
+  readonly classCode: number;
+  readonly subclass: number;
+  readonly progIf?: number;
+  readonly revisionId?: number;
+  readonly subsystemVendorId?: number;
+  readonly subsystemId?: number;
+}
+
+/** Bus, device and function number. */
+export interface PciAddress {
+  readonly bus: number;
+  readonly slot: number;
+  readonly func: number;
+}
+
+/** What the bus offers to a function that was plugged in. */
+export interface PciAttachment {
+  readonly where: PciAddress;
+  readonly pirqs: PirqRouter;
+  /** Both throw when the range overlaps another claim; both return a function that releases. */
+  claimPorts(name: string, first: number, count: number, handler: PortHandler): () => void;
+  claimMmio(name: string, base: number, lengthBytes: number, handler: MmioHandler): () => void;
+  sendMsi(address: bigint, data: number): void;
+  /** Level of the function's INTx line. */
+  setIntx(asserted: boolean): void;
+  /** A range became free: other functions' BARs that were in conflict try again. */
+  rangeReleased(): void;
+}
+
+const STATE_VERSION = 1;
+/** Registers of the header that a guest may write, besides the command register and the BARs. */
+const HEADER_WRITABLE = [R.PCI_CACHE_LINE_SIZE, R.PCI_LATENCY_TIMER, R.PCI_INTERRUPT_LINE] as const;
+
+export abstract class PciFunction implements Stateful {
+  /** Device model name, as in the configuration (`virtio-blk`). */
+  readonly kind: string;
+  /** BAR claims that another device's range prevented. */
+  barConflicts = 0;
+  /** Accesses inside a BAR that the device model has no register for, or of a size it does not take. */
+  badAccesses = 0;
+
+  readonly #config = new Uint8Array(R.CONFIG_SPACE_BYTES);
+  readonly #view = new DataView(this.#config.buffer);
+  /** Bits of {@link #config} that guest writes change. */
+  readonly #writable = new Uint8Array(R.CONFIG_SPACE_BYTES);
+  /** State after power-on, with resources assigned. */
+  #resetImage: Uint8Array | undefined;
+  #bars: Bar[] = [];
+  #capabilityEnd = R.PCI_DEVICE_SPECIFIC;
+  #lastCapability = 0;
+  #msiOffset = 0;
+  #msixOffset = 0;
+  #msix: MsixTable | undefined;
+  #msixBar = -1;
+  #wantsIntx = false;
+  #intxAsserted = false;
+  #attachment: PciAttachment | undefined;
+
+  constructor(kind: string, identity: PciIdentity) {
+    this.kind = kind;
+    this.#view.setUint16(R.PCI_VENDOR_ID, identity.vendorId, true);
+    this.#view.setUint16(R.PCI_DEVICE_ID, identity.deviceId, true);
+    this.#config[R.PCI_REVISION_ID] = identity.revisionId ?? 0;
+    this.#config[R.PCI_PROG_IF] = identity.progIf ?? 0;
+    this.#config[R.PCI_SUBCLASS] = identity.subclass;
+    this.#config[R.PCI_CLASS] = identity.classCode;
+    this.#view.setUint16(R.PCI_SUBSYSTEM_VENDOR_ID, identity.subsystemVendorId ?? 0, true);
+    this.#view.setUint16(R.PCI_SUBSYSTEM_ID, identity.subsystemId ?? 0, true);
+    this.#config[R.PCI_INTERRUPT_LINE] = 0xff;
+    new DataView(this.#writable.buffer).setUint16(R.PCI_COMMAND, R.COMMAND_WRITABLE, true);
+    for (const register of HEADER_WRITABLE) this.#writable[register] = 0xff;
+    // Device-specific space is plain memory unless a capability or the device says otherwise (as in bhyve).
+    this.#writable.fill(0xff, R.PCI_DEVICE_SPECIFIC);
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // For device models
+
+  /** Where the function is plugged in. */
+  get where(): PciAddress {
+    return this.attachment.where;
+  }
+
+  protected get attachment(): PciAttachment {
+    if (!this.#attachment) throw new Error(`${this.kind} is not plugged into a bus`);
+    return this.#attachment;
+  }
+
+  /** Declares BAR `index` (0-5). Only in the constructor. */
+  protected addBar(index: number, kind: BarKind, sizeBytes: number): void {
+    const bar = new Bar(index, kind, sizeBytes);
+    const taken = this.#bars.some(
+      (other) => index < other.index + other.registerCount && other.index < index + bar.registerCount,
+    );
+    if (taken || index < 0 || index + bar.registerCount > R.PCI_BAR_COUNT)
+      throw new RangeError(`BAR ${index} is taken`);
+    this.#bars.push(bar);
+    this.#storeBar(bar);
+  }
+
+  /** Appends a capability; `body` follows the id and next-pointer bytes and is read-only except for `writableMask`. */
+  protected addCapability(id: number, body: Uint8Array, writableMask: Uint8Array): number {
+    const offset = this.#capabilityEnd;
+    const lengthBytes = 2 + body.length;
+    if (offset + lengthBytes > R.CONFIG_SPACE_BYTES) throw new RangeError(`${this.kind}: no room for capability ${id}`);
+    if (this.#lastCapability === 0) this.#config[R.PCI_CAPABILITIES] = offset;
+    else this.#config[this.#lastCapability + 1] = offset;
+    this.#config[offset] = id;
+    this.#config[offset + 1] = 0;
+    this.#config.set(body, offset + 2);
+    const end = (offset + lengthBytes + 3) & ~3;
+    this.#writable.fill(0, offset, end);
+    this.#writable.set(writableMask, offset + 2);
+    this.#lastCapability = offset;
+    this.#capabilityEnd = end;
+    this.#view.setUint16(R.PCI_STATUS, this.#view.getUint16(R.PCI_STATUS, true) | R.STATUS_CAPABILITIES, true);
+    return offset;
+  }
+
+  /** MSI with up to `messages` (1, 2, 4 ... 32) vectors, 64-bit addresses, no mask bits. */
+  protected addMsi(messages: number): void {
+    const log2 = Math.log2(messages);
+    if (!Number.isInteger(log2) || log2 < 0 || log2 > 5) throw new RangeError(`${messages} MSI messages`);
+    const body = new Uint8Array(R.MSI_CAP_BYTES - 2);
+    const mask = new Uint8Array(body.length);
+    new DataView(body.buffer).setUint16(0, R.MSI_64BIT | (log2 << 1), true);
+    const masks = new DataView(mask.buffer);
+    masks.setUint16(0, R.MSI_ENABLE | R.MSI_MULTIPLE_ENABLE, true);
+    masks.setUint32(2, 0xfffffffc, true);
+    masks.setUint32(6, 0xffffffff, true);
+    masks.setUint16(10, 0xffff, true);
+    this.#msiOffset = this.addCapability(R.CAP_MSI, body, mask);
+  }
+
+  /** MSI-X with its table at offset 0 of BAR `barIndex`, which is added (32-bit memory) at the size it needs. */
+  protected addMsix(vectorCount: number, barIndex: number): void {
+    const table = new MsixTable(vectorCount, (address, data) => this.attachment.sendMsi(address, data));
+    this.addBar(barIndex, 'mem32', table.spanBytes);
+    const body = new Uint8Array(R.MSIX_CAP_BYTES - 2);
+    const fields = new DataView(body.buffer);
+    fields.setUint16(0, vectorCount - 1, true);
+    fields.setUint32(2, barIndex, true);
+    fields.setUint32(6, table.pbaOffset | barIndex, true);
+    const mask = new Uint8Array(body.length);
+    new DataView(mask.buffer).setUint16(0, R.MSIX_ENABLE | R.MSIX_FUNCTION_MASK, true);
+    this.#msixOffset = this.addCapability(R.CAP_MSIX, body, mask);
+    this.#msix = table;
+    this.#msixBar = barIndex;
+  }
+
+  /** PCI Express capability. An endpoint counts as integrated into the root complex, since every bus here is a root bus. */
+  protected addPcieCapability(type: number): void {
+    const effective = type === R.PCIE_TYPE_ENDPOINT ? R.PCIE_TYPE_ROOT_INTEGRATED_ENDPOINT : type;
+    const body = new Uint8Array(R.PCIE_CAP_BYTES - 2);
+    const fields = new DataView(body.buffer);
+    fields.setUint16(0, 2 | (effective << 4), true);
+    const mask = new Uint8Array(body.length);
+    const masks = new DataView(mask.buffer);
+    masks.setUint16(6, 0x7fff, true); // device control
+    masks.setUint16(38, 0x7fff, true); // device control 2
+    if (effective !== R.PCIE_TYPE_ROOT_INTEGRATED_ENDPOINT) {
+      fields.setUint32(10, 0x411, true); // link capabilities: x1, 2.5 GT/s, L0s
+      fields.setUint16(16, 0x11, true); // link status: x1, 2.5 GT/s
+      masks.setUint16(14, 0x0fff, true); // link control
+      masks.setUint16(26, 0x001f, true); // root control
+    }
+    this.addCapability(R.CAP_PCIE, body, mask);
+  }
+
+  /** The function has an interrupt pin; the bus chooses which when it is plugged in. */
+  protected requestIntx(): void {
+    this.#wantsIntx = true;
+  }
+
+  /** Makes a byte of device-specific configuration space read-only (`writableBits` 0) or partly so. */
+  protected setConfigMask(offset: number, writableBits: number): void {
+    this.#writable[offset] = writableBits;
+  }
+
+  /** Sets a configuration byte from the device's side, whatever its mask. */
+  protected setConfigByte(offset: number, value: number): void {
+    this.#config[offset] = value;
+  }
+
+  /** Level that the device wants on its INTx line; it reaches the line only while neither MSI nor MSI-X is enabled. */
+  protected setIntx(asserted: boolean): void {
+    this.#intxAsserted = asserted;
+    this.#updateIntx();
+  }
+
+  /** Sends MSI message `vector`; nothing happens while MSI is disabled. */
+  protected raiseMsi(vector: number): void {
+    if (!this.msiEnabled || vector < 0 || vector >= this.msiMessageCount) return;
+    const address = this.#view.getBigUint64(this.#msiOffset + 4, true);
+    const data = this.#view.getUint16(this.#msiOffset + 12, true);
+    this.attachment.sendMsi(address, (data + vector) & 0xffff);
+  }
+
+  /** Sends MSI-X message `vector`, or keeps it pending while it is masked; nothing happens while MSI-X is disabled. */
+  protected raiseMsix(vector: number): void {
+    if (this.msixEnabled) this.#msix?.raise(vector);
+  }
+
+  get msiEnabled(): boolean {
+    return this.#msiOffset !== 0 && (this.#view.getUint16(this.#msiOffset + 2, true) & R.MSI_ENABLE) !== 0;
+  }
+
+  /** Messages that the guest allowed (never more than the device asked for). */
+  get msiMessageCount(): number {
+    if (!this.msiEnabled) return 0;
+    const control = this.#view.getUint16(this.#msiOffset + 2, true);
+    return 1 << Math.min((control >> 4) & 7, (control >> 1) & 7);
+  }
+
+  /** MSI-X is on. When a guest enables both, MSI wins (as in bhyve). */
+  get msixEnabled(): boolean {
+    if (this.#msixOffset === 0 || this.msiEnabled) return false;
+    return (this.#view.getUint16(this.#msixOffset + 2, true) & R.MSIX_ENABLE) !== 0;
+  }
+
+  get msixVectorCount(): number {
+    return this.#msix?.vectorCount ?? 0;
+  }
+
+  get busMaster(): boolean {
+    return (this.#view.getUint16(R.PCI_COMMAND, true) & R.COMMAND_BUS_MASTER) !== 0;
+  }
+
+  /** A guest read inside BAR `index`. Offset + size never exceed the BAR. */
+  protected readBar(_index: number, _offset: number, size: AccessSize): number {
+    this.badAccesses++;
+    return allOnes(size);
+  }
+
+  protected writeBar(_index: number, _offset: number, _size: AccessSize, _value: number): void {
+    this.badAccesses++;
+  }
+
+  /** A guest's write to configuration space before the default behaviour; true when the device dealt with it. */
+  protected writeDeviceConfig(_offset: number, _size: AccessSize, _value: number): boolean {
+    return false;
+  }
+
+  /** Called once, when the bus has plugged the function in and routed its interrupts. */
+  protected attached(): void {}
+
+  /** Device part of a reset. Configuration space, MSI-X and INTx are done by {@link reset}. */
+  protected resetDevice(): void {}
+
+  /** Device part of a snapshot. */
+  protected saveDevice(): { readonly [field: string]: StateValue } {
+    return {};
+  }
+
+  /** Checks the device part of a snapshot (throwing SnapshotError) and returns what puts it in place. */
+  protected prepareDeviceRestore(_fields: StateFields): () => void {
+    return () => {};
+  }
+
+  /** Resolves when no request is on its way to a backend. The caller has stopped the vCPUs. */
+  quiesce(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** Releases backends. The machine is over. */
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // For the bus
+
+  get wantsIntx(): boolean {
+    return this.#wantsIntx;
+  }
+
+  /** Interrupt pin, 1-4 for INTA#-INTD#, 0 for none. */
+  get interruptPin(): number {
+    return this.#config[R.PCI_INTERRUPT_PIN] ?? 0;
+  }
+
+  get bars(): readonly Bar[] {
+    return this.#bars;
+  }
+
+  /** The bus plugs the function in. */
+  attach(attachment: PciAttachment): void {
+    if (this.#attachment) throw new Error(`${this.kind} is plugged in already`);
+    this.#attachment = attachment;
+  }
+
+  /** The bus has assigned addresses, pin and interrupt line; from now on this is the state that a reset restores. */
+  finishAttach(pin: number, interruptLine: number, enableBars: boolean): void {
+    this.#config[R.PCI_INTERRUPT_PIN] = pin;
+    this.#config[R.PCI_INTERRUPT_LINE] = interruptLine;
+    let command = R.COMMAND_BUS_MASTER;
+    if (enableBars) {
+      for (const bar of this.#bars) command |= bar.kind === 'io' ? R.COMMAND_IO : R.COMMAND_MEMORY;
+    }
+    this.#view.setUint16(R.PCI_COMMAND, command, true);
+    for (const bar of this.#bars) this.#storeBar(bar);
+    this.attached();
+    this.#resetImage = this.#config.slice();
+    this.#configChanged();
+  }
+
+  /** The bus moves a BAR while it hands out addresses, before {@link finishAttach}. */
+  assignBar(bar: Bar, address: number): void {
+    bar.assign(address);
+  }
+
+  readConfig(offset: number, size: AccessSize): number {
+    if (offset & (size - 1) || offset + size > R.CONFIG_SPACE_BYTES) return allOnes(size);
+    if (size === 1) return this.#configByte(offset);
+    if (size === 2) return this.#configByte(offset) | (this.#configByte(offset + 1) << 8);
+    const low = this.#configByte(offset) | (this.#configByte(offset + 1) << 8);
+    const high = this.#configByte(offset + 2) | (this.#configByte(offset + 3) << 8);
+    return (low | (high << 16)) >>> 0;
+  }
+
+  #configByte(offset: number): number {
+    const value = this.#config[offset] ?? 0xff;
+    // Interrupt status follows the device, whatever the interrupt disable bit says (PCI Local Bus 3.0, 6.2.3).
+    if (offset === R.PCI_STATUS && this.#intxAsserted) return value | R.STATUS_INTERRUPT;
+    return value;
+  }
+
+  writeConfig(offset: number, size: AccessSize, value: number): void {
+    if (offset & (size - 1) || offset + size > R.CONFIG_SPACE_BYTES) return;
+    if (this.writeDeviceConfig(offset, size, value)) return;
+    if (offset >= R.PCI_BAR0 && offset < R.PCI_BARS_END) {
+      if (size === 4) this.#writeBarRegister((offset - R.PCI_BAR0) >> 2, value);
+    } else {
+      for (let i = 0; i < size; i++) {
+        const mask = this.#writable[offset + i] ?? 0;
+        const old = this.#config[offset + i] ?? 0;
+        this.#config[offset + i] = (old & ~mask) | ((value >>> (8 * i)) & mask);
+      }
+    }
+    this.#configChanged();
+  }
+
+  #writeBarRegister(register: number, value: number): void {
+    for (const bar of this.#bars) {
+      const half = register - bar.index;
+      if (half < 0 || half >= bar.registerCount) continue;
+      bar.writeRegister(half === 1, value);
+      this.#storeBar(bar);
+    }
+  }
+
+  #storeBar(bar: Bar): void {
+    for (let half = 0; half < bar.registerCount; half++) {
+      this.#view.setUint32(R.PCI_BAR0 + 4 * (bar.index + half), bar.registerValue(half === 1), true);
+    }
+  }
+
+  /** Brings decoders and interrupt lines in line with configuration space. */
+  #configChanged(): void {
+    let released = false;
+    for (const bar of this.#bars) {
+      if (bar.claimedAddress !== undefined && bar.claimedAddress !== this.#decodedAddress(bar)) {
+        bar.release?.();
+        bar.release = undefined;
+        bar.claimedAddress = undefined;
+        released = true;
+      }
+    }
+    this.claimBars();
+    if (released) this.#attachment?.rangeReleased();
+    const control = this.#msixOffset === 0 ? 0 : this.#view.getUint16(this.#msixOffset + 2, true);
+    this.#msix?.setDeliverable(this.msixEnabled && !(control & R.MSIX_FUNCTION_MASK));
+    this.#updateIntx();
+  }
+
+  #decodedAddress(bar: Bar): number | undefined {
+    const enable = bar.kind === 'io' ? R.COMMAND_IO : R.COMMAND_MEMORY;
+    return this.#view.getUint16(R.PCI_COMMAND, true) & enable && bar.decodable ? bar.address : undefined;
+  }
+
+  /** Claims the ranges of all BARs whose decoder is on. One that overlaps a foreign range stays dark until that goes. */
+  claimBars(): void {
+    const attachment = this.#attachment;
+    if (!attachment) return;
+    for (const bar of this.#bars) {
+      const address = this.#decodedAddress(bar);
+      if (address === undefined || bar.claimedAddress === address) continue;
+      const name = `${this.kind} BAR${bar.index}`;
+      try {
+        bar.release =
+          bar.kind === 'io'
+            ? attachment.claimPorts(name, address, bar.sizeBytes, this.#portHandler(bar))
+            : attachment.claimMmio(name, address, bar.sizeBytes, this.#mmioHandler(bar));
+        bar.claimedAddress = address;
+      } catch {
+        this.barConflicts++;
+      }
+    }
+  }
+
+  #portHandler(bar: Bar): PortHandler {
+    return {
+      readPort: (port, size) => this.#readDecoded(bar, port - (bar.claimedAddress ?? 0), size),
+      writePort: (port, size, value) => this.#writeDecoded(bar, port - (bar.claimedAddress ?? 0), size, value),
+    };
+  }
+
+  #mmioHandler(bar: Bar): MmioHandler {
+    return {
+      readMmio: (offset, size) => this.#readDecoded(bar, offset, size),
+      writeMmio: (offset, size, value) => this.#writeDecoded(bar, offset, size, value),
+    };
+  }
+
+  #readDecoded(bar: Bar, offset: number, size: AccessSize): number {
+    if (offset + size > bar.sizeBytes) {
+      this.badAccesses++;
+      return allOnes(size);
+    }
+    if (bar.index === this.#msixBar && this.#msix?.claims(offset)) return this.#msix.read(offset, size);
+    return this.readBar(bar.index, offset, size);
+  }
+
+  #writeDecoded(bar: Bar, offset: number, size: AccessSize, value: number): void {
+    if (offset + size > bar.sizeBytes) {
+      this.badAccesses++;
+      return;
+    }
+    if (bar.index === this.#msixBar && this.#msix?.claims(offset)) this.#msix.write(offset, size, value);
+    else this.writeBar(bar.index, offset, size, value);
+  }
+
+  #updateIntx(): void {
+    const disabled = (this.#view.getUint16(R.PCI_COMMAND, true) & R.COMMAND_INTX_DISABLE) !== 0;
+    const level = this.#intxAsserted && !disabled && !this.msiEnabled && !this.msixEnabled;
+    if (this.#wantsIntx) this.#attachment?.setIntx(level);
+  }
+
+  /** Back to the state after power-on. */
+  reset(): void {
+    this.resetDevice();
+    this.#intxAsserted = false;
+    this.#msix?.reset();
+    if (this.#resetImage) this.#loadConfig(this.#resetImage);
+    this.#configChanged();
+  }
+
+  #loadConfig(image: Uint8Array): void {
+    this.#config.set(image);
+    for (const bar of this.#bars) {
+      const register = R.PCI_BAR0 + 4 * bar.index;
+      bar.writeRegister(false, this.#view.getUint32(register, true));
+      if (bar.registerCount === 2) bar.writeRegister(true, this.#view.getUint32(register + 4, true));
+      this.#storeBar(bar);
+    }
+  }
+
+  save(): DeviceState {
+    return {
+      kind: this.kind,
+      version: STATE_VERSION,
+      fields: {
+        config: this.#config.slice(),
+        intx: this.#intxAsserted,
+        msix: this.#msix ? this.#msix.save() : {},
+        device: this.saveDevice(),
+      },
+    };
+  }
+
+  restore(state: DeviceState): void {
+    this.prepareRestore(state)();
+  }
+
+  /** First half of {@link restore}: checks everything and changes nothing. The bus checks all functions before any changes. */
+  prepareRestore(state: DeviceState): () => void {
+    const fields = StateFields.open(state, this.kind, STATE_VERSION);
+    const config = fields.bytes('config', R.CONFIG_SPACE_BYTES);
+    const intx = fields.flag('intx');
+    const restoreMsix = this.#msix?.prepareRestore(fields.group('msix'));
+    const restoreDevice = this.prepareDeviceRestore(fields.group('device'));
+    return () => {
+      // Bits that no guest can change stay as this machine's configuration made them.
+      const image = this.#config.map((byte, offset) => {
+        const mask = this.#restorableMask(offset);
+        return (byte & ~mask) | ((config[offset] ?? 0) & mask);
+      });
+      this.#loadConfig(image);
+      this.#intxAsserted = intx;
+      restoreMsix?.();
+      restoreDevice();
+      this.#configChanged();
+    };
+  }
+
+  #restorableMask(offset: number): number {
+    if (offset >= R.PCI_BAR0 && offset < R.PCI_BARS_END) {
+      const register = (offset - R.PCI_BAR0) >> 2;
+      return this.#bars.some((bar) => register >= bar.index && register < bar.index + bar.registerCount) ? 0xff : 0;
+    }
+    return this.#writable[offset] ?? 0;
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * The LPC bridge `lpc` (8086:7000): identification, and the PIRQ routing registers at 0x60-0x63 (links A-D) and 0x68-0x6B (E-H).
+ * What hangs off it (COM ports, keyboard controller, timers) claims its ports itself.
+ */
+import type { AccessSize } from '../bus/port-bus.ts';
+import { PciFunction } from './function.ts';
+
+export interface LpcIdentity {
+  readonly vendorId: number;
+  readonly deviceId: number;
+  readonly revisionId: number;
+  readonly subsystemVendorId: number;
+  readonly subsystemId: number;
+}
+
+export const LPC_DEFAULT_IDENTITY: LpcIdentity = {
+  vendorId: 0x8086,
+  deviceId: 0x7000,
+  revisionId: 0,
+  subsystemVendorId: 0,
+  subsystemId: 0,
+};
+
+/** Configuration registers of links 1-8. */
+const LINK_REGISTERS = [0x60, 0x61, 0x62, 0x63, 0x68, 0x69, 0x6a, 0x6b] as const;
+
+export class Lpc extends PciFunction {
+  constructor(identity: LpcIdentity = LPC_DEFAULT_IDENTITY) {
+    super('lpc', { ...identity, classCode: 0x06, subclass: 0x01 });
+    for (const register of LINK_REGISTERS) this.setConfigMask(register, 0);
+  }
+
+  override readConfig(offset: number, size: AccessSize): number {
+    // The router holds the registers; configuration space only shows them.
+    LINK_REGISTERS.forEach((register, index) =>
+      this.setConfigByte(register, this.attachment.pirqs.readLink(index + 1)),
+    );
+    return super.readConfig(offset, size);
+  }
+
+  protected override writeDeviceConfig(offset: number, size: AccessSize, value: number): boolean {
+    const link = LINK_REGISTERS.findIndex((register) => register === offset) + 1;
+    if (link === 0 || size !== 1) return false;
+    this.attachment.pirqs.writeLink(link, value);
+    return true;
+  }
+}

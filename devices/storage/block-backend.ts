@@ -1,0 +1,39 @@
+/** What a disk device needs from whoever keeps its sectors. */
+
+/**
+ * A block store. Offsets and lengths are bytes; a device model never asks beyond {@link sizeBytes} and only for whole logical sectors.
+ * Requests may run at the same time and finish in any order; overlapping ones are the guest's own affair. The views passed to
+ * {@link read} and {@link write} are guest memory (usually backed by a SharedArrayBuffer), which the guest may change meanwhile.
+ *
+ * Durability: a write may be acknowledged as soon as it survives the end of the process by any signal (the operating system's page
+ * cache); what was acknowledged before {@link flush} was called survives a crash of the host once flush resolves (fdatasync).
+ *
+ * A rejected promise fails that one request; the device goes on.
+ */
+export interface BlockBackend {
+  readonly sizeBytes: number;
+  readonly logicalSectorBytes: number;
+  readonly physicalSectorBytes: number;
+  readonly readOnly: boolean;
+  readonly canDiscard: boolean;
+  /** Fills the views, one after the other, from `offset`. */
+  read(offset: number, into: Uint8Array[]): Promise<void>;
+  /** Stores the views, one after the other, at `offset`. */
+  write(offset: number, from: Uint8Array[]): Promise<void>;
+  flush(): Promise<void>;
+  /** The range's contents are no longer needed; it reads as zeros or as before. */
+  discard(offset: number, length: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Bytes of all views together. */
+export function totalBytes(views: readonly Uint8Array[]): number {
+  return views.reduce((sum, view) => sum + view.length, 0);
+}
+
+/** Throws RangeError when a request does not lie in the store. */
+export function checkRange(sizeBytes: number, offset: number, length: number): void {
+  if (!Number.isSafeInteger(offset) || offset < 0 || length < 0 || offset + length > sizeBytes) {
+    throw new RangeError(`block range ${offset}+${length} outside ${sizeBytes} bytes`);
+  }
+}
