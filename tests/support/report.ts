@@ -1,0 +1,56 @@
+/**
+ * The end of a test run: every skipped test by name with its reason, then `N passed, N failed, N skipped` alone on the last
+ * line, for scripts to read.
+ */
+import { relative } from 'node:path';
+import type { Reporter, TestCase, TestModule } from 'vitest/node';
+
+export interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: readonly { readonly name: string; readonly reason: string }[];
+}
+
+/** What the counts are made of, as far as it is read here. */
+type CountedTest = Pick<TestCase, 'fullName' | 'result'>;
+export interface CountedModule {
+  readonly moduleId: string;
+  readonly children: { allTests(): Iterable<CountedTest> };
+  errors(): readonly unknown[];
+}
+
+/** A file that could not be loaded and an error outside all tests count as one failure each. */
+export function countTests(modules: readonly CountedModule[], unhandledErrors: number, root: string): Counts {
+  let passed = 0;
+  let failed = unhandledErrors;
+  const skipped: { name: string; reason: string }[] = [];
+  for (const module of modules) {
+    failed += module.errors().length;
+    for (const test of module.children.allTests()) {
+      const result = test.result();
+      if (result.state === 'passed') {
+        passed++;
+      } else if (result.state === 'failed') {
+        failed++;
+      } else {
+        const note = result.state === 'skipped' ? result.note : undefined;
+        const reason = note ?? (result.state === 'pending' ? 'it never ran' : 'marked in the source');
+        skipped.push({ name: `${relative(root, module.moduleId)} > ${test.fullName}`, reason });
+      }
+    }
+  }
+  return { passed, failed, skipped };
+}
+
+/** The text of the report, with its final newline. */
+export function renderReport({ passed, failed, skipped }: Counts): string {
+  const lines = skipped.map(({ name, reason }) => `skipped: ${name} (${reason})`);
+  if (lines.length > 0) lines.unshift('');
+  return [...lines, '', `${passed} passed, ${failed} failed, ${skipped.length} skipped`, ''].join('\n');
+}
+
+export default class CountsReporter implements Reporter {
+  onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
+    process.stdout.write(renderReport(countTests(modules, unhandledErrors.length, process.cwd())));
+  }
+}
