@@ -283,12 +283,16 @@ export function modrmInstruction(prng: Prng, spec: ModrmSpec): Encoding {
   const byteOperands = spec.regKind === 'byte' || spec.rmKind === 'byte';
   if (spec.highByte) {
     // SPL-DIL cannot be named without REX, so 4-7 are AH-BH for byte operands; r8-r15 are out of reach.
-    if (spec.rm === 'reg' && spec.rmKind === 'byte' && (spec.digit !== undefined || spec.regKind !== 'byte' || prng.below(2))) {
+    if (
+      spec.rm === 'reg' &&
+      spec.rmKind === 'byte' &&
+      (spec.digit !== undefined || spec.regKind !== 'byte' || prng.below(2))
+    ) {
       rm = 4 + (rm & 3);
     } else if (spec.digit === undefined && spec.regKind === 'byte') reg = 4 + (reg & 3);
     if (shape) {
-      if (shape.base !== undefined && shape.base > 7) shape.base = [RBX, RSI, RDI][prng.below(3)];
-      if (shape.index !== undefined && shape.index > 7) shape.index = RDX;
+      if (shape.index !== undefined && shape.index > 7) shape.index = shape.base === RDX ? RBX : RDX;
+      if (shape.base !== undefined && shape.base > 7) shape.base = shape.index === RSI ? RDI : RSI;
     }
   }
   const vvvv = drawRegister();

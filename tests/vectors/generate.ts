@@ -11,7 +11,14 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { VectorBuilder, type Encoding } from './assemble.ts';
-import { COMPARED_FLAGS, type MemoryRun, type StoredForm, type StoredVector, encodeFile, newStoredVector } from './format.ts';
+import {
+  COMPARED_FLAGS,
+  type MemoryRun,
+  type StoredForm,
+  type StoredVector,
+  encodeFile,
+  newStoredVector,
+} from './format.ts';
 import { type Form, formsByGroup } from './forms.ts';
 import { Prng, REGISTER_COUNT, seedOfName, seedOfVector } from './random.ts';
 import { CODE_ADDRESS, IMAGE_SIZE_BYTES, backgroundImage, imageOffsetOf } from './windows.ts';
@@ -104,7 +111,8 @@ class Results {
       differences.push({ imageOffset, lengthBytes, bytes });
       cursor += 8 + Math.ceil(lengthBytes / 8) * 8;
     }
-    stored.differences = form.id.startsWith('pushf') && !faulted ? clearStoredTrapFlag(differences, u64(32), u64(128)) : differences;
+    stored.differences =
+      form.id.startsWith('pushf') && !faulted ? clearStoredTrapFlag(differences, u64(32), u64(128)) : differences;
     this.#at = cursor;
     return stored;
   }

@@ -185,7 +185,13 @@ function* multiplications(): Generator<Form> {
 }
 
 /** Makes most divisions fit: a dividend of quotient * divisor + remainder, now and then beyond the quotient's range. */
-function prepareDivision(vector: VectorBuilder, operand: Operand, size: OperandSize, signed: boolean, rm: 'reg' | 'mem'): void {
+function prepareDivision(
+  vector: VectorBuilder,
+  operand: Operand,
+  size: OperandSize,
+  signed: boolean,
+  rm: 'reg' | 'mem',
+): void {
   const prng = vector.prng;
   // A third of the vectors keep what came up: zero divisors and overflows, mostly.
   if (prng.below(3) === 0) return;

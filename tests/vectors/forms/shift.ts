@@ -32,9 +32,13 @@ function* shifts(): Generator<Form> {
             rmKind: kindOf(size),
             opcode: [size === 1 ? opcode : opcode | 1],
             digit,
-            immediate: source === 'imm8' ? (prng) => [prng.below(3) ? prng.below(size * 8 + 2) : prng.below(256)] : undefined,
+            immediate:
+              source === 'imm8' ? (prng) => [prng.below(3) ? prng.below(size * 8 + 2) : prng.below(256)] : undefined,
             memory: { bytes: size, avoid: source === 'cl' ? [RCX] : [] },
-            prepare: source === 'cl' ? (vector, operand) => smallCount(vector, rm === 'reg' ? operand.rm : -1, size) : undefined,
+            prepare:
+              source === 'cl'
+                ? (vector, operand) => smallCount(vector, rm === 'reg' ? operand.rm : -1, size)
+                : undefined,
           });
         }
       }

@@ -1,14 +1,5 @@
 /** String instructions: alone and with REP, REPE, REPNE; both directions; 32-bit addresses; faults on the way. */
-import {
-  RAX,
-  RCX,
-  RDI,
-  RSI,
-  type Encoding,
-  type OperandSize,
-  type VectorBuilder,
-  littleEndian,
-} from '../assemble.ts';
+import { RAX, RCX, RDI, RSI, type Encoding, type OperandSize, type VectorBuilder, littleEndian } from '../assemble.ts';
 import { type Prng } from '../random.ts';
 import { CODE_DEFAULT_OFFSET, DATA, HIGH, STACK, type Window } from '../windows.ts';
 import { type Form, SIZES, bits, form } from './form.ts';
