@@ -153,9 +153,10 @@ export function loadLinux(request: BootRequest, protocol: 'linux64' | 'linux32')
   if (long && !header.hasEntry64) throw new LoaderError('The Linux kernel image has no 64-bit entry point.');
 
   const placement = new Placement(request.lowmemBytes);
-  placement.fixed('The Linux kernel', header.loadGpa, header.payload, header.initSizeBytes);
-  // Beyond the file lies the kernel's own scratch space, which it does not expect to be zero.
-  placement.zeroRanges.length = 0;
+  // What lies beyond the file up to init_size is the kernel's own scratch space; it does not expect zeros there.
+  const { payload } = header;
+  const scratchBytes = header.initSizeBytes - payload.length;
+  placement.fixed('The Linux kernel', header.loadGpa, payload, payload.length, scratchBytes);
   const gdtGpa = placement.placeLow('the GDT', bootGdt(long ? 'long64' : 'protected32'), PAGE_BYTES);
   const zeroPageGpa = placement.reserveLow('the zero page', PAGE_BYTES, PAGE_BYTES);
   const pageTablesGpa = long ? placement.reserveLow('page tables', IDENTITY_PAGE_TABLE_BYTES, PAGE_BYTES) : undefined;

@@ -1,8 +1,9 @@
 /** Direct kernel boot: picks the protocol by the file's content. */
 import { LoaderError, type BootImage, type BootRequest } from './boot-image.ts';
+import { isElf } from './elf.ts';
 import { hasLinuxEntry64, isLinuxImage, loadLinux } from './linux.ts';
 import { isMultiboot, loadMultiboot } from './multiboot.ts';
-import { isPvh, loadPvh } from './pvh.ts';
+import { loadPvh } from './pvh.ts';
 
 /** Values of the configuration variable `loader.protocol`. */
 export const LOADER_PROTOCOLS = ['auto', 'linux64', 'linux32', 'multiboot', 'pvh'] as const;
@@ -19,11 +20,10 @@ export function isLoaderProtocol(text: string): text is LoaderProtocol {
 export function detectProtocol(kernel: Uint8Array): Exclude<LoaderProtocol, 'auto'> {
   if (isLinuxImage(kernel)) return hasLinuxEntry64(kernel) ? 'linux64' : 'linux32';
   if (isMultiboot(kernel)) return 'multiboot';
-  if (isPvh(kernel)) return 'pvh';
+  // An ELF file that is damaged or has no PVH note gets its precise error from the PVH loader.
+  if (isElf(kernel)) return 'pvh';
   if (kernel.length === 0) throw new LoaderError('The kernel file is empty.');
-  throw new LoaderError(
-    'The kernel file is neither a Linux bzImage, nor a multiboot kernel, nor an ELF file with a PVH entry point.',
-  );
+  throw new LoaderError('The kernel file is neither a Linux bzImage, nor a multiboot kernel, nor an ELF file.');
 }
 
 /** Turns a kernel file into what the machine writes before its first instruction. Throws only {@link LoaderError}. */

@@ -37,10 +37,13 @@ export class Placement {
     this.#occupied.sort((left, right) => left.start - right.start);
   }
 
-  /** Puts a part of the kernel where the file demands it. `what` is the subject of the error's sentence. */
-  fixed(what: string, gpa: number, bytes: Uint8Array, memoryBytes = bytes.length): void {
+  /**
+   * Puts a part of the kernel where the file demands it, with zeros up to `memoryBytes`; `scratchBytes` more are kept
+   * free but need no value. `what` is the subject of the error's sentence.
+   */
+  fixed(what: string, gpa: number, bytes: Uint8Array, memoryBytes = bytes.length, scratchBytes = 0): void {
     const lengthBytes = Math.max(memoryBytes, bytes.length);
-    const end = gpa + lengthBytes;
+    const end = gpa + lengthBytes + scratchBytes;
     if (!(gpa >= 0) || end > this.lowmemBytes) {
       throw new LoaderError(
         `${what} needs memory at 0x${gpa.toString(16)}-0x${end.toString(16)}, which the machine does not have.`,

@@ -2,7 +2,7 @@
 import { ByteWriter } from '../byte-writer.ts';
 import { loaderMemoryMap } from '../e820.ts';
 import { encodeCommandLine, LoaderError, type BootImage, type BootRequest } from './boot-image.ts';
-import { isElf, readElf, type ElfFile } from './elf.ts';
+import { readElf, type ElfFile } from './elf.ts';
 import { bootGdt, entryRegisters } from './entry-state.ts';
 import { PAGE_BYTES, Placement } from './placement.ts';
 
@@ -25,22 +25,14 @@ function physicalEntry(elf: ElfFile): number | undefined {
   return undefined;
 }
 
-/** True for an ELF file that carries a PVH entry point. Malformed ELF files are not. */
-export function isPvh(file: Uint8Array): boolean {
-  if (!isElf(file)) return false;
-  try {
-    return physicalEntry(readElf(file)) !== undefined;
-  } catch (error) {
-    if (error instanceof LoaderError) return false;
-    throw error;
-  }
-}
-
 /** Prepares an ELF kernel with a PVH note: 32-bit protected mode, EBX = hvm_start_info. */
 export function loadPvh(request: BootRequest): BootImage {
   const elf = readElf(request.kernel);
   const rip = physicalEntry(elf);
-  if (rip === undefined) throw new LoaderError('The ELF file has no PVH entry point (note XEN_ELFNOTE_PHYS32_ENTRY).');
+  if (rip === undefined)
+    throw new LoaderError(
+      'The ELF file has neither a multiboot header nor a PVH entry point (note XEN_ELFNOTE_PHYS32_ENTRY).',
+    );
   const placement = new Placement(request.lowmemBytes);
   let covered = false;
   for (const segment of elf.segments) {
