@@ -6,26 +6,26 @@ import { FOUR_GIB, SMBIOS_GPA, SMBIOS_MAX_BYTES } from './layout.ts';
 
 /** The strings that configuration variables replace: bios.*, system.*, board.*, chassis.*. */
 export interface SmbiosStrings {
-  readonly biosVendor?: string | undefined;
-  readonly biosVersion?: string | undefined;
-  readonly biosReleaseDate?: string | undefined;
-  readonly systemManufacturer?: string | undefined;
-  readonly systemProductName?: string | undefined;
-  readonly systemVersion?: string | undefined;
-  readonly systemSerialNumber?: string | undefined;
-  readonly systemSku?: string | undefined;
-  readonly systemFamilyName?: string | undefined;
-  readonly boardManufacturer?: string | undefined;
-  readonly boardProductName?: string | undefined;
-  readonly boardVersion?: string | undefined;
-  readonly boardSerialNumber?: string | undefined;
-  readonly boardAssetTag?: string | undefined;
-  readonly boardLocation?: string | undefined;
-  readonly chassisManufacturer?: string | undefined;
-  readonly chassisVersion?: string | undefined;
-  readonly chassisSerialNumber?: string | undefined;
-  readonly chassisAssetTag?: string | undefined;
-  readonly chassisSku?: string | undefined;
+  biosVendor?: string | undefined;
+  biosVersion?: string | undefined;
+  biosReleaseDate?: string | undefined;
+  systemManufacturer?: string | undefined;
+  systemProductName?: string | undefined;
+  systemVersion?: string | undefined;
+  systemSerialNumber?: string | undefined;
+  systemSku?: string | undefined;
+  systemFamilyName?: string | undefined;
+  boardManufacturer?: string | undefined;
+  boardProductName?: string | undefined;
+  boardVersion?: string | undefined;
+  boardSerialNumber?: string | undefined;
+  boardAssetTag?: string | undefined;
+  boardLocation?: string | undefined;
+  chassisManufacturer?: string | undefined;
+  chassisVersion?: string | undefined;
+  chassisSerialNumber?: string | undefined;
+  chassisAssetTag?: string | undefined;
+  chassisSku?: string | undefined;
 }
 
 export interface SmbiosParameters {
