@@ -1,0 +1,6 @@
+export const WANTED_MODULES: readonly string[];
+export function moduleDependencies(bytes: Buffer): string[];
+export function selectModules(
+  files: ReadonlyMap<string, Buffer>,
+  wanted?: readonly string[],
+): [name: string, bytes: Buffer][];
