@@ -374,9 +374,10 @@ function setGate(channel: u32, high: bool, now: u64): void {
     store<u64>(block, now + 1, C_START);
     store<u8>(block, PHASE_COUNTING, C_PHASE);
   } else {
-    // Modes 0 and 4 go on where they stopped. Unsigned wrap-around is harmless: only differences count.
+    // Modes 0 and 4 go on where they stopped, but not before the count is loaded.
     const held = load<u64>(block, C_HELD);
-    store<u64>(block, now > held ? now - held : 0, C_START);
+    const resumed = now > held ? now - held : 0;
+    if (resumed > load<u64>(block, C_START)) store<u64>(block, resumed, C_START);
     store<u8>(block, PHASE_COUNTING, C_PHASE);
   }
 }

@@ -212,11 +212,21 @@ function alarmMatches(index: u32, value: u32): bool {
   return (index === REG_HOURS_ALARM ? hourFromRegister(alarm) : fromRegister(alarm)) === value;
 }
 
+/** Whether some value below a limit matches an alarm register. */
+function alarmCanMatch(index: u32, limit: u32): bool {
+  for (let value: u32 = 0; value < limit; value++) {
+    if (alarmMatches(index, value)) return true;
+  }
+  return false;
+}
+
 /**
  * Seconds from a second of the day until the alarm matches, 0 if it matches now; -1 for an alarm that no time matches.
- * Searches field by field, so that at most some 200 comparisons are made.
+ * Every field can match, so only the first minute and the first hour are searched in vain: some 400 comparisons at most.
  */
 function secondsUntilAlarm(from: u32): i64 {
+  if (!alarmCanMatch(REG_HOURS_ALARM, 24) || !alarmCanMatch(REG_MINUTES_ALARM, 60)) return -1;
+  if (!alarmCanMatch(REG_SECONDS_ALARM, 60)) return -1;
   for (let hours: u32 = 0; hours <= 24; hours++) {
     const hour = from / 3600 + hours;
     if (!alarmMatches(REG_HOURS_ALARM, hour % 24)) continue;
@@ -355,7 +365,8 @@ function writeRegister(index: u32, value: u32, nowNs: f64): bool {
 
 function readRegister(index: u32, nowNs: f64): u32 {
   if (index === REG_A) {
-    const intoSecond = elapsedNs(nowNs) % NS_PER_SECOND;
+    const elapsed = elapsedNs(nowNs);
+    const intoSecond = elapsed - Math.floor(elapsed / NS_PER_SECOND) * NS_PER_SECOND;
     return register(REG_A) | (!isStopped() && intoSecond >= NS_PER_SECOND - UPDATE_WARNING_NS ? A_UIP : 0);
   }
   if (index === REG_C) {
