@@ -1,6 +1,11 @@
 /** The MachineHost of Node: worker threads, the process's clock, messages on standard error. */
+import { readFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { MachineHost, VcpuThread, VcpuThreadStart } from '../devices/machine/host.ts';
+import type { CharacterBackend } from '../devices/serial/character-backend.ts';
+import type { BlockBackend } from '../devices/storage/block-backend.ts';
+import { FileBackend } from './files.ts';
 import { clockSince, makeClockOrigin } from './clock.ts';
 
 export interface NodeHostOptions {
@@ -9,6 +14,11 @@ export interface NodeHostOptions {
   readonly workerUrl?: URL | undefined;
   /** Where messages for the user go; standard error by default. */
   readonly message?: ((text: string) => void) | undefined;
+  /** Opens the far ends of serial ports; by default none is opened and programs use the machine's consoles. */
+  readonly openSerial?: ((path: string) => Promise<CharacterBackend | undefined>) | undefined;
+  /** Opens disks; files of this host by default. */
+  readonly openBlock?: ((path: string, options: Readonly<Record<string, string>>) => Promise<BlockBackend>) | undefined;
+  readonly readFile?: ((path: string) => Promise<Uint8Array>) | undefined;
 }
 
 /** A timer that only keeps the process alive may be as long as timers get. */
@@ -50,5 +60,9 @@ export function createNodeHost(options: NodeHostOptions): MachineHost {
       return () => clearInterval(timer);
     },
     message: options.message ?? writeMessage,
+    readFile: options.readFile ?? ((path) => readFile(path)),
+    openBlock: options.openBlock ?? ((path, blockOptions) => FileBackend.open(path, blockOptions)),
+    openSerial: options.openSerial ?? (() => Promise.resolve(undefined)),
+    hostName: hostname(),
   };
 }

@@ -60,6 +60,8 @@ export interface CoreExports {
   uartIrqLevel(uart: number): number;
   uartRead(uart: number, register: number): number;
   uartWrite(uart: number, register: number, value: number): void;
+  /** A byte of the RTC's RAM, as its battery would have kept it. */
+  setCmos(index: number, value: number): void;
 }
 
 /** The functions that the core imports besides its memory (core-as/host.ts). */
@@ -104,7 +106,7 @@ function chunksOf(bytes: number): number {
  * Splits guest RAM into the part below the PCI hole and the part from 4 GiB up, and sizes the linear memory: the pool holds
  * all of guest RAM when that fits in what a 32-bit Wasm memory has left, otherwise as much as fits.
  */
-export function planMemory(guestBytes: number, vcpus: number): MemoryPlan {
+export function planMemory(guestBytes: number, vcpus: number, romChunks = 0): MemoryPlan {
   if (!Number.isInteger(vcpus) || vcpus < 1 || vcpus > MAX_VCPUS) {
     throw new MemoryConfigError(`${vcpus} vCPUs requested but only ${MAX_VCPUS} available`);
   }
@@ -116,7 +118,7 @@ export function planMemory(guestBytes: number, vcpus: number): MemoryPlan {
   if (highBytes > limit)
     throw new MemoryConfigError(`guest memory of ${guestBytes} bytes exceeds ${LOWMEM_LIMIT + limit}`);
   const poolStart = Math.ceil((CACHES + vcpus * CODE_CACHE_BYTES) / CHUNK_SIZE) * CHUNK_SIZE;
-  const wanted = poolStart + (chunksOf(lowBytes) + chunksOf(highBytes)) * CHUNK_SIZE;
+  const wanted = poolStart + (chunksOf(lowBytes) + chunksOf(highBytes) + romChunks) * CHUNK_SIZE;
   const poolEndPages = Math.max(MIN_WASM_PAGES, Math.min(wanted / WASM_PAGE_BYTES, MAX_WASM_PAGES));
   return { vcpus, lowBytes, highBytes, poolStart, poolEndPages };
 }

@@ -24,6 +24,11 @@ export class CoreGuestMemory implements GuestMemory {
     this.#buffer = memory.buffer;
   }
 
+  /** The chunk table was replaced (restore): addresses seen so far no longer hold. */
+  forgetChunks(): void {
+    this.#chunks.clear();
+  }
+
   contains(gpa: number, lengthBytes: number): boolean {
     if (lengthBytes === 0) return true;
     if (!Number.isSafeInteger(gpa) || !Number.isSafeInteger(lengthBytes) || gpa < 0 || lengthBytes < 0) return false;

@@ -1,4 +1,6 @@
 /** What a machine asks of the host that it runs on (Node, a page, a test). */
+import type { CharacterBackend } from '../serial/character-backend.ts';
+import type { BlockBackend } from '../storage/block-backend.ts';
 
 /** A vCPU's thread, as the machine sees it. */
 export interface VcpuThread {
@@ -30,4 +32,15 @@ export interface MachineHost {
   keepAlive(): () => void;
   /** Something the user should read: one line, no newline. */
   message(text: string): void;
+  /** The whole of a file: kernels, initial RAM disks, boot ROMs. */
+  readFile(path: string): Promise<Uint8Array>;
+  /** A disk; `options` are the block variables of bhyve_config(5). Rejects with a message for the user. */
+  openBlock(path: string, options: Readonly<Record<string, string>>): Promise<BlockBackend>;
+  /**
+   * The far end of a serial port; undefined: only the machine's console object is attached. Rejects when it cannot be
+   * opened.
+   */
+  openSerial(path: string): Promise<CharacterBackend | undefined>;
+  /** Takes part in the UUID that SMBIOS shows. */
+  readonly hostName: string;
 }

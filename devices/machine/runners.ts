@@ -59,7 +59,11 @@ export class ThreadRunner implements VcpuRunner {
       served = 0;
       for (const mailbox of this.mailboxes) served += mailbox.serve();
     }
-    if (served > 0) this.again();
+    if (served > 0) {
+      // A vCPU that says it stopped has no request left behind before the settled are told so.
+      this.again();
+      return;
+    }
     this.#waiting = this.#waiting.filter((wait) => {
       if (!wait.settled()) return true;
       wait.resolve();

@@ -15,17 +15,31 @@ import {
   CHUNK_SIZE,
   CFG_POOL_START,
   EXIT_BUDGET,
+  EXIT_HALTED_FOREVER,
   EXIT_HLT,
   EXIT_STOPPED,
   EXIT_SUSPEND,
+  HOST_DOORBELL,
+  HOST_UART_EVENTS,
   PEND_INTR,
   PEND_STOP,
+  PIC,
   POOL_USED_CHUNKS,
   R_EXIT_DEADLINE_NS,
   R_GPR,
   R_PENDING,
+  R_RFLAGS,
+  RTC,
   SUSPEND_POWEROFF,
   SUSPEND_REASON,
+  UART,
+  UART_RINGS,
+  UART_RING_SIZE,
+  UART_RX_HEAD,
+  UART_RX_TAIL,
+  UART_STRIDE,
+  UART_TX_HEAD,
+  UART_TX_TAIL,
   VCPU,
   VCPU_STRIDE,
 } from '../../core-as/layout';
@@ -42,7 +56,7 @@ export function vcpuReset(): void {}
 export function stateChanged(): void {}
 
 /** GPR 0 selects the script, GPR 1 counts its steps, GPR 2 is its result, GPR 3 its limit. */
-export function run(budget: i32): i32 {
+export function run(_budget: i32): i32 {
   const pending = atomic.load<u32>(block, R_PENDING);
   if (pending & PEND_STOP) {
     atomic.and<u32>(block, ~PEND_STOP, R_PENDING);
@@ -52,7 +66,7 @@ export function run(budget: i32): i32 {
   const script = <u32>load<u64>(block, R_GPR);
   const step = load<u64>(block, R_GPR + 8);
   store<u64>(block, step + 1, R_GPR + 8);
-  if (script == 1) {
+  if (script === 1) {
     // Reads and writes in turn; ends when the limit is reached.
     const value = hostPortRead(0x1000, 4);
     hostPortWrite(0x1000, 4, value + 1);
@@ -61,7 +75,7 @@ export function run(budget: i32): i32 {
     if (step + 1 >= load<u64>(block, R_GPR + 24)) atomic.cmpxchg<u32>(SUSPEND_REASON, 0, SUSPEND_POWEROFF);
     return EXIT_BUDGET;
   }
-  if (script == 2) {
+  if (script === 2) {
     // Halts until an interrupt; counts interrupts and ends at the limit.
     if (pending & PEND_INTR) {
       atomic.and<u32>(block, ~PEND_INTR, R_PENDING);
@@ -75,7 +89,7 @@ export function run(budget: i32): i32 {
     store<f64>(block, Infinity, R_EXIT_DEADLINE_NS);
     return EXIT_HLT;
   }
-  if (script == 3) {
+  if (script === 3) {
     // Halts for ten milliseconds each time.
     store<u64>(block, step, R_GPR + 16);
     if (step >= load<u64>(block, R_GPR + 24)) {
@@ -85,7 +99,7 @@ export function run(budget: i32): i32 {
     store<f64>(block, hostNowNs() + 10_000_000.0, R_EXIT_DEADLINE_NS);
     return EXIT_HLT;
   }
-  if (script == 4) {
+  if (script === 4) {
     // Posted writes only, then one read that must see them all.
     for (let i: u32 = 0; i < 1000; i++) hostMmioWrite(3221225472.0, 4, i);
     store<u64>(block, hostMmioRead(3221225472.0, 4), R_GPR + 16);
@@ -93,8 +107,96 @@ export function run(budget: i32): i32 {
     atomic.cmpxchg<u32>(SUSPEND_REASON, 0, SUSPEND_POWEROFF);
     return EXIT_SUSPEND;
   }
-  if (script == 5) unreachable();
+  if (script === 5) unreachable();
+  if (script === 6) {
+    // One port write (GPR 4: port, GPR 5: size, GPR 6: value), then HLT for ever.
+    if (step === 0) {
+      hostPortWrite(
+        <u32>load<u64>(block, R_GPR + 32),
+        <u32>load<u64>(block, R_GPR + 40),
+        <u32>load<u64>(block, R_GPR + 48),
+      );
+    }
+    store<f64>(block, Infinity, R_EXIT_DEADLINE_NS);
+    return EXIT_HLT;
+  }
+  if (script === 7) return EXIT_HALTED_FOREVER;
+  if (script === 8) {
+    // Prints GPR 2 dots on COM1, as fast as the ring takes them, then powers off.
+    const printed = load<u64>(block, R_GPR + 24);
+    if (printed >= load<u64>(block, R_GPR + 16)) {
+      atomic.cmpxchg<u32>(SUSPEND_REASON, 0, SUSPEND_POWEROFF);
+      return EXIT_SUSPEND;
+    }
+    store<u64>(block, printed + putByte(0, 48 + <u32>(printed % 10)), R_GPR + 24);
+    return EXIT_BUDGET;
+  }
+  if (script === 9) {
+    // Echoes COM1 until a "q" comes, which is echoed and powers off.
+    const byte = takeByte(0);
+    if (byte >= 0) {
+      putByte(0, <u32>byte);
+      if (byte === 113) atomic.cmpxchg<u32>(SUSPEND_REASON, 0, SUSPEND_POWEROFF);
+      return EXIT_BUDGET;
+    }
+    store<f64>(block, hostNowNs() + 1_000_000.0, R_EXIT_DEADLINE_NS);
+    return EXIT_HLT;
+  }
   return EXIT_BUDGET;
+}
+
+function notifyHost(uart: u32): void {
+  atomic.or<u32>(HOST_UART_EVENTS, 1 << uart);
+  atomic.add<i32>(HOST_DOORBELL, 1);
+  atomic.notify(HOST_DOORBELL, i32.MAX_VALUE);
+}
+
+/** 1 when the ring took the byte, 0 when it is full. */
+function putByte(uart: u32, byte: u32): u64 {
+  const at = UART + uart * UART_STRIDE;
+  const head = atomic.load<u32>(at, UART_TX_HEAD);
+  if (head - atomic.load<u32>(at, UART_TX_TAIL) >= <u32>UART_RING_SIZE) return 0;
+  store<u8>(UART_RINGS + uart * 2 * UART_RING_SIZE + (head & (UART_RING_SIZE - 1)), <u8>byte);
+  atomic.store<u32>(at, head + 1, UART_TX_HEAD);
+  notifyHost(uart);
+  return 1;
+}
+
+function takeByte(uart: u32): i32 {
+  const at = UART + uart * UART_STRIDE;
+  const tail = atomic.load<u32>(at, UART_RX_TAIL);
+  if (tail === atomic.load<u32>(at, UART_RX_HEAD)) return -1;
+  const byte = load<u8>(UART_RINGS + uart * 2 * UART_RING_SIZE + UART_RING_SIZE + (tail & (UART_RING_SIZE - 1)));
+  atomic.store<u32>(at, tail + 1, UART_RX_TAIL);
+  notifyHost(uart);
+  return byte;
+}
+
+export function uartHostEvent(_uart: u32): void {}
+export function uartIrqLevel(_uart: u32): u32 {
+  return 0;
+}
+export function uartRead(_uart: u32, _register: u32): u32 {
+  return 0xff;
+}
+export function uartWrite(_uart: u32, _register: u32, _value: u32): void {}
+export function setIsaIrq(irq: u32, asserted: u32): void {
+  const bits = load<u32>(PIC);
+  store<u32>(PIC, asserted ? bits | (1 << irq) : bits & ~(1 << irq));
+}
+export function pulseIsaIrq(_irq: u32): void {}
+export function setIoApicPin(_pin: u32, _asserted: u32): void {}
+export function sendMsi(_addressLow: u32, _addressHigh: u32, _data: u32): void {}
+export function setCmos(index: u32, value: u32): void {
+  store<u8>(RTC + index, <u8>value);
+}
+export function platformReset(): void {}
+export function raiseNmi(_vcpu: u32): void {}
+export function getRflags(): u64 {
+  return load<u64>(block, R_RFLAGS);
+}
+export function setRflags(value: u64): void {
+  store<u64>(block, value, R_RFLAGS);
 }
 
 export function stepOne(): i32 {
@@ -104,7 +206,7 @@ export function stepOne(): i32 {
 export function commitChunk(chunkIndex: u32): u32 {
   if (chunkIndex >= 0x10000) return 0;
   const entry = load<u32>(CHUNKS + chunkIndex * 4);
-  if ((entry & CHUNK_RAM) == 0) return 0;
+  if ((entry & CHUNK_RAM) === 0) return 0;
   if (entry & ~(<u32>CHUNK_SIZE - 1)) return entry & ~(<u32>CHUNK_SIZE - 1);
   const number = atomic.add<u32>(POOL_USED_CHUNKS, 1);
   const linear = load<u32>(CFG_POOL_START) + number * CHUNK_SIZE;

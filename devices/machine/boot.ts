@@ -1,0 +1,78 @@
+/** Puts a boot image into the machine: bytes into guest memory, registers into vCPU 0. */
+import {
+  R_CR0,
+  R_CR3,
+  R_CR4,
+  R_EFER,
+  R_CPL,
+  R_GDT_BASE,
+  R_GDT_LIMIT,
+  R_GPR,
+  R_IDT_BASE,
+  R_IDT_LIMIT,
+  R_RIP,
+  R_SEG,
+  SEG_ACCESS,
+  SEG_BASE,
+  SEG_LIMIT,
+  SEG_SELECTOR,
+  SEG_STRIDE,
+} from '../../core-as/layout.ts';
+import type { GuestMemory } from '../bus/guest-memory.ts';
+import type { BootImage, InitialRegisters, SegmentName } from '../firmware/loaders/boot-image.ts';
+import type { Core } from './core.ts';
+
+/** In the order of their encodings (SDM vol. 2, 2.1.3). */
+export const GPR_NAMES = [
+  'rax',
+  'rcx',
+  'rdx',
+  'rbx',
+  'rsp',
+  'rbp',
+  'rsi',
+  'rdi',
+  'r8',
+  'r9',
+  'r10',
+  'r11',
+  'r12',
+  'r13',
+  'r14',
+  'r15',
+] as const;
+
+/** In the order of the vCPU block. */
+export const SEGMENT_NAMES: readonly SegmentName[] = ['es', 'cs', 'ss', 'ds', 'fs', 'gs', 'ldtr', 'tr'];
+
+export function writeBootImage(memory: GuestMemory, image: BootImage): void {
+  for (const range of image.zeroRanges) memory.fill(range.gpa, range.lengthBytes, 0);
+  for (const segment of image.segments) memory.write(segment.gpa, segment.bytes);
+}
+
+/** Replaces the power-on state of the core's vCPU. */
+export function writeInitialRegisters(core: Core, registers: InitialRegisters): void {
+  const { state, block, exports } = core;
+  for (const [index, name] of GPR_NAMES.entries()) state.setU64(block + R_GPR + index * 8, registers.gpr[name] ?? 0n);
+  state.setU64(block + R_GPR + GPR_NAMES.indexOf('rsp') * 8, registers.gpr['rsp'] ?? registers.rsp);
+  state.setU64(block + R_RIP, registers.rip);
+  state.setU64(block + R_CR0, registers.cr0);
+  state.setU64(block + R_CR3, registers.cr3);
+  state.setU64(block + R_CR4, registers.cr4);
+  state.setU64(block + R_EFER, registers.efer);
+  for (const [index, name] of SEGMENT_NAMES.entries()) {
+    const segment = registers.segments[name];
+    const at = block + R_SEG + index * SEG_STRIDE;
+    state.setU64(at + SEG_BASE, segment.base);
+    state.setU32(at + SEG_LIMIT, segment.limit);
+    state.setU32(at + SEG_ACCESS, segment.access);
+    state.data.setUint16(at + SEG_SELECTOR, segment.selector, true);
+  }
+  state.setU64(block + R_GDT_BASE, registers.gdt.base);
+  state.setU32(block + R_GDT_LIMIT, registers.gdt.limit);
+  state.setU64(block + R_IDT_BASE, registers.idt.base);
+  state.setU32(block + R_IDT_LIMIT, registers.idt.limit);
+  state.setU32(block + R_CPL, 0);
+  exports.setRflags(registers.rflags);
+  exports.stateChanged();
+}

@@ -1,0 +1,150 @@
+/** What a guest finds in memory before its first instruction: firmware tables and the kernel. */
+import { BhyveExit, errnoText, type ConfigTree, type MachineSettings } from '../config/index.ts';
+import type { AcpiParameters } from '../firmware/acpi/parameters.ts';
+import { buildFirmwareTables, rsdpGpa, type FirmwareTable } from '../firmware/firmware-tables.ts';
+import { LoaderError, type BootImage } from '../firmware/loaders/boot-image.ts';
+import { loadKernel } from '../firmware/loaders/loader.ts';
+import type { SmbiosStrings } from '../firmware/smbios.ts';
+import { ECAM_BASE, ECAM_BYTES, type PciBusDescription } from '../pci/bus.ts';
+import type { PciAddress } from '../pci/function.ts';
+import type { MemoryPlan } from './core.ts';
+import type { MachineHost } from './host.ts';
+
+const EXIT_ERROR = 4;
+/** One bus of configuration space (PCI Express Base 3.0, 7.2.2). */
+const ECAM_BYTES_PER_BUS = 0x100000;
+
+/** What the tables say about devices. */
+export interface FirmwareView {
+  readonly lpcAddress: PciAddress | undefined;
+  /** COM ports with a backend, 1-4. */
+  readonly comPorts: readonly number[];
+  describePci(): PciBusDescription[];
+}
+
+const SMBIOS_VARIABLES: Readonly<Record<string, keyof SmbiosStrings>> = {
+  'bios.vendor': 'biosVendor',
+  'bios.version': 'biosVersion',
+  'bios.release_date': 'biosReleaseDate',
+  'system.manufacturer': 'systemManufacturer',
+  'system.product_name': 'systemProductName',
+  'system.version': 'systemVersion',
+  'system.serial_number': 'systemSerialNumber',
+  'system.sku': 'systemSku',
+  'system.family_name': 'systemFamilyName',
+  'board.manufacturer': 'boardManufacturer',
+  'board.product_name': 'boardProductName',
+  'board.version': 'boardVersion',
+  'board.serial_number': 'boardSerialNumber',
+  'board.asset_tag': 'boardAssetTag',
+  'board.location': 'boardLocation',
+  'chassis.manufacturer': 'chassisManufacturer',
+  'chassis.version': 'chassisVersion',
+  'chassis.serial_number': 'chassisSerialNumber',
+  'chassis.asset_tag': 'chassisAssetTag',
+  'chassis.sku': 'chassisSku',
+};
+
+function smbiosStrings(tree: ConfigTree): SmbiosStrings {
+  const strings: { -readonly [name in keyof SmbiosStrings]?: string } = {};
+  for (const [variable, field] of Object.entries(SMBIOS_VARIABLES)) {
+    const value = tree.get(variable);
+    if (value !== undefined) strings[field] = value;
+  }
+  return strings;
+}
+
+function acpiParameters(settings: MachineSettings, view: FirmwareView): AcpiParameters {
+  return {
+    cpus: settings.topology.cpus,
+    lpc: view.lpcAddress,
+    comPorts: view.comPorts,
+    buses: view.describePci().map(({ bus, io, mem32, mem64, routing }) => ({
+      bus,
+      io: { base: io.base, length: io.limit - io.base },
+      mem32: { base: mem32.base, length: mem32.limit - mem32.base },
+      mem64: { base: mem64.base, length: mem64.limit - mem64.base },
+      // The router counts links from 1, ACPI's names from LNKA = 0.
+      routing: routing.map(({ slot, pin, ioApicPin, pirqLink }) => {
+        return { slot, pin, ioapicPin: ioApicPin, pirqLink: pirqLink - 1 };
+      }),
+    })),
+    ecam: { base: ECAM_BASE, buses: ECAM_BYTES / ECAM_BYTES_PER_BUS },
+    hpet: true,
+  };
+}
+
+/** Builds ACPI (-A), MP (unless -Y) and SMBIOS tables. */
+export function buildTables(
+  tree: ConfigTree,
+  settings: MachineSettings,
+  view: FirmwareView,
+  plan: MemoryPlan,
+  hostName: string,
+): { readonly tables: FirmwareTable[]; readonly rsdpGpa: number | undefined } {
+  const rootBus = view.describePci().find(({ bus }) => bus === 0);
+  const parameters = {
+    acpi: settings.flags.acpiTables ? acpiParameters(settings, view) : undefined,
+    mpTable: settings.flags.mptable
+      ? {
+          cpus: settings.topology.cpus,
+          routing: (rootBus?.routing ?? []).map(({ slot, pin, ioApicPin }) => ({ slot, pin, ioapicPin: ioApicPin })),
+        }
+      : undefined,
+    smbios: {
+      uuid: settings.uuid,
+      vmName: settings.name,
+      hostName,
+      sockets: settings.topology.sockets,
+      coresPerSocket: settings.topology.cores,
+      threadsPerCore: settings.topology.threads,
+      lowmemBytes: plan.lowBytes,
+      highmemBytes: plan.highBytes,
+      strings: smbiosStrings(tree),
+    },
+  };
+  return { tables: buildFirmwareTables(parameters), rsdpGpa: rsdpGpa(parameters) };
+}
+
+async function readOrExit(host: MachineHost, what: string, path: string): Promise<Uint8Array> {
+  try {
+    return await host.readFile(path);
+  } catch (error) {
+    throw new BhyveExit(EXIT_ERROR, `Could not open ${what}: ${path}: ${errnoText(error)}\n`);
+  }
+}
+
+/** Reads and lays out the kernel that loader.* names. Exits when there is none, as bhyve does without anything to boot. */
+export async function loadBootImage(
+  settings: MachineSettings,
+  plan: MemoryPlan,
+  host: MachineHost,
+  rsdp: number | undefined,
+): Promise<BootImage> {
+  const { kernel, initrd, cmdline, protocol } = settings.loader;
+  if (kernel === undefined) {
+    throw new BhyveExit(
+      EXIT_ERROR,
+      'virtual machine cannot be booted\nName a kernel with -f kexec,KERNEL[,INITRD[,CMDLINE]], or a boot ROM with -l bootrom,ROM.\n',
+    );
+  }
+  const kernelBytes = await readOrExit(host, 'kernel', kernel);
+  const modules = initrd === undefined ? [] : [{ bytes: await readOrExit(host, 'initial RAM disk', initrd) }];
+  try {
+    return loadKernel(
+      {
+        kernel: kernelBytes,
+        kernelName: kernel,
+        commandLine: cmdline,
+        modules,
+        lowmemBytes: plan.lowBytes,
+        highmemBytes: plan.highBytes,
+        rsdpGpa: rsdp,
+      },
+      protocol,
+    );
+  } catch (error) {
+    if (error instanceof LoaderError) throw new BhyveExit(EXIT_ERROR, `${kernel}: ${error.message}\n`);
+    throw error;
+  }
+}

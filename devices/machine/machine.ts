@@ -1,0 +1,430 @@
+/** One virtual machine: processors, buses, devices, firmware tables and the kernel, put together from its configuration. */
+import {
+  CFGF_DETERMINISTIC,
+  CFGF_HPET,
+  CFGF_IGNORE_MSRS,
+  CFGF_LPC,
+  CFGF_RTC_UTC,
+  CFGF_X2APIC,
+  HOST_UART_EVENTS,
+  PEND_STOP,
+  POOL_EXHAUSTED,
+  R_RIP,
+  SUSPEND_ERROR,
+  SUSPEND_POWEROFF,
+  SUSPEND_REASON,
+  SUSPEND_RESET,
+  SUSPEND_TRIPLEFAULT,
+} from '../../core-as/layout.ts';
+import { MmioBus } from '../bus/mmio-bus.ts';
+import {
+  BhyveExit,
+  errnoText,
+  machineSettings,
+  pciFunctions,
+  type ConfigTree,
+  type MachineSettings,
+} from '../config/index.ts';
+import type { Console } from '../serial/console.ts';
+import type { SerialPort } from '../serial/serial-port.ts';
+import type { SuspendReason } from '../platform/suspend.ts';
+import { BootRomError, bootRomChunks, checkBootRom, mapBootRom } from './bootrom.ts';
+import { writeBootImage, writeInitialRegisters } from './boot.ts';
+import { MachineClock } from './clock.ts';
+import {
+  Core,
+  CoreState,
+  createCoreMemory,
+  MemoryConfigError,
+  planMemory,
+  vcpuBlock,
+  writeCoreConfig,
+  type MemoryPlan,
+} from './core.ts';
+import { directImports, hostRandom, hostWallSeconds, seededRandom, type ImportSources } from './core-imports.ts';
+import { cpuLevelOf, featuresOffOf } from './cpu-options.ts';
+import {
+  ABORT_STATUS,
+  coreErrorMessage,
+  exitReason,
+  suspendCode,
+  type ExitKind,
+  type ExitReason,
+} from './exit-reason.ts';
+import { buildTables, loadBootImage } from './firmware.ts';
+import { CoreGuestMemory } from './guest-memory.ts';
+import type { MachineHost } from './host.ts';
+import { HostPump } from './host-pump.ts';
+import { MachinePortBus } from './machine-ports.ts';
+import { MailboxServer, type MailboxTarget } from './mailbox.ts';
+import { Notes } from './notes.ts';
+import { Platform } from './platform.ts';
+import { InlineRunner, ThreadRunner, type VcpuRunner } from './runners.ts';
+import { exitDetail } from './vcpu-loop.ts';
+
+export interface MachineOptions {
+  /** Each vCPU on a thread of its own (default where the host has threads), or all by turns on the caller's. */
+  readonly backend?: 'thread' | 'inline' | undefined;
+  /** Time is counted in instructions and chance comes from a seed; runs inline. */
+  readonly deterministic?: { readonly seed: number; readonly insnsPerSecond: number } | undefined;
+}
+
+const EXIT_ERROR = 4;
+const DEFAULT_INSNS_PER_SECOND = 100_000_000;
+/** 2026-01-01T00:00:00Z: what deterministic machines take for the time at which they were switched on. */
+const DETERMINISTIC_EPOCH_SECONDS = 1_767_225_600;
+const MAX_DEVICE_ERROR_MESSAGES = 20;
+const BOOT_VCPU = 0;
+/** Number that the devices' own instance of the core is bound to. */
+const DEVICES_VCPU = -1;
+
+interface MachineParts {
+  readonly settings: MachineSettings;
+  readonly plan: MemoryPlan;
+  readonly state: CoreState;
+  readonly core: Core;
+  readonly memory: CoreGuestMemory;
+  readonly clock: MachineClock;
+  readonly platform: Platform;
+  readonly host: MachineHost;
+  readonly makeRunner: (machine: Machine) => VcpuRunner;
+}
+
+async function readRom(host: MachineHost, path: string): Promise<Uint8Array> {
+  let rom: Uint8Array;
+  try {
+    rom = await host.readFile(path);
+  } catch (error) {
+    throw new BhyveExit(EXIT_ERROR, `Error opening bootrom "${path}": ${errnoText(error)}\n`);
+  }
+  try {
+    checkBootRom(path, rom);
+  } catch (error) {
+    throw exitWith(error, BootRomError);
+  }
+  return rom;
+}
+
+function planOrExit(settings: MachineSettings, rom: Uint8Array | undefined): MemoryPlan {
+  try {
+    return planMemory(settings.memoryBytes, settings.topology.cpus, rom ? bootRomChunks(rom.length) : 0);
+  } catch (error) {
+    throw exitWith(error, MemoryConfigError);
+  }
+}
+
+/** An expected error as the end of the run; anything else as it is. */
+function exitWith(error: unknown, expected: abstract new (...args: never[]) => Error): unknown {
+  return error instanceof expected ? new BhyveExit(EXIT_ERROR, `${(error as Error).message}\n`) : error;
+}
+
+export class Machine implements AsyncDisposable {
+  readonly name: string;
+  /** Consoles of the ports that lead somewhere: `com1` ... `com4`, `uart-B.S.F`. */
+  readonly consoles: Readonly<Record<string, Console>>;
+  /** Resolves when the machine has ended and its backends are closed. Never rejects. */
+  readonly exited: Promise<ExitReason>;
+  readonly state: CoreState;
+  readonly memory: CoreGuestMemory;
+  readonly platform: Platform;
+  readonly clock: MachineClock;
+  readonly settings: MachineSettings;
+  readonly plan: MemoryPlan;
+  /** The devices' thread's own instance of the core. */
+  readonly core: Core;
+  /** Errors that devices threw: bugs of theirs, counted and reported, never the guest's to see. */
+  deviceErrors = 0;
+
+  readonly #host: MachineHost;
+  readonly #runner: VcpuRunner;
+  readonly #pump: HostPump;
+  readonly #ports: ReadonlyMap<number, SerialPort>;
+  #resolveExited: ((reason: ExitReason) => void) | undefined;
+  #status: 'created' | 'running' | 'paused' | 'ending' | 'ended' = 'created';
+  #releaseProcess: (() => void) | undefined;
+  #endStatus: { readonly code: number; readonly reason: ExitKind; readonly message: string } | undefined;
+  #errorMessage: string | undefined;
+  #ending: Promise<void> | undefined;
+
+  private constructor(parts: MachineParts) {
+    this.name = parts.settings.name;
+    this.settings = parts.settings;
+    this.plan = parts.plan;
+    this.state = parts.state;
+    this.core = parts.core;
+    this.memory = parts.memory;
+    this.clock = parts.clock;
+    this.platform = parts.platform;
+    this.#host = parts.host;
+    this.#ports = parts.platform.serialPorts;
+    this.consoles = parts.platform.consoles;
+    this.#pump = new HostPump(parts.state, () => this.#service());
+    this.#runner = parts.makeRunner(this);
+    this.exited = new Promise((resolve) => {
+      this.#resolveExited = resolve;
+    });
+  }
+
+  /** Builds the machine that the tree describes. Rejects with {@link BhyveExit} when that cannot be done. */
+  static async create(tree: ConfigTree, host: MachineHost, options: MachineOptions = {}): Promise<Machine> {
+    const settings = machineSettings(tree);
+    const romPath = settings.lpc.bootrom;
+    const rom = romPath === undefined ? undefined : await readRom(host, romPath);
+    const plan = planOrExit(settings, rom);
+    const memory = createCoreMemory(plan);
+    const state = new CoreState(memory);
+    const deterministic = options.deterministic;
+    const hasLpc = pciFunctions(tree).some(({ device }) => device === 'lpc');
+    writeCoreConfig(state, {
+      plan,
+      flags:
+        (settings.flags.strictMsr ? 0 : CFGF_IGNORE_MSRS) |
+        (settings.flags.x2apic ? CFGF_X2APIC : 0) |
+        (settings.flags.rtcUseLocalTime ? 0 : CFGF_RTC_UTC) |
+        (deterministic ? CFGF_DETERMINISTIC : 0) |
+        (hasLpc ? CFGF_LPC : 0) |
+        CFGF_HPET,
+      threadsPerCore: settings.topology.threads,
+      coresPerSocket: settings.topology.cores,
+      cpuLevel: cpuLevelOf(tree, settings.cpu.model),
+      featuresOff: featuresOffOf(tree, settings.cpu.features),
+      insnsPerSecond: BigInt(deterministic?.insnsPerSecond ?? DEFAULT_INSNS_PER_SECOND),
+    });
+
+    // Devices call back only once the machine runs, and it exists by then.
+    let machine: Machine | undefined = undefined as Machine | undefined;
+    const target: MailboxTarget = {
+      ports: new MachinePortBus(),
+      mmio: new MmioBus(),
+      note: new Notes((text) => host.message(text)).handler,
+      deviceError: (error) => machine?.deviceError(error),
+    };
+    const sources: ImportSources = {
+      nowNs: () => host.nowNs(),
+      wallSeconds: deterministic
+        ? () => DETERMINISTIC_EPOCH_SECONDS
+        : () => hostWallSeconds(!settings.flags.rtcUseLocalTime),
+      random: deterministic ? seededRandom(deterministic.seed) : hostRandom,
+    };
+    const core = Core.instantiate(host.core, state, DEVICES_VCPU, directImports(BOOT_VCPU, target, sources));
+    core.exports.machineInit();
+    const guestMemory = new CoreGuestMemory(memory, plan.lowBytes, plan.highBytes, core.exports);
+    const clock = new MachineClock(state, sources.nowNs);
+    const platform = await Platform.build({
+      tree,
+      settings,
+      host,
+      core,
+      memory: guestMemory,
+      clock,
+      ports: target.ports as MachinePortBus,
+      mmio: target.mmio,
+      hasBootRom: rom !== undefined,
+      random: sources.random,
+      suspend: (reason, status) => machine?.suspend(reason, status),
+    });
+    try {
+      if (settings.flags.strictIo) {
+        target.ports.onUnclaimed = (port, size, write) => {
+          const width = size === 1 ? 'b' : size === 2 ? 'w' : 'l';
+          const direction = write ? 'out' : 'in';
+          machine?.fail(`Unhandled ${direction}${width} 0x${port.toString(16).padStart(4, '0')}`, ABORT_STATUS);
+        };
+      }
+      const tables = buildTables(tree, settings, platform, plan, host.hostName);
+      for (const table of tables.tables) guestMemory.write(table.gpa, table.bytes);
+      if (rom) mapBootRom(state, core.exports, rom);
+      const image = rom ? undefined : await loadBootImage(settings, plan, host, tables.rsdpGpa);
+      if (image) writeBootImage(guestMemory, image);
+
+      const cores = Array.from({ length: plan.vcpus }, (_, vcpu) => {
+        const instance = Core.instantiate(host.core, state, vcpu, directImports(vcpu, target, sources));
+        instance.exports.vcpuReset();
+        if (image && vcpu === BOOT_VCPU) writeInitialRegisters(instance, image.registers);
+        return instance;
+      });
+      const spawn = deterministic || options.backend === 'inline' ? undefined : host.spawnVcpu;
+      const makeRunner = (self: Machine): VcpuRunner => {
+        if (!spawn) return self.#inlineRunner(cores);
+        const mailboxes = cores.map((_, vcpu) => new MailboxServer(state, vcpu, target));
+        const ports = target.ports as MachinePortBus;
+        ports.onPosted = (first, count, posted) => {
+          for (const mailbox of mailboxes) mailbox.setPosted(first, count, posted);
+        };
+        ports.announcePosted();
+        return new ThreadRunner(
+          state,
+          mailboxes,
+          (vcpu, died) =>
+            spawn(
+              {
+                module: host.core,
+                memory,
+                vcpu,
+                clockOrigin: host.clockOrigin,
+                rtcUtc: !settings.flags.rtcUseLocalTime,
+              },
+              (error) => {
+                died();
+                self.#vcpuFailed(vcpu, error);
+              },
+            ),
+          () => self.#pump.ring(),
+        );
+      };
+      machine = new Machine({ settings, plan, state, core, memory: guestMemory, clock, platform, host, makeRunner });
+      return machine;
+    } catch (error) {
+      await platform.close('error');
+      throw error;
+    }
+  }
+
+  start(): void {
+    if (this.#status !== 'created') throw new Error(`the machine is ${this.#status}`);
+    this.#status = 'running';
+    this.#releaseProcess = this.#host.keepAlive();
+    for (const port of this.#ports.values()) port.open();
+    this.#pump.start();
+    this.#runner.start();
+  }
+
+  /** Stops the processors and the clock; devices finish what they have begun. */
+  async pause(): Promise<void> {
+    if (this.#status !== 'running') return;
+    this.#status = 'paused';
+    await this.#runner.pause();
+    this.clock.stop();
+  }
+
+  resume(): void {
+    if (this.#status !== 'paused') return;
+    this.#status = 'running';
+    this.clock.resume();
+    this.#runner.resume();
+  }
+
+  get running(): boolean {
+    return this.#status === 'running';
+  }
+
+  /** Not started yet: the only time at which a snapshot can be restored into it. */
+  get pristine(): boolean {
+    return this.#status === 'created';
+  }
+
+  /** Presses the ACPI power button; false when no operating system listens to it. */
+  powerButton(): boolean {
+    return this.platform.acpiPm.pressPowerButton();
+  }
+
+  /** Ends the machine as a reset by the guest would (bhyvectl --force-reset). */
+  reset(): void {
+    this.#suspend(SUSPEND_RESET);
+  }
+
+  /** Ends the machine as a power-off by the guest would (bhyvectl --force-poweroff). */
+  powerOff(): void {
+    this.#suspend(SUSPEND_POWEROFF);
+  }
+
+  /** What devices call to end the machine. */
+  suspend(reason: SuspendReason, status?: number): void {
+    if (reason === 'exit') {
+      this.#endStatus ??= { code: status ?? 4, reason: 'exit', message: `the guest ended with status ${status ?? 4}` };
+    }
+    this.#suspend(suspendCode(reason));
+  }
+
+  /** Ends the machine with an error. */
+  fail(message: string, code = 4): void {
+    this.#endStatus ??= { code, reason: 'error', message };
+    this.#suspend(SUSPEND_ERROR);
+  }
+
+  /** Ends the machine wherever it is; {@link exited} resolves with `destroyed` unless it had ended by itself. */
+  async destroy(): Promise<void> {
+    if (this.#status !== 'ended') {
+      this.#endStatus ??= { code: 4, reason: 'destroyed', message: 'the machine was destroyed' };
+      this.#suspend(SUSPEND_ERROR);
+    }
+    await this.#end();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.destroy();
+  }
+
+  /** A device threw. */
+  deviceError(error: unknown): void {
+    this.deviceErrors++;
+    if (this.deviceErrors > MAX_DEVICE_ERROR_MESSAGES) return;
+    this.#host.message(`device error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  }
+
+  #inlineRunner(cores: readonly Core[]): VcpuRunner {
+    return new InlineRunner(
+      cores,
+      {
+        hostNowNs: () => this.#host.nowNs(),
+        yieldNow: () => this.#host.yieldNow(),
+        serviceDevices: () => this.#service(),
+        nextDeviceDeadlineNs: () => this.clock.nextDeadlineNs,
+      },
+      (error) => this.#vcpuFailed(BOOT_VCPU, error),
+    );
+  }
+
+  #suspend(code: number): void {
+    if (!this.state.suspend(code)) return;
+    for (let vcpu = 0; vcpu < this.plan.vcpus; vcpu++) this.state.kick(vcpu, PEND_STOP);
+    this.#pump.ring();
+  }
+
+  /** The devices' thread was woken: vCPUs' requests, UART rings, timers, the machine's end. */
+  #service(): void {
+    this.#runner.service();
+    this.clock.runDue();
+    const events = Atomics.exchange(this.state.i32, HOST_UART_EVENTS >> 2, 0);
+    for (let uart = 0, left = events >>> 0; left !== 0; uart++, left >>>= 1) {
+      if (left & 1) this.platform.serviceUart(uart);
+    }
+    if (this.state.u32(SUSPEND_REASON) !== 0 && !this.#ending) void this.#end();
+  }
+
+  #vcpuFailed(vcpu: number, error: unknown): void {
+    this.#errorMessage ??= `vCPU ${vcpu}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+    this.#suspend(SUSPEND_ERROR);
+  }
+
+  #end(): Promise<void> {
+    this.#ending ??= this.#finish();
+    return this.#ending;
+  }
+
+  async #finish(): Promise<void> {
+    this.#status = 'ending';
+    await this.#runner.pause();
+    const reason = this.#exitReason();
+    await this.#runner.destroy();
+    this.#pump.stop();
+    this.clock.close();
+    await this.platform.close(reason.reason);
+    this.#releaseProcess?.();
+    this.#status = 'ended';
+    this.#resolveExited?.(reason);
+  }
+
+  #exitReason(): ExitReason {
+    const rip = this.state.u64(vcpuBlock(BOOT_VCPU) + R_RIP);
+    const code = this.state.u32(SUSPEND_REASON);
+    if (this.#endStatus && code === SUSPEND_ERROR) return { ...this.#endStatus, rip };
+    const poolMib = Math.floor((this.plan.poolEndPages * 65536 - this.plan.poolStart) / 2 ** 20);
+    let message = this.#errorMessage;
+    if (message === undefined && this.state.u32(POOL_EXHAUSTED) !== 0) message = coreErrorMessage(1, poolMib);
+    const details = Array.from({ length: this.plan.vcpus }, (_, vcpu) => exitDetail(this.state, vcpu));
+    message ??= coreErrorMessage(details.find((detail) => detail !== 0) ?? 0, poolMib);
+    if (code === SUSPEND_TRIPLEFAULT) message = `triple fault at 0x${rip.toString(16)}`;
+    return { ...exitReason(code, rip, message), ...(code === SUSPEND_TRIPLEFAULT ? { message } : {}) };
+  }
+}

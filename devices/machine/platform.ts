@@ -1,0 +1,244 @@
+/** The devices of one machine outside the core, plugged into its buses. */
+import type { Interrupts } from '../bus/interrupts.ts';
+import type { MmioBus } from '../bus/mmio-bus.ts';
+import {
+  BhyveExit,
+  errnoText,
+  notBuiltMessage,
+  pciFunctions,
+  type ConfigTree,
+  type MachineSettings,
+  type PciFunctionSettings,
+} from '../config/index.ts';
+import { PciBus, PciResourceError, type PciBusDescription } from '../pci/bus.ts';
+import { pciDevices, type PciDeviceContext } from '../pci/factory.ts';
+import type { PciAddress, PciFunction } from '../pci/function.ts';
+import { AcpiPm } from '../platform/acpi-pm.ts';
+import { cmosMemoryPresets } from '../platform/cmos-presets.ts';
+import { claimFixedPorts } from '../platform/fixed-ports.ts';
+import { InterruptLines } from '../platform/interrupt-lines.ts';
+import { KEYBOARD_IRQ, KeyboardController, MOUSE_IRQ } from '../platform/keyboard-controller.ts';
+import { PcTestDevice } from '../platform/pc-testdev.ts';
+import { ResetControl } from '../platform/reset-control.ts';
+import type { Suspend } from '../platform/suspend.ts';
+import type { Console } from '../serial/console.ts';
+import { PciUart } from '../serial/pci-uart.ts';
+import { SerialPort } from '../serial/serial-port.ts';
+import { UartRings } from '../serial/uart-rings.ts';
+import type { Stateful } from '../snapshot.ts';
+import type { MachineClock } from './clock.ts';
+import type { Core, CoreExports } from './core.ts';
+import type { CoreGuestMemory } from './guest-memory.ts';
+import type { MachineHost } from './host.ts';
+import type { MachinePortBus } from './machine-ports.ts';
+
+const EXIT_ERROR = 4;
+/** ISA interrupts of COM1-COM4. */
+const COM_IRQS = [4, 3, 4, 3] as const;
+
+export interface PlatformParts {
+  readonly tree: ConfigTree;
+  readonly settings: MachineSettings;
+  readonly host: MachineHost;
+  readonly core: Core;
+  readonly memory: CoreGuestMemory;
+  readonly clock: MachineClock;
+  readonly ports: MachinePortBus;
+  readonly mmio: MmioBus;
+  readonly hasBootRom: boolean;
+  /** 32 random bits. */
+  random(): number;
+  readonly suspend: Suspend;
+}
+
+/** The core's interrupt controllers as devices see them. */
+export function coreInterrupts(
+  exports: Pick<CoreExports, 'setIsaIrq' | 'pulseIsaIrq' | 'setIoApicPin' | 'sendMsi'>,
+): Interrupts {
+  return {
+    setIsaIrq: (irq, asserted) => exports.setIsaIrq(irq, asserted ? 1 : 0),
+    pulseIsaIrq: (irq) => exports.pulseIsaIrq(irq),
+    setIoApicPin: (pin, asserted) => exports.setIoApicPin(pin, asserted ? 1 : 0),
+    sendMsi: (address, data) => {
+      exports.sendMsi(Number(address & 0xffff_ffffn) | 0, Number((address >> 32n) & 0xffff_ffffn) | 0, data | 0);
+    },
+  };
+}
+
+/** bhyve prints the device's own message and then that of perror(3). */
+function deviceFailure(error: unknown): BhyveExit {
+  if (error instanceof BhyveExit) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  const cause = error instanceof Error && error.cause !== undefined ? errnoText(error.cause) : 'Invalid argument';
+  return new BhyveExit(EXIT_ERROR, `${message}\ndevice emulation initialization error: ${cause}\n`);
+}
+
+export class Platform {
+  readonly acpiPm: AcpiPm;
+  readonly resetControl: ResetControl;
+  readonly keyboardController: KeyboardController;
+  readonly pci: PciBus;
+  readonly testDevice: PcTestDevice | undefined;
+  /** Ports that lead somewhere, by the core's UART number. */
+  readonly serialPorts = new Map<number, SerialPort>();
+  readonly #consoles: Record<string, Console> = {};
+  readonly #pciUarts = new Map<number, PciUart>();
+  readonly #comPorts: number[] = [];
+  #lpcAddress: PciAddress | undefined;
+
+  private constructor(private readonly parts: PlatformParts) {
+    const { core, ports, mmio, memory, suspend, settings } = parts;
+    const interrupts = coreInterrupts(core.exports);
+    const lines = new InterruptLines(interrupts);
+    this.acpiPm = new AcpiPm(ports, lines, suspend);
+    this.resetControl = new ResetControl(ports, suspend);
+    this.keyboardController = new KeyboardController(ports, interrupts, suspend);
+    claimFixedPorts(ports);
+    for (const { index, value } of cmosMemoryPresets(memory.lowBytes, memory.highBytes)) {
+      core.exports.setCmos(index, value);
+    }
+    const hasLpc = pciFunctions(parts.tree).some(({ device }) => device === 'lpc');
+    this.testDevice = hasLpc && settings.lpc.pcTestdev ? new PcTestDevice(ports, mmio, lines, suspend) : undefined;
+    const comIrqs = COM_IRQS.filter((_, index) => hasLpc && settings.lpc.com[index] !== undefined);
+    this.pci = new PciBus({
+      ports,
+      mmio,
+      interrupts,
+      lines,
+      highBytes: memory.highBytes,
+      bootRom: parts.hasBootRom,
+      enableBars: settings.flags.enableBars,
+      reservedIrqs: [...new Set([KEYBOARD_IRQ, MOUSE_IRQ, ...comIrqs])],
+    });
+  }
+
+  static async build(parts: PlatformParts): Promise<Platform> {
+    const platform = new Platform(parts);
+    try {
+      await platform.#addFunctions();
+      await platform.#openPorts();
+    } catch (error) {
+      await platform.close('error');
+      throw error;
+    }
+    return platform;
+  }
+
+  async #addFunctions(): Promise<void> {
+    const { parts } = this;
+    const context: PciDeviceContext = {
+      memory: parts.memory,
+      interrupts: coreInterrupts(parts.core.exports),
+      clock: parts.clock,
+      ports: parts.ports,
+      mmio: parts.mmio,
+      virtioMsix: parts.settings.flags.virtioMsix,
+      vmName: parts.settings.name,
+      openBlock: (path, options) => parts.host.openBlock(path, options),
+      entropy: (into) => {
+        for (let i = 0; i < into.length; i++) into[i] = parts.random() & 0xff;
+      },
+      coreUart: (n) => ({
+        read: (register) => parts.core.exports.uartRead(n, register),
+        write: (register, value) => parts.core.exports.uartWrite(n, register, value),
+        irqLevel: () => parts.core.exports.uartIrqLevel(n) !== 0,
+      }),
+      log: (text) => parts.host.message(text),
+    };
+    for (const configured of pciFunctions(parts.tree)) {
+      const factory = Object.hasOwn(pciDevices, configured.device) ? pciDevices[configured.device] : undefined;
+      if (!factory) throw new BhyveExit(EXIT_ERROR, `${notBuiltMessage(configured.device)}\n`);
+      const where: PciAddress = { bus: configured.bus, slot: configured.slot, func: configured.func };
+      let fn: PciFunction;
+      try {
+        fn = await factory(context, where, { get: (name) => configured.variables.get(name) });
+      } catch (error) {
+        throw deviceFailure(error);
+      }
+      this.pci.add(where, fn);
+      if (configured.device === 'lpc') this.#lpcAddress = where;
+      if (fn instanceof PciUart) await this.#openPciUart(fn, configured);
+    }
+    try {
+      this.pci.configure();
+    } catch (error) {
+      if (error instanceof PciResourceError) throw deviceFailure(error);
+      throw error;
+    }
+  }
+
+  async #openPciUart(fn: PciUart, { bus, slot, func, variables }: PciFunctionSettings): Promise<void> {
+    this.#pciUarts.set(fn.coreIndex, fn);
+    const path = variables.get('path');
+    if (path === undefined) return;
+    await this.#openPort(`uart-${bus}.${slot}.${func}`, fn.coreIndex, path, `pci uart at ${slot}:${func}`);
+  }
+
+  async #openPorts(): Promise<void> {
+    // Without the bridge there are no COM ports (bhyve ignores their backends in silence, and so do we).
+    if (!this.#lpcAddress) return;
+    for (const [index, path] of this.parts.settings.lpc.com.entries()) {
+      if (path === undefined) continue;
+      this.#comPorts.push(index + 1);
+      await this.#openPort(`com${index + 1}`, index, path, `LPC device COM${index + 1}`);
+    }
+  }
+
+  async #openPort(name: string, uart: number, path: string, what: string): Promise<void> {
+    const { core, host } = this.parts;
+    const rings = new UartRings(core.state, uart, (changed) => {
+      core.exports.uartHostEvent(changed);
+      this.#pciUarts.get(changed)?.irqChanged();
+    });
+    let port: SerialPort;
+    try {
+      port = new SerialPort(name, rings, await host.openSerial(path));
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new BhyveExit(EXIT_ERROR, `Unable to initialize backend '${path}' for ${what}\n${reason}\n`);
+    }
+    this.serialPorts.set(uart, port);
+    this.#consoles[name] = port.console;
+  }
+
+  get consoles(): Readonly<Record<string, Console>> {
+    return this.#consoles;
+  }
+
+  get comPorts(): readonly number[] {
+    return this.#comPorts;
+  }
+
+  get lpcAddress(): PciAddress | undefined {
+    return this.#lpcAddress;
+  }
+
+  describePci(): PciBusDescription[] {
+    return this.pci.describe();
+  }
+
+  /** The core changed a UART's rings or its interrupt. */
+  serviceUart(uart: number): void {
+    this.serialPorts.get(uart)?.service();
+    this.#pciUarts.get(uart)?.irqChanged();
+  }
+
+  /** Everything with state of its own, by name; the order is that of restoring. */
+  stateful(): readonly (readonly [name: string, part: Stateful])[] {
+    return [
+      ['acpi-pm', this.acpiPm],
+      ['reset-control', this.resetControl],
+      ['keyboard-controller', this.keyboardController],
+      ...(this.testDevice ? [['pc-testdev', this.testDevice] as const] : []),
+      ['pci', this.pci],
+    ];
+  }
+
+  /** Lets requests in flight finish, then closes backends; consoles end last so that no output is lost. */
+  async close(reason: string): Promise<void> {
+    await this.pci.quiesce();
+    await this.pci.close();
+    for (const port of this.serialPorts.values()) await port.close(reason);
+    this.serialPorts.clear();
+  }
+}
