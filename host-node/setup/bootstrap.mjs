@@ -39,7 +39,8 @@ async function install() {
   // npm tells its scripts where it lies itself, which is surer than the search path.
   const npm = process.env.npm_execpath;
   const useNode = npm !== undefined && /\.[cm]?js$/.test(npm);
-  const stdio = ['inherit', 2, 2];
+  // What is piped into us is for the guest.
+  const stdio = ['ignore', 2, 2];
   const status = useNode
     ? await runInherited(process.execPath, [npm, ...args], { stdio })
     : await runInherited('npm', args, { stdio, shell: process.platform === 'win32' });
@@ -58,7 +59,7 @@ async function build() {
     progress('compiling the core (about half a minute)');
     const compiler = join(root, 'node_modules/assemblyscript/bin/asc.js');
     const status = await runInherited(process.execPath, [compiler, '--target', 'release'], {
-      stdio: ['inherit', 2, 2],
+      stdio: ['ignore', 2, 2],
     });
     if (status !== 0) throw new SetupError('the core does not compile; the message is above');
   }
