@@ -26,6 +26,8 @@ export class Bar {
   #high = 0;
   /** The address that is claimed on the bus right now. */
   claimedAddress: number | undefined;
+  /** The address that another claim kept it from taking. */
+  conflictAddress: number | undefined;
   release: (() => void) | undefined;
 
   constructor(index: number, kind: BarKind, wantedBytes: number) {

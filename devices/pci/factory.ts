@@ -6,6 +6,9 @@ import type { MmioBus } from '../bus/mmio-bus.ts';
 import type { PortBus } from '../bus/port-bus.ts';
 import { PciUart, type CoreUart } from '../serial/pci-uart.ts';
 import type { BlockBackend } from '../storage/block-backend.ts';
+import { VirtioBlk, defaultSerial } from '../virtio/blk.ts';
+import type { VirtioDeviceOptions } from '../virtio/device.ts';
+import { VirtioRnd } from '../virtio/rnd.ts';
 import { DummyDevice } from './dummy.ts';
 import type { PciAddress, PciFunction } from './function.ts';
 import { AMD_HOSTBRIDGE, HOSTBRIDGE, HostBridge, type HostBridgeIdentity } from './hostbridge.ts';
@@ -90,11 +93,41 @@ const uart: PciDeviceFactory = (context) => {
   return Promise.resolve(new PciUart(context.coreUart(index), index));
 };
 
+/** Variables of a disk besides its path (bhyve_config(5)). */
+const BLOCK_VARIABLES = ['ro', 'nocache', 'sync', 'direct', 'nodelete', 'sectorsize', 'bootindex'] as const;
+
+/** Opens the disk that a device's variables describe. */
+export async function openDisk(context: PciDeviceContext, variables: PciDeviceVariables): Promise<BlockBackend> {
+  const path = variables.get('path');
+  if (path === undefined || path === '') throw new PciDeviceError('Missing "path" for block device.');
+  const options: Record<string, string> = {};
+  for (const name of BLOCK_VARIABLES) {
+    const value = variables.get(name);
+    if (value !== undefined) options[name] = value;
+  }
+  return context.openBlock(path, options);
+}
+
+function virtioOptions(context: PciDeviceContext): VirtioDeviceOptions {
+  return { memory: context.memory, msix: context.virtioMsix, log: (text) => context.log(text) };
+}
+
+const virtioBlk: PciDeviceFactory = async (context, _where, variables) => {
+  const backend = await openDisk(context, variables);
+  const serial = variables.get('ser') ?? variables.get('serial') ?? defaultSerial(variables.get('path') ?? '');
+  return new VirtioBlk({ ...virtioOptions(context), backend, serial });
+};
+
+const virtioRnd: PciDeviceFactory = (context) =>
+  Promise.resolve(new VirtioRnd(virtioOptions(context), (into) => context.entropy(into)));
+
 /** Device models that exist, by their name in the configuration. */
 export const pciDevices: Readonly<Record<string, PciDeviceFactory>> = {
   hostbridge: hostBridge('hostbridge', HOSTBRIDGE),
   amd_hostbridge: hostBridge('amd_hostbridge', AMD_HOSTBRIDGE),
   lpc,
+  'virtio-blk': virtioBlk,
+  'virtio-rnd': virtioRnd,
   uart,
   dummy: () => Promise.resolve(new DummyDevice()),
 };

@@ -409,8 +409,10 @@ export abstract class PciFunction implements Stateful {
             ? attachment.claimPorts(name, address, bar.sizeBytes, this.#portHandler(bar))
             : attachment.claimMmio(name, address, bar.sizeBytes, this.#mmioHandler(bar));
         bar.claimedAddress = address;
+        bar.conflictAddress = undefined;
       } catch {
-        this.barConflicts++;
+        if (bar.conflictAddress !== address) this.barConflicts++;
+        bar.conflictAddress = address;
       }
     }
   }

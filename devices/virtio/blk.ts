@@ -1,0 +1,311 @@
+/**
+ * The disk `virtio-blk` (virtio 0.9.5, appendix D). Requests run at the same time and are given back in the order in which the backend finishes.
+ */
+import { md5 } from '../bus/md5.ts';
+import { GuestAddressError } from '../bus/guest-memory.ts';
+import type { AccessSize } from '../bus/port-bus.ts';
+import type { BlockBackend } from '../storage/block-backend.ts';
+import { VIRTIO_RING_F_INDIRECT_DESC, VirtioDevice, type VirtioDeviceOptions } from './device.ts';
+import type { Chain, Segment, VirtQueue } from './queue.ts';
+
+const QUEUE_SIZE = 128;
+/** Two descriptors of a chain are the header and the status byte. */
+const SEG_MAX = QUEUE_SIZE - 2;
+/** Unit of sector numbers, whatever the logical sector size is. */
+const SECTOR_BYTES = 512;
+/** bhyve's bound on one discard: 16 MiB. */
+const MAX_DISCARD_SECTORS = (16 * 1024 * 1024) / SECTOR_BYTES;
+/**
+ * No single transfer may be longer. Drivers stay far below (Linux: 1280 KiB); without the bound a guest could queue terabytes of reads
+ * into the same page.
+ */
+export const MAX_TRANSFER_BYTES = 64 * 1024 * 1024;
+
+/** Feature bits (appendix D; DISCARD: virtio 1.1, 5.2.3). */
+export const VIRTIO_BLK_F_SEG_MAX = 2;
+export const VIRTIO_BLK_F_RO = 5;
+export const VIRTIO_BLK_F_BLK_SIZE = 6;
+export const VIRTIO_BLK_F_FLUSH = 9;
+export const VIRTIO_BLK_F_TOPOLOGY = 10;
+export const VIRTIO_BLK_F_DISCARD = 13;
+
+/** Request types. */
+export const VIRTIO_BLK_T_IN = 0;
+export const VIRTIO_BLK_T_OUT = 1;
+export const VIRTIO_BLK_T_FLUSH = 4;
+export const VIRTIO_BLK_T_GET_ID = 8;
+export const VIRTIO_BLK_T_DISCARD = 11;
+/** Legacy barrier flag in the type field. */
+const VIRTIO_BLK_T_BARRIER = 0x80000000;
+
+export const VIRTIO_BLK_S_OK = 0;
+export const VIRTIO_BLK_S_IOERR = 1;
+export const VIRTIO_BLK_S_UNSUPP = 2;
+
+const HEADER_BYTES = 16;
+const DISCARD_RANGE_BYTES = 16;
+const ID_BYTES = 20;
+const CONFIG_BYTES = 60;
+
+/** bhyve's default serial number: from the MD5 of the path. */
+export function defaultSerial(path: string): string {
+  const hex = [...md5(new TextEncoder().encode(path)).subarray(0, 6)].map((byte) =>
+    byte.toString(16).toUpperCase().padStart(2, '0'),
+  );
+  return `BHYVE-${hex.slice(0, 2).join('')}-${hex.slice(2, 4).join('')}-${hex.slice(4, 6).join('')}`;
+}
+
+interface Outcome {
+  readonly status: number;
+  /** Bytes of data that the device wrote for the driver, without the status byte. */
+  readonly dataBytes: number;
+}
+
+const OK: Outcome = { status: VIRTIO_BLK_S_OK, dataBytes: 0 };
+const IO_ERROR: Outcome = { status: VIRTIO_BLK_S_IOERR, dataBytes: 0 };
+const UNSUPPORTED: Outcome = { status: VIRTIO_BLK_S_UNSUPP, dataBytes: 0 };
+
+function segmentBytes(segments: readonly Segment[]): number {
+  return segments.reduce((sum, segment) => sum + segment.lengthBytes, 0);
+}
+
+/** The part [start, end) of the bytes that segments describe one after the other. */
+function sliceSegments(segments: readonly Segment[], start: number, end: number): Segment[] {
+  const slice: Segment[] = [];
+  let at = 0;
+  for (const { gpa, lengthBytes } of segments) {
+    const from = Math.max(start - at, 0);
+    const to = Math.min(end - at, lengthBytes);
+    if (from < to) slice.push({ gpa: gpa + from, lengthBytes: to - from });
+    at += lengthBytes;
+  }
+  return slice;
+}
+
+export interface VirtioBlkOptions extends VirtioDeviceOptions {
+  readonly backend: BlockBackend;
+  /** At most 20 characters count. */
+  readonly serial: string;
+}
+
+export class VirtioBlk extends VirtioDevice {
+  /** Requests that the backend failed. */
+  backendErrors = 0;
+  readonly #backend: BlockBackend;
+  readonly #config = new Uint8Array(CONFIG_BYTES);
+  readonly #id = new Uint8Array(ID_BYTES);
+  /** Requests on their way to the backend, whatever generation. */
+  readonly #running = new Set<Promise<void>>();
+  #sectorCount: number;
+
+  constructor(options: VirtioBlkOptions) {
+    const { backend } = options;
+    const featureBits = [
+      VIRTIO_BLK_F_SEG_MAX,
+      VIRTIO_BLK_F_BLK_SIZE,
+      VIRTIO_BLK_F_FLUSH,
+      VIRTIO_BLK_F_TOPOLOGY,
+      VIRTIO_RING_F_INDIRECT_DESC,
+    ];
+    if (backend.canDiscard) featureBits.push(VIRTIO_BLK_F_DISCARD);
+    if (backend.readOnly) featureBits.push(VIRTIO_BLK_F_RO);
+    super('virtio-blk', { deviceId: 0x1001, type: 0x0002, classCode: 0x01 }, options, {
+      queueSizes: [QUEUE_SIZE],
+      featureBits,
+      configBytes: CONFIG_BYTES,
+    });
+    this.#backend = backend;
+    this.#sectorCount = Math.floor(backend.sizeBytes / SECTOR_BYTES);
+    new TextEncoder().encodeInto(options.serial, this.#id);
+
+    const fields = new DataView(this.#config.buffer);
+    fields.setBigUint64(0, BigInt(this.#sectorCount), true);
+    fields.setUint32(12, SEG_MAX, true);
+    fields.setUint32(20, backend.logicalSectorBytes, true);
+    const perPhysical = backend.physicalSectorBytes / backend.logicalSectorBytes;
+    fields.setUint8(24, perPhysical > 1 ? Math.floor(Math.log2(perPhysical)) : 0);
+    fields.setUint32(36, MAX_DISCARD_SECTORS, true);
+    fields.setUint32(40, 1, true);
+    fields.setUint32(44, Math.max(backend.logicalSectorBytes, backend.physicalSectorBytes) / SECTOR_BYTES, true);
+  }
+
+  /** The backend has another size now: the driver learns it by a configuration interrupt. */
+  resized(): void {
+    this.#sectorCount = Math.floor(this.#backend.sizeBytes / SECTOR_BYTES);
+    new DataView(this.#config.buffer).setBigUint64(0, BigInt(this.#sectorCount), true);
+    this.signalConfig();
+  }
+
+  protected override readDeviceRegister(offset: number, size: AccessSize): number {
+    let value = 0;
+    for (let i = 0; i < size; i++) value |= (this.#config[offset + i] ?? 0) << (8 * i);
+    return value >>> 0;
+  }
+
+  protected override queueNotified(_index: number, queue: VirtQueue): void {
+    // At most one round over the ring: a driver that adds while we look notifies again.
+    for (let count = 0; count < queue.size; count++) {
+      const chain = queue.pop();
+      if (!chain) break;
+      this.#start(queue, chain);
+    }
+    // Requests that could be answered at once share one interrupt.
+    this.signalQueue(queue);
+  }
+
+  #start(queue: VirtQueue, chain: Chain): void {
+    const outcome = this.#execute(chain);
+    if (!(outcome instanceof Promise)) {
+      this.#finish(queue, chain, outcome);
+      return;
+    }
+    const generation = this.generation;
+    const running = outcome
+      .catch(() => {
+        this.backendErrors++;
+        return IO_ERROR;
+      })
+      .then((result) => {
+        this.#running.delete(running);
+        if (generation !== this.generation) return;
+        this.#finish(queue, chain, result);
+        this.signalQueue(queue);
+      });
+    this.#running.add(running);
+  }
+
+  /** Writes the status byte and gives the request back. */
+  #finish(queue: VirtQueue, chain: Chain, outcome: Outcome): void {
+    const last = chain.writable.findLast((segment) => segment.lengthBytes > 0);
+    let written = 0;
+    if (last) {
+      try {
+        this.memory.writeU8(last.gpa + last.lengthBytes - 1, outcome.status);
+        written = outcome.dataBytes + 1;
+      } catch (error) {
+        if (!(error instanceof GuestAddressError)) throw error;
+        this.badRequests++;
+      }
+    }
+    queue.push(chain.head, written);
+  }
+
+  /** Does what a request says, or starts it. Problems of the request end up in the outcome. */
+  #execute(chain: Chain): Outcome | Promise<Outcome> {
+    const readBytes = segmentBytes(chain.readable);
+    const writeBytes = segmentBytes(chain.writable);
+    if (readBytes < HEADER_BYTES || writeBytes < 1) {
+      this.badRequests++;
+      this.problem('request without header or status byte');
+      return IO_ERROR;
+    }
+    try {
+      const header = new DataView(this.#readBytes(sliceSegments(chain.readable, 0, HEADER_BYTES), HEADER_BYTES).buffer);
+      const type = (header.getUint32(0, true) & ~VIRTIO_BLK_T_BARRIER) >>> 0;
+      const sector = header.getUint32(12, true) * 2 ** 32 + header.getUint32(8, true);
+      const dataOut = sliceSegments(chain.readable, HEADER_BYTES, readBytes);
+      const dataIn = sliceSegments(chain.writable, 0, writeBytes - 1);
+      switch (type) {
+        case VIRTIO_BLK_T_IN:
+          return this.#read(sector, dataIn);
+        case VIRTIO_BLK_T_OUT:
+          return this.#write(sector, dataOut);
+        case VIRTIO_BLK_T_FLUSH:
+          return this.#backend.flush().then(() => OK);
+        case VIRTIO_BLK_T_GET_ID:
+          return this.#identify(dataIn);
+        case VIRTIO_BLK_T_DISCARD:
+          return this.#discard(dataOut);
+        default:
+          return UNSUPPORTED;
+      }
+    } catch (error) {
+      if (error instanceof GuestAddressError) return this.#reject();
+      // A backend that throws instead of rejecting fails the one request, too.
+      this.backendErrors++;
+      return IO_ERROR;
+    }
+  }
+
+  #reject(): Outcome {
+    this.badRequests++;
+    return IO_ERROR;
+  }
+
+  #readBytes(segments: readonly Segment[], lengthBytes: number): Uint8Array {
+    const bytes = new Uint8Array(lengthBytes);
+    let at = 0;
+    for (const segment of segments) {
+      this.memory.read(segment.gpa, bytes.subarray(at, at + segment.lengthBytes));
+      at += segment.lengthBytes;
+    }
+    return bytes;
+  }
+
+  /** Views of a transfer's buffers, or undefined when the transfer does not fit the disk or is not in whole sectors. */
+  #transfer(sector: number, segments: readonly Segment[]): Uint8Array[] | undefined {
+    const lengthBytes = segmentBytes(segments);
+    if (lengthBytes > MAX_TRANSFER_BYTES || lengthBytes % this.#backend.logicalSectorBytes !== 0) return undefined;
+    if (sector + lengthBytes / SECTOR_BYTES > this.#sectorCount) return undefined;
+    if ((sector * SECTOR_BYTES) % this.#backend.logicalSectorBytes !== 0) return undefined;
+    return segments.flatMap(({ gpa, lengthBytes: length }) => this.memory.views(gpa, length));
+  }
+
+  #read(sector: number, segments: readonly Segment[]): Outcome | Promise<Outcome> {
+    const views = this.#transfer(sector, segments);
+    if (!views) return this.#reject();
+    return this.#backend.read(sector * SECTOR_BYTES, views).then(() => {
+      for (const segment of segments) this.memory.written(segment.gpa, segment.lengthBytes);
+      return { status: VIRTIO_BLK_S_OK, dataBytes: segmentBytes(segments) };
+    });
+  }
+
+  #write(sector: number, segments: readonly Segment[]): Outcome | Promise<Outcome> {
+    if (this.#backend.readOnly) return this.#reject();
+    const views = this.#transfer(sector, segments);
+    if (!views) return this.#reject();
+    return this.#backend.write(sector * SECTOR_BYTES, views).then(() => OK);
+  }
+
+  #identify(segments: readonly Segment[]): Outcome {
+    let at = 0;
+    for (const segment of segments) {
+      const part = this.#id.subarray(at, at + Math.min(segment.lengthBytes, ID_BYTES - at));
+      this.memory.write(segment.gpa, part);
+      at += part.length;
+    }
+    return { status: VIRTIO_BLK_S_OK, dataBytes: at };
+  }
+
+  #discard(segments: readonly Segment[]): Outcome | Promise<Outcome> {
+    if (!this.negotiated(VIRTIO_BLK_F_DISCARD)) return UNSUPPORTED;
+    if (this.#backend.readOnly || segmentBytes(segments) !== DISCARD_RANGE_BYTES) return this.#reject();
+    const range = new DataView(this.#readBytes(segments, DISCARD_RANGE_BYTES).buffer);
+    const sector = range.getUint32(4, true) * 2 ** 32 + range.getUint32(0, true);
+    const count = range.getUint32(8, true);
+    // The unmap flag is for WRITE ZEROES alone, the others are reserved (virtio 1.1, 5.2.6.2).
+    if (range.getUint32(12, true) !== 0) return UNSUPPORTED;
+    if (count > MAX_DISCARD_SECTORS || sector + count > this.#sectorCount) return this.#reject();
+    return this.#backend.discard(sector * SECTOR_BYTES, count * SECTOR_BYTES).then(() => OK);
+  }
+
+  override async quiesce(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
+  override async close(): Promise<void> {
+    this.generation++;
+    await this.quiesce();
+    await this.#backend.close();
+  }
+
+  /** Requests that were in flight when the snapshot was made are done again: reads and writes of the same data. */
+  protected override afterRestore(): void {
+    const queue = this.queue0;
+    for (const head of queue.takenHeads()) {
+      const chain = queue.reread(head);
+      if (chain) this.#start(queue, chain);
+    }
+    this.signalQueue(queue);
+  }
+}
