@@ -52,7 +52,13 @@ export function init(vcpu: i32): void {
   block = VCPU + <u32>max(vcpu, 0) * VCPU_STRIDE;
 }
 export function machineInit(): void {}
-export function vcpuReset(): void {}
+/** A boot ROM whose last 16 bytes begin with 0xF5 chooses vCPU 0's script and its GPR 2. */
+export function vcpuReset(): void {
+  const rom = load<u32>(CHUNKS + 2047 * 4) & ~(<u32>CHUNK_SIZE - 1);
+  if (rom === 0 || vcpuNumber !== 0 || load<u8>(rom + CHUNK_SIZE - 16) !== 0xf5) return;
+  store<u64>(block, load<u8>(rom + CHUNK_SIZE - 15), R_GPR);
+  store<u64>(block, load<u32>(rom + CHUNK_SIZE - 12), R_GPR + 16);
+}
 export function stateChanged(): void {}
 
 /** GPR 0 selects the script, GPR 1 counts its steps, GPR 2 is its result, GPR 3 its limit. */

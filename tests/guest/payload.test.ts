@@ -1,0 +1,77 @@
+/** Guests of a few instructions: how a run ends, output, interrupts and time. They need nothing but the core. */
+import { afterEach, describe, expect, test } from 'vitest';
+import { destroyTestMachines, payloadMachine } from '../support/machine.ts';
+
+afterEach(destroyTestMachines);
+
+/** Instructions, as bytes (SDM vol. 2). */
+const CLI = [0xfa];
+const HLT = [0xf4];
+const movDx = (port: number): number[] => [0x66, 0xba, port & 0xff, port >> 8];
+const outb = (port: number, value: number): number[] => [...movDx(port), 0xb0, value, 0xee];
+const outw = (port: number, value: number): number[] => [
+  ...movDx(port),
+  ...[0x66, 0xb8, value & 0xff, value >> 8],
+  ...[0x66, 0xef],
+];
+const print = (text: string): number[] => [...text].flatMap((char) => outb(0x3f8, char.charCodeAt(0)));
+/** jmp $ */
+const SPIN = [0xeb, 0xfe];
+
+describe.each(['thread', 'inline'] as const)('payloads, %s', (backend) => {
+  const end = async (code: readonly number[], args: readonly string[] = []): Promise<unknown> => {
+    await using guest = await payloadMachine(code, { backend, args });
+    guest.machine.start();
+    return await guest.machine.exited;
+  };
+
+  test('prints on COM1 and powers off: status 1', async () => {
+    await using guest = await payloadMachine([...print('hello, world\n'), ...outw(0x404, 0x3400)], { backend });
+    guest.machine.start();
+    expect(await guest.machine.exited).toMatchObject({ code: 1, reason: 'poweroff' });
+    expect(guest.com1.transcript).toBe('hello, world\n');
+  });
+
+  test('reset: status 0', async () => {
+    expect(await end([...outb(0xcf9, 6), ...SPIN])).toMatchObject({ code: 0, reason: 'reset' });
+  });
+
+  test('HLT with interrupts disabled: status 2', async () => {
+    expect(await end([...CLI, ...HLT])).toMatchObject({ code: 2, reason: 'halt' });
+  });
+
+  test('triple fault: status 3', async () => {
+    // push 0; push 0; lidt [esp]; int3: a breakpoint, and no gates for it nor for what follows.
+    const code = [0xbc, 0x00, 0x00, 0x20, 0x00, 0x6a, 0x00, 0x6a, 0x00, 0x0f, 0x01, 0x1c, 0x24, 0xcc];
+    expect(await end(code)).toMatchObject({ code: 3, reason: 'triplefault' });
+  });
+
+  test('the debug exit port', async () => {
+    expect(await end([...outb(0xf4, 0x15), ...SPIN], ['-l', 'pc-testdev'])).toMatchObject({ code: 0x2b });
+  });
+
+  test('a guest that loops for ever can be paused, resumed and destroyed', async () => {
+    await using guest = await payloadMachine([...print('x'), ...SPIN], { backend });
+    guest.machine.start();
+    await guest.com1.expect('x');
+    await guest.machine.pause();
+    guest.machine.resume();
+    await guest.machine.destroy();
+    expect(await guest.machine.exited).toMatchObject({ reason: 'destroyed' });
+  });
+
+  test('a store into the next instruction takes effect', async () => {
+    // mov byte [esi+...], 'B' over the immediate of a later `mov al, 'A'`.
+    const prefix = movDx(0x3f8);
+    const store = [0xc6, 0x05, 0, 0, 0, 0, 'B'.charCodeAt(0)];
+    const target = 0x100020 + prefix.length + store.length + 1;
+    store.splice(2, 4, target & 0xff, (target >> 8) & 0xff, (target >> 16) & 0xff, target >>> 24);
+    await using guest = await payloadMachine(
+      [...prefix, ...store, 0xb0, 'A'.charCodeAt(0), 0xee, ...outw(0x404, 0x3400)],
+      { backend },
+    );
+    guest.machine.start();
+    await guest.machine.exited;
+    expect(guest.com1.transcript).toBe('B');
+  });
+});

@@ -1,0 +1,145 @@
+/** The command as users run it: a bundle over the core without a processor, in a process of its own. */
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { fakeCoreBytes, scriptRom } from '../support/machine-fake-core.ts';
+
+let directory: string;
+let program: string;
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'webhyve-cli-'));
+  program = join(directory, 'bin', 'bhyve.mjs');
+  mkdirSync(join(directory, 'bin'));
+  for (const script of [2, 8, 9]) writeFileSync(join(directory, `rom-${script}`), scriptRom(script, 200_000));
+  writeFileSync(join(directory, 'core.wasm'), await fakeCoreBytes());
+  const root = new URL('../..', import.meta.url).pathname;
+  await build({
+    entryPoints: {
+      'bin/bhyve': join(root, 'host-node/bin/bhyve.ts'),
+      'vcpu-worker': join(root, 'host-node/vcpu-worker.ts'),
+    },
+    outdir: directory,
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    splitting: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    logLevel: 'error',
+  });
+}, 120_000);
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+function run(args: readonly string[], input = ''): { status: number | null; stdout: string; stderr: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], {
+    input,
+    encoding: 'utf8',
+    timeout: 20_000,
+  });
+  return { status, stdout, stderr };
+}
+
+/** Scripts of the fake core: sleep for ever; print 200,000 digits and power off; echo until a "q", then power off. */
+const SLEEP = 2;
+const PRINT = 8;
+const ECHO = 9;
+
+function machine(script = SLEEP): string[] {
+  const rom = join(directory, `rom-${script}`);
+  return ['-s', '0,hostbridge', '-s', '31,lpc', '-l', `bootrom,${rom}`, '-l', 'com1,stdio'];
+}
+
+test('usage and errors: texts and statuses of bhyve, no stack traces', () => {
+  expect(run(['-h'])).toMatchObject({ status: 0, stdout: '' });
+  expect(run([]).status).toBe(1);
+  expect(run(['-s', 'help'])).toMatchObject({ status: 0, stderr: '' });
+  expect(run(['-c', 'x=1', 'vm']).status).toBe(64);
+  const disk = run([...machine(), '-s', '4,virtio-blk,/no/such/disk', 'vm']);
+  expect(disk.status).toBe(4);
+  expect(disk.stderr).toContain('Could not open backing file: /no/such/disk: No such file or directory');
+  expect(disk.stderr).not.toMatch(/\n\s+at /);
+  const tty = run([...machine(), '-l', 'com2,/no/such/tty', 'vm']);
+  expect(tty).toMatchObject({ status: 4 });
+  expect(tty.stderr).toContain("Unable to initialize backend '/no/such/tty' for LPC device COM2");
+  const twice = run([...machine(), '-l', 'com2,stdio', 'vm']);
+  expect(twice.status).toBe(4);
+  expect(twice.stderr).toContain("Unable to initialize backend 'stdio' for LPC device COM2");
+});
+
+test('piped input reaches the guest whole, and its output comes back; the end of input is not the end', () => {
+  const text = 'abcdefgh\u0001x\n'.repeat(4000);
+  const { status, stdout } = run([...machine(ECHO), 'vm'], `${text}q`);
+  expect(stdout).toBe(`${text}q`);
+  expect(status).toBe(1);
+});
+
+test('all output arrives before the process ends', () => {
+  const { status, stdout } = run([...machine(PRINT), 'vm']);
+  expect(status).toBe(1);
+  expect(stdout).toBe('0123456789'.repeat(20_000));
+});
+
+function start(args: readonly string[]): ChildProcess {
+  return spawn(process.execPath, [program, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
+}
+
+function ended(child: ChildProcess): Promise<{ code: number | null; signal: string | null }> {
+  return new Promise((resolve) => child.on('exit', (code, signal) => resolve({ code, signal })));
+}
+
+test('SIGTERM ends a machine whose guest does not listen, as a signal does', async () => {
+  const child = start([...machine(ECHO), 'vm']);
+  const end = ended(child);
+  const ready = new Promise((resolve) => child.stdout?.once('data', resolve));
+  child.stdin?.write('x');
+  await ready;
+  child.kill('SIGTERM');
+  expect(await end).toEqual({ code: null, signal: 'SIGTERM' });
+});
+
+test('a halted machine uses no processor time', async () => {
+  const child = start([...machine(SLEEP), 'vm']);
+  const end = ended(child);
+  const cpuTicks = async (): Promise<number> => {
+    const { readFile } = await import('node:fs/promises');
+    const stat = await readFile(`/proc/${child.pid}/stat`, 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return Number(fields[11]) + Number(fields[12]);
+  };
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  const before = await cpuTicks();
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  // 100 ticks a second on Linux: idle is a few of them.
+  expect((await cpuTicks()) - before).toBeLessThan(10);
+  child.kill('SIGKILL');
+  await end;
+});
+
+const hasScript = spawnSync('script', ['--version']).status === 0;
+test.skipIf(!hasScript)(
+  'on a terminal: raw mode, Ctrl-C for the guest, Ctrl-A x leaves, the mode is restored',
+  async () => {
+    const log = join(directory, 'typescript');
+    // Without a newline translation of its own, `stty` tells of a terminal left in raw mode by a minus before the word.
+    const command = `${process.execPath} ${program} ${machine(ECHO).join(' ')} vm; echo "status $?"; stty -a | tr ' ' '\\n' | grep -x -e icanon -e -icanon; echo end`;
+    const child = spawn('script', ['-qec', command, log], { stdio: ['pipe', 'pipe', 'inherit'] });
+    let screen = '';
+    child.stdout.on('data', (chunk: Buffer) => (screen += chunk.toString('latin1')));
+    const end = ended(child);
+    const until = (text: string): Promise<void> => expect.poll(() => screen, { timeout: 10_000 }).toContain(text);
+    await new Promise((resolve) => setTimeout(resolve, 1200));
+    child.stdin.write('hello\u0003');
+    await until('hello\u0003');
+    child.stdin.write('\u0001h');
+    await until('Ctrl-A x');
+    child.stdin.write('\u0001x');
+    await until('end\r\n');
+    expect(screen.slice(screen.indexOf('status'))).toMatch(/^status 1\r\nicanon\r\nend/);
+    child.stdin.end();
+    await end;
+  },
+);
