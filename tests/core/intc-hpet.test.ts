@@ -28,8 +28,8 @@ function write(offset: number, value: number, size = 4): void {
   m.core.mmioWrite(BASE + BigInt(offset), size, BigInt(value));
 }
 
-beforeEach(async () => {
-  m = await IntcMachine.create();
+beforeEach(() => {
+  m = IntcMachine.create();
   m.enableApics();
   for (let n = 20; n < 24; n++) m.route(n, 0x80 + n);
 });
@@ -47,8 +47,8 @@ describe('HPET', () => {
     }
   });
 
-  test('without CFGF_HPET there is none', async () => {
-    const bare = await IntcMachine.create({ flags: CFGF_LPC });
+  test('without CFGF_HPET there is none', () => {
+    const bare = IntcMachine.create({ flags: CFGF_LPC });
     expect(bare.core.mmioClaimed(BASE)).toBe(0);
     expect(bare.core.mmioRead(BASE, 4)).toBe(0xffffffffn);
     expect(m.core.mmioClaimed(BASE + 0x3ffn)).toBe(1);

@@ -26,8 +26,8 @@ const X2 = L.CFGF_LPC | L.CFGF_X2APIC;
 
 let m: IntcMachine;
 
-beforeEach(async () => {
-  m = await IntcMachine.create({ cpus: 3 });
+beforeEach(() => {
+  m = IntcMachine.create({ cpus: 3 });
   m.enableApics();
   for (let cpu = 0; cpu < 3; cpu++) m.takePending(cpu);
 });
@@ -47,8 +47,8 @@ function crystalNs(ticks: number): number {
 }
 
 describe('local APIC', () => {
-  test('reset state', async () => {
-    m = await IntcMachine.create();
+  test('reset state', () => {
+    m = IntcMachine.create();
     expect(m.core.lapicMsrRead(0, 0x1b)).toBe(0xfee00900n);
     expect(m.core.lapicMsrRead(1, 0x1b)).toBe(0xfee00800n);
     expect(m.apic(1, LAPIC_ID)).toBe(0x01000000);
@@ -211,8 +211,8 @@ describe('local APIC', () => {
 });
 
 describe('x2APIC', () => {
-  beforeEach(async () => {
-    m = await IntcMachine.create({ cpus: 3, flags: X2 });
+  beforeEach(() => {
+    m = IntcMachine.create({ cpus: 3, flags: X2 });
     for (let cpu = 0; cpu < 3; cpu++) m.core.lapicMsrWrite(cpu, 0x80f, 0x1ffn);
     for (let cpu = 0; cpu < 3; cpu++) m.takePending(cpu);
   });
@@ -399,9 +399,9 @@ describe('APIC timer', () => {
     expect(m.take()).toBe(0xec);
   });
 
-  test('10^6 random accesses neither trap nor hang', async () => {
+  test('10^6 random accesses neither trap nor hang', () => {
     for (const flags of [L.CFGF_LPC, X2]) {
-      const fuzzed = await IntcMachine.create({ cpus: 3, flags });
+      const fuzzed = IntcMachine.create({ cpus: 3, flags });
       const random = randomSource(0xa91c);
       for (let i = 0; i < 500_000; i++) {
         const r = random();

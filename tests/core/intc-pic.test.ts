@@ -4,8 +4,8 @@ import * as L from '../../core-as/layout.ts';
 
 let m: IntcMachine;
 
-beforeEach(async () => {
-  m = await IntcMachine.create();
+beforeEach(() => {
+  m = IntcMachine.create();
   m.initPics();
 });
 
@@ -20,8 +20,8 @@ function inService(port = 0x20): number {
 }
 
 describe('8259', () => {
-  test('nothing is delivered before initialization', async () => {
-    const fresh = await IntcMachine.create();
+  test('nothing is delivered before initialization', () => {
+    const fresh = IntcMachine.create();
     fresh.core.pulseIsaIrq(4);
     expect(fresh.core.interruptPending(0)).toBe(0);
   });
