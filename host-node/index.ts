@@ -24,8 +24,10 @@ export type { BlockBackend } from '../devices/storage/block-backend.ts';
 export { FileBackend } from './files.ts';
 export { createNodeHost } from './node-host.ts';
 
-/** The machine itself: consoles, pause and resume, power button, `exited`. */
+/** A virtual machine: `consoles`, `start`, `pause`, `resume`, `powerButton`, `destroy`, `exited`. */
 export type Machine = GenericMachine;
+/** Makes machines, from a configuration tree or from the words of a bhyve(8) command line. None is started yet. */
+export const Machine = { create: createMachine, fromArgs: machineFromArgs } as const;
 
 /** How a machine is run on this host; everything has a default. */
 export interface HostOptions extends MachineOptions, Partial<Omit<NodeHostOptions, 'core'>> {

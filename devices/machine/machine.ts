@@ -59,6 +59,8 @@ import { MachinePortBus } from './machine-ports.ts';
 import { MailboxServer, type MailboxTarget } from './mailbox.ts';
 import { Notes } from './notes.ts';
 import { Platform } from './platform.ts';
+import { notEmulated } from './not-emulated.ts';
+import { readRegisters, type Registers } from './registers.ts';
 import { InlineRunner, ThreadRunner, type VcpuRunner } from './runners.ts';
 import { exitDetail } from './vcpu-loop.ts';
 
@@ -87,6 +89,7 @@ interface MachineParts {
   readonly clock: MachineClock;
   readonly platform: Platform;
   readonly host: MachineHost;
+  readonly cores: readonly Core[];
   readonly makeRunner: (machine: Machine) => VcpuRunner;
 }
 
@@ -138,6 +141,8 @@ export class Machine implements AsyncDisposable {
   readonly #host: MachineHost;
   readonly #runner: VcpuRunner;
   readonly #pump: HostPump;
+  /** Instances bound to the vCPUs on this thread: they run in inline mode, and only look in thread mode. */
+  readonly #vcpuCores: readonly Core[];
   readonly #ports: ReadonlyMap<number, SerialPort>;
   #resolveExited: ((reason: ExitReason) => void) | undefined;
   #status: 'created' | 'running' | 'paused' | 'ending' | 'ended' = 'created';
@@ -158,6 +163,7 @@ export class Machine implements AsyncDisposable {
     this.#host = parts.host;
     this.#ports = parts.platform.serialPorts;
     this.consoles = parts.platform.consoles;
+    this.#vcpuCores = parts.cores;
     this.#pump = new HostPump(parts.state, () => this.#service());
     this.#runner = parts.makeRunner(this);
     this.exited = new Promise((resolve) => {
@@ -170,6 +176,7 @@ export class Machine implements AsyncDisposable {
     const settings = machineSettings(tree);
     const romPath = settings.lpc.bootrom;
     const rom = romPath === undefined ? undefined : await readRom(host, romPath);
+    for (const message of notEmulated(settings)) host.message(message);
     const plan = planOrExit(settings, rom);
     const memory = createCoreMemory(plan);
     const state = new CoreState(memory);
@@ -272,7 +279,18 @@ export class Machine implements AsyncDisposable {
           () => self.#pump.ring(),
         );
       };
-      machine = new Machine({ settings, plan, state, core, memory: guestMemory, clock, platform, host, makeRunner });
+      machine = new Machine({
+        settings,
+        plan,
+        state,
+        core,
+        memory: guestMemory,
+        clock,
+        platform,
+        host,
+        cores,
+        makeRunner,
+      });
       return machine;
     } catch (error) {
       await platform.close('error');
@@ -302,6 +320,14 @@ export class Machine implements AsyncDisposable {
     this.#status = 'running';
     this.clock.resume();
     this.#runner.resume();
+  }
+
+  /** Registers of a vCPU; meaningful while the machine is paused or has ended. */
+  registers(vcpu = BOOT_VCPU): Registers {
+    const core = this.#vcpuCores[vcpu];
+    if (!core) throw new RangeError(`there is no vCPU ${vcpu}`);
+    core.exports.stateChanged();
+    return readRegisters(this.state, vcpu, BigInt.asUintN(64, core.exports.getRflags()));
   }
 
   get running(): boolean {

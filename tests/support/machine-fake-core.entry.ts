@@ -152,7 +152,7 @@ export function run(_budget: i32): i32 {
 }
 
 function notifyHost(uart: u32): void {
-  atomic.or<u32>(HOST_UART_EVENTS, 1 << uart);
+  if (atomic.or<u32>(HOST_UART_EVENTS, 1 << uart) & (1 << uart)) return;
   atomic.add<i32>(HOST_DOORBELL, 1);
   atomic.notify(HOST_DOORBELL, i32.MAX_VALUE);
 }
