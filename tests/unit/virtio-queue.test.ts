@@ -74,7 +74,7 @@ describe('chains', () => {
       descriptor(i % SIZE, 0x1000 + i, 4, 2);
       offer(i % SIZE);
       const chain = queue.pop();
-      expect(chain?.writable[0]?.gpa).toBe(0x1000 + i);
+      if (chain?.writable[0]?.gpa !== 0x1000 + i) throw new Error(`chain ${i}`);
       queue.push(chain?.head ?? -1, i);
       if (i % 1000 === 0) memory.writtenRanges = [];
     }
@@ -310,7 +310,7 @@ test('random rings never throw, hang, or make the device write outside its used 
           random.below(SIZE),
           random.pick([0x9000, 0x1000, random.nasty()]),
           random.pick([16, 32, random.nasty()]),
-          random.below(8),
+          random.pick([0, 2, 2, 1, 3, random.below(8)]),
           random.pick([random.below(SIZE), random.below(9), random.below(0x10000)]),
         );
         break;
@@ -346,7 +346,8 @@ test('random rings never throw, hang, or make the device write outside its used 
         break;
       }
       default:
-        if (queue.broken) {
+        // A queue whose rings lie elsewhere would never break: now and then it starts over anyway.
+        if (queue.broken || random.below(100) === 0) {
           queue.reset();
           queue.features = {
             indirect: random.below(4) > 0,
@@ -361,6 +362,6 @@ test('random rings never throw, hang, or make the device write outside its used 
     if (queue.inFlight > SIZE) throw new Error('more in flight than the ring holds');
   }
   // The fuzz reaches good chains as well as broken rings.
-  expect(chains).toBeGreaterThan(5000);
+  expect(chains).toBeGreaterThan(2000);
   expect(resets).toBeGreaterThan(1000);
 });

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { MemoryBackend } from '../../devices/storage/memory-backend.ts';
 import { OVERLAY_BLOCK_BYTES, OverlayBackend } from '../../devices/storage/overlay-backend.ts';
@@ -55,16 +56,16 @@ describe('overlay', () => {
         await disk.read(offset, views);
         let at = offset;
         for (const view of views) {
-          expect(view).toEqual(expected.slice(at, at + view.length));
+          if (!isDeepStrictEqual(view, expected.slice(at, at + view.length))) throw new Error(`read ${i} at ${at}`);
           at += view.length;
         }
       }
     }
-    expect(baseBytes).toEqual(original);
+    expect(isDeepStrictEqual(baseBytes, original)).toBe(true);
     const again = new OverlayBackend(new MemoryBackend(baseBytes), structuredClone(disk.blocks()));
     const all = new Uint8Array(size);
     await again.read(0, [all]);
-    expect(all).toEqual(expected);
+    expect(isDeepStrictEqual(all, expected)).toBe(true);
     await expect(again.read(size, [new Uint8Array(1)])).rejects.toThrow(RangeError);
   });
 
