@@ -20,6 +20,8 @@ export const MOUSE_IRQ = 12;
 export const STATUS_OUTPUT_FULL = 0x01;
 export const STATUS_SYSTEM = 0x04;
 export const STATUS_COMMAND = 0x08;
+/** The key lock is open. bhyve leaves the bit clear, at which Linux warns of an active lock at every boot. */
+export const STATUS_UNLOCKED = 0x10;
 export const STATUS_AUX_FULL = 0x20;
 
 /** Command byte: controller RAM byte 0. */
@@ -139,7 +141,7 @@ export class KeyboardController implements Stateful, PortHandler {
   }
 
   #status(): number {
-    let status = this.#commandWritten ? STATUS_COMMAND : 0;
+    let status = STATUS_UNLOCKED | (this.#commandWritten ? STATUS_COMMAND : 0);
     if (this.#commandByte & COMMAND_BYTE_SYSTEM) status |= STATUS_SYSTEM;
     if (this.#reply !== -1) status |= STATUS_OUTPUT_FULL | (this.#replyFromAux ? STATUS_AUX_FULL : 0);
     else if (this.#mouseReadable) status |= STATUS_OUTPUT_FULL | STATUS_AUX_FULL;

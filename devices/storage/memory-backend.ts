@@ -31,7 +31,6 @@ export class MemoryBackend implements BlockBackend {
     checkRange(this.sizeBytes, offset, length);
   }
 
-   
   async read(offset: number, into: Uint8Array[]): Promise<void> {
     this.#check(offset, totalBytes(into));
     let at = offset;
@@ -41,7 +40,6 @@ export class MemoryBackend implements BlockBackend {
     }
   }
 
-   
   async write(offset: number, from: Uint8Array[]): Promise<void> {
     if (this.readOnly) throw new Error('the disk is read-only');
     this.#check(offset, totalBytes(from));
@@ -56,7 +54,6 @@ export class MemoryBackend implements BlockBackend {
     return Promise.resolve();
   }
 
-   
   async discard(offset: number, length: number): Promise<void> {
     if (this.readOnly) throw new Error('the disk is read-only');
     this.#check(offset, length);

@@ -122,7 +122,7 @@ export class OverlayBackend implements BlockBackend {
   }
 
   /** Discarded ranges read as zeros where they cover whole blocks; the rest stays as it is. */
-   
+
   async discard(offset: number, length: number): Promise<void> {
     checkRange(this.sizeBytes, offset, length);
     const first = Math.ceil(offset / OVERLAY_BLOCK_BYTES);

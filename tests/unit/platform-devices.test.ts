@@ -175,15 +175,15 @@ describe('keyboard controller', () => {
       [0x20, 0],
     ] as const) {
       command(it, byte);
-      expect(it.in(0x64)).toBe(0x09);
+      expect(it.in(0x64)).toBe(0x19);
       expect(it.in(0x60)).toBe(answer);
-      expect(it.in(0x64)).toBe(0);
+      expect(it.in(0x64)).toBe(0x10);
     }
     command(it, 0x65, 0x77);
     command(it, 0x25);
     expect(it.in(0x60)).toBe(0x77);
     command(it, 0x60, 0x04);
-    expect(it.in(0x64)).toBe(0x04);
+    expect(it.in(0x64)).toBe(0x14);
     command(it, 0xad);
     command(it, 0xa7);
     command(it, 0x20);
