@@ -59,7 +59,7 @@ export async function machineFromArgs(argv: readonly string[], options: HostOpti
     programName: 'bhyve',
     readTextFile: (path) => readFileSync(path, 'utf8'),
   });
-  const machine = await createMachine(parsed.tree, options);
+  const machine = await createMachine(parsed.tree, { fwCfgItems: parsed.fwCfgItems, ...options });
   if (parsed.restoreFile !== undefined) {
     try {
       await restoreMachine(machine, readFileSync(parsed.restoreFile));

@@ -1,7 +1,18 @@
 /** What a guest finds in memory before its first instruction: firmware tables and the kernel. */
-import { BhyveExit, errnoText, type ConfigTree, type MachineSettings } from '../config/index.ts';
+import type { PortBus } from '../bus/port-bus.ts';
+import {
+  BhyveExit,
+  errnoText,
+  pciFunctions,
+  type ConfigTree,
+  type FwCfgItem,
+  type MachineSettings,
+} from '../config/index.ts';
 import type { AcpiParameters } from '../firmware/acpi/parameters.ts';
 import { buildFirmwareTables, rsdpGpa, type FirmwareTable } from '../firmware/firmware-tables.ts';
+import { fwCfgFiles, type BootDevice } from '../firmware/fw-cfg-files.ts';
+import { FwCfg, type FwCfgFile } from '../firmware/fw-cfg.ts';
+import { Fwctl, fwctlVariables } from '../firmware/fwctl.ts';
 import { LoaderError, type BootImage } from '../firmware/loaders/boot-image.ts';
 import { loadKernel } from '../firmware/loaders/loader.ts';
 import type { SmbiosStrings } from '../firmware/smbios.ts';
@@ -71,6 +82,7 @@ function acpiParameters(settings: MachineSettings, view: FirmwareView): AcpiPara
     })),
     ecam: { base: ECAM_BASE, buses: ECAM_BYTES / ECAM_BYTES_PER_BUS },
     hpet: true,
+    fwCfg: settings.lpc.bootrom !== undefined && settings.lpc.fwcfg === 'qemu',
   };
 }
 
@@ -147,4 +159,49 @@ export async function loadBootImage(
     if (error instanceof LoaderError) throw new BhyveExit(EXIT_ERROR, `${kernel}: ${error.message}\n`);
     throw error;
   }
+}
+
+/** Names of the ACPI tables as buildFirmwareTables gives them; the other tables are the MP table and SMBIOS. */
+const NOT_ACPI = new Set(['MPTABLE', 'SMBIOS']);
+
+function bootDevices(tree: ConfigTree): BootDevice[] {
+  const devices: BootDevice[] = [];
+  for (const { bus, slot, func, variables } of pciFunctions(tree)) {
+    const index = variables.get('bootindex');
+    if (bus === 0 && index !== undefined) devices.push({ slot, func, bootIndex: Number(index) });
+  }
+  return devices;
+}
+
+/** Reads the files that `-f NAME,file=PATH` names. */
+export async function readFwCfgItems(items: readonly FwCfgItem[], host: MachineHost): Promise<FwCfgFile[]> {
+  return Promise.all(
+    items.map(async (item) => ({
+      name: item.name,
+      // bhyve stores the string with its terminating NUL.
+      bytes:
+        'text' in item ? new TextEncoder().encode(`${item.text}\0`) : await readOrExit(host, 'fw_cfg file', item.file),
+    })),
+  );
+}
+
+/** The device at ports 0x510-0x511 by which a boot ROM asks about the machine: fwctl, or QEMU's fw_cfg. */
+export function firmwareInterface(
+  ports: PortBus,
+  tree: ConfigTree,
+  settings: MachineSettings,
+  plan: MemoryPlan,
+  tables: readonly FirmwareTable[],
+  items: readonly FwCfgFile[],
+): FwCfg | Fwctl {
+  const { cpus } = settings.topology;
+  if (settings.lpc.fwcfg === 'bhyve') return new Fwctl(ports, fwctlVariables(cpus));
+  const files = fwCfgFiles({
+    cpus,
+    bootDevices: bootDevices(tree),
+    acpiTables: tables.filter(({ name }) => !NOT_ACPI.has(name)),
+    lowmemBytes: plan.lowBytes,
+    highmemBytes: plan.highBytes,
+  });
+  return new FwCfg(ports, cpus, [...files, ...items]);
 }

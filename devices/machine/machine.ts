@@ -23,6 +23,7 @@ import {
   machineSettings,
   pciFunctions,
   type ConfigTree,
+  type FwCfgItem,
   type MachineSettings,
 } from '../config/index.ts';
 import type { Console } from '../serial/console.ts';
@@ -51,7 +52,7 @@ import {
   type ExitKind,
   type ExitReason,
 } from './exit-reason.ts';
-import { buildTables, loadBootImage } from './firmware.ts';
+import { buildTables, firmwareInterface, loadBootImage, readFwCfgItems } from './firmware.ts';
 import { CoreGuestMemory } from './guest-memory.ts';
 import type { MachineHost } from './host.ts';
 import { HostPump } from './host-pump.ts';
@@ -69,6 +70,8 @@ export interface MachineOptions {
   readonly backend?: 'thread' | 'inline' | undefined;
   /** Time is counted in instructions and chance comes from a seed; runs inline. */
   readonly deterministic?: { readonly seed: number; readonly insnsPerSecond: number } | undefined;
+  /** Files for the firmware's configuration interface (-f, with lpc.fwcfg=qemu). */
+  readonly fwCfgItems?: readonly FwCfgItem[] | undefined;
 }
 
 const EXIT_ERROR = 4;
@@ -240,7 +243,11 @@ export class Machine implements AsyncDisposable {
       }
       const tables = buildTables(tree, settings, platform, plan, host.hostName);
       for (const table of tables.tables) guestMemory.write(table.gpa, table.bytes);
-      if (rom) mapBootRom(state, core.exports, rom);
+      if (rom) {
+        mapBootRom(state, core.exports, rom);
+        const items = await readFwCfgItems(options.fwCfgItems ?? [], host);
+        platform.firmwareInterface = firmwareInterface(target.ports, tree, settings, plan, tables.tables, items);
+      }
       const image = rom ? undefined : await loadBootImage(settings, plan, host, tables.rsdpGpa);
       if (image) writeBootImage(guestMemory, image);
 

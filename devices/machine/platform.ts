@@ -79,6 +79,8 @@ export class Platform {
   readonly keyboardController: KeyboardController;
   readonly pci: PciBus;
   readonly testDevice: PcTestDevice | undefined;
+  /** fwctl or fw_cfg; only with a boot ROM. */
+  firmwareInterface: Stateful | undefined;
   /** Ports that lead somewhere, by the core's UART number. */
   readonly serialPorts = new Map<number, SerialPort>();
   readonly #consoles: Record<string, Console> = {};
@@ -230,6 +232,7 @@ export class Platform {
       ['reset-control', this.resetControl],
       ['keyboard-controller', this.keyboardController],
       ...(this.testDevice ? [['pc-testdev', this.testDevice] as const] : []),
+      ...(this.firmwareInterface ? [['firmware-interface', this.firmwareInterface] as const] : []),
       ['pci', this.pci],
     ];
   }

@@ -28,7 +28,7 @@ async function run(argv: readonly string[]): Promise<number> {
     workerUrl: vcpuWorkerUrl(),
     openSerial: (path) => serial.open(path),
   });
-  machine = await Machine.create(parsed.tree, host);
+  machine = await Machine.create(parsed.tree, host, { fwCfgItems: parsed.fwCfgItems });
   if (parsed.restoreFile !== undefined) {
     try {
       await restoreMachine(machine, readFileSync(parsed.restoreFile));
