@@ -47,16 +47,16 @@ function addSpecial(aSe: u32, aSig: u64, bSe: u32, bSig: u64, flip: u32): void {
   bSe ^= flip; // not before: the sign of a NaN stays
   const aInfinite = isInfinity(aSe, aSig);
   const bInfinite = isInfinity(bSe, bSig);
-  if (aInfinite && bInfinite && aSe != bSe) {
+  if (aInfinite && bInfinite && aSe !== bSe) {
     invalidResult();
     return;
   }
   if ((isDenormal(aSe, aSig) || isDenormal(bSe, bSig)) && !denormalAllowed()) return;
   if (aInfinite) setResult(aSe, aSig);
   else if (bInfinite) setResult(bSe, bSig);
-  else if (aSig == 0 && bSig == 0) setResult((aSe ^ bSe) & SIGN ? exactZeroSign() : aSe, 0);
-  else if (aSig == 0) roundResult(bSe & SIGN, normalExponent(bSe, bSig), normalSignificand(bSig), 0);
-  else if (bSig == 0) roundResult(aSe & SIGN, normalExponent(aSe, aSig), normalSignificand(aSig), 0);
+  else if (aSig === 0 && bSig === 0) setResult((aSe ^ bSe) & SIGN ? exactZeroSign() : aSe, 0);
+  else if (aSig === 0) roundResult(bSe & SIGN, normalExponent(bSe, bSig), normalSignificand(bSig), 0);
+  else if (bSig === 0) roundResult(aSe & SIGN, normalExponent(aSe, aSig), normalSignificand(aSig), 0);
   else
     addFinite(
       aSe & SIGN,
@@ -72,13 +72,13 @@ function addSpecial(aSe: u32, aSig: u64, bSe: u32, bSig: u64, flip: u32): void {
 // @ts-ignore: decorator
 @inline
 function exactZeroSign(): u32 {
-  return (control & RC_MASK) == RC_DOWN ? SIGN : 0;
+  return (control & RC_MASK) === RC_DOWN ? SIGN : 0;
 }
 
 /** Sum of two finite values with bit 63 of their significands set. */
 function addFinite(aSign: u32, aExponent: i32, aSig: u64, bSign: u32, bExponent: i32, bSig: u64): void {
   // Make a the larger one in magnitude.
-  if (aExponent < bExponent || (aExponent == bExponent && aSig < bSig)) {
+  if (aExponent < bExponent || (aExponent === bExponent && aSig < bSig)) {
     const sign = aSign;
     const exponent = aExponent;
     const sig = aSig;
@@ -96,14 +96,14 @@ function addFinite(aSign: u32, aExponent: i32, aSig: u64, bSign: u32, bExponent:
       rest = bSig << (64 - shift);
       bSig >>= shift;
     } else if (shift < 128) {
-      rest = shift == 64 ? bSig : (bSig >> (shift - 64)) | (<u64>(bSig << (128 - shift) != 0));
+      rest = shift === 64 ? bSig : (bSig >> (shift - 64)) | (<u64>(bSig << (128 - shift) !== 0));
       bSig = 0;
     } else {
       rest = 1;
       bSig = 0;
     }
   }
-  if (aSign == bSign) {
+  if (aSign === bSign) {
     let sum = aSig + bSig;
     if (sum < aSig) {
       rest = (sum << 63) | (rest >> 1) | (rest & 1);
@@ -113,10 +113,10 @@ function addFinite(aSign: u32, aExponent: i32, aSig: u64, bSign: u32, bExponent:
     roundResult(aSign, aExponent, sum, rest);
     return;
   }
-  let difference = aSig - bSig - <u64>(rest != 0);
+  let difference = aSig - bSig - <u64>(rest !== 0);
   rest = 0 - rest;
-  if (difference == 0) {
-    if (rest == 0) {
+  if (difference === 0) {
+    if (rest === 0) {
       setResult(exactZeroSign(), 0);
       return;
     }
@@ -148,7 +148,7 @@ export function multiply(aSe: u32, aSig: u64, bSe: u32, bSig: u64): void {
   }
   if ((isDenormal(aSe, aSig) || isDenormal(bSe, bSig)) && !denormalAllowed()) return;
   if (aInfinite || bInfinite) setResult(sign | EXPONENT_MASK, INTEGER_BIT);
-  else if (aSig == 0 || bSig == 0) setResult(sign, 0);
+  else if (aSig === 0 || bSig === 0) setResult(sign, 0);
   else
     multiplyFinite(
       sign,
@@ -218,7 +218,7 @@ function divideFinite(sign: u32, exponents: i32, aSig: u64, bSig: u64): void {
   let rest: u64 = 0;
   if (remainder) {
     const half = bSig - remainder;
-    rest = remainder < half ? 1 : remainder == half ? INTEGER_BIT : INTEGER_BIT | 1;
+    rest = remainder < half ? 1 : remainder === half ? INTEGER_BIT : INTEGER_BIT | 1;
   }
   roundResult(sign, exponent, quotient, rest);
 }

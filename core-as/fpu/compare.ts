@@ -34,17 +34,17 @@ export function compare(aSe: u32, aSig: u64, bSe: u32, bSig: u64, quiet: bool): 
       return UNORDERED;
     }
     if (isDenormal(aSe, aSig) || isDenormal(bSe, bSig)) raise(EX_DENORMAL);
-    if (aSig == 0) return bSig == 0 ? EQUAL : bSe & SIGN ? GREATER : LESS;
-    if (bSig == 0) return aSe & SIGN ? LESS : GREATER;
+    if (aSig === 0) return bSig === 0 ? EQUAL : bSe & SIGN ? GREATER : LESS;
+    if (bSig === 0) return aSe & SIGN ? LESS : GREATER;
   }
   if ((aSe ^ bSe) & SIGN) return aSe & SIGN ? LESS : GREATER;
   const aExponent = normalExponent(aSe, aSig);
   const bExponent = normalExponent(bSe, bSig);
   const a = normalSignificand(aSig);
   const b = normalSignificand(bSig);
-  if (aExponent == bExponent && a == b) return EQUAL;
-  const smaller = aExponent < bExponent || (aExponent == bExponent && a < b);
-  return smaller == ((aSe & SIGN) == 0) ? LESS : GREATER;
+  if (aExponent === bExponent && a === b) return EQUAL;
+  const smaller = aExponent < bExponent || (aExponent === bExponent && a < b);
+  return smaller === ((aSe & SIGN) === 0) ? LESS : GREATER;
 }
 
 /** C3, C2 and C0 as ZF, PF and CF (bits 6, 2 and 0), as FCOMI sets them. */
@@ -58,7 +58,7 @@ export function codesToFlags(codes: u32): u32 {
 export function classCodes(se: u32, sig: u64): u32 {
   if (isUnsupported(se, sig)) return 0;
   if (isZero(se, sig)) return C3;
-  if ((se & EXPONENT_MASK) == 0) return C3 | C2;
+  if ((se & EXPONENT_MASK) === 0) return C3 | C2;
   if (isInfinity(se, sig)) return C2 | C0;
   if (isNaN80(se, sig)) return C0;
   return C2;

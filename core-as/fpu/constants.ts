@@ -3,8 +3,8 @@ import { BIAS, control, setResult } from './float80';
 import { RC_MASK, RC_NEAREST, RC_UP } from './state';
 
 /**
- * Loads constant n (the low three bits of the ModRM byte) rounded by FCW.RC. Significands are the values truncated to 64 bits;
- * the next bits say which way to the nearest.
+ * Loads constant n (the low three bits of the ModRM byte) rounded by FCW.RC. Significands are the values truncated to
+ * 64 bits; the next bits say which way to the nearest.
  */
 export function loadConstant(n: u32): void {
   const mode = control & RC_MASK;
@@ -13,7 +13,7 @@ export function loadConstant(n: u32): void {
       setResult(BIAS, 0x8000000000000000);
       break;
     case 1: // log2(10) = 1.A934F0979A3715FC9257...
-      setResult(BIAS + 1, 0xd49a784bcd1b8afe + <u64>(mode == RC_UP));
+      setResult(BIAS + 1, 0xd49a784bcd1b8afe + <u64>(mode === RC_UP));
       break;
     case 2: // log2(e) = B8AA3B295C17F0BBBE87...
       setResult(BIAS, 0xb8aa3b295c17f0bb + roundUpFromHalf(mode));
@@ -37,5 +37,5 @@ export function loadConstant(n: u32): void {
 // @ts-ignore: decorator
 @inline
 function roundUpFromHalf(mode: u32): u64 {
-  return mode == RC_NEAREST || mode == RC_UP ? 1 : 0;
+  return mode === RC_NEAREST || mode === RC_UP ? 1 : 0;
 }

@@ -1,6 +1,6 @@
 /**
- * Conversions between the register format and binary32, binary64, integers and packed BCD (SDM volume 1, sections 4.2, 4.7 and
- * 8.3.3). Conventions: float80.ts. A conversion from memory never rounds.
+ * Conversions between the register format and binary32, binary64, integers and packed BCD (SDM volume 1, sections 4.2,
+ * 4.7 and 8.3.3). Conventions: float80.ts. A conversion from memory never rounds.
  */
 import {
   BIAS,
@@ -21,17 +21,7 @@ import {
   setResult,
   setRoundedUp,
 } from './float80';
-import {
-  EX_INVALID,
-  EX_OVERFLOW,
-  EX_PRECISION,
-  EX_UNDERFLOW,
-  RC_DOWN,
-  RC_MASK,
-  RC_NEAREST,
-  RC_UP,
-  RC_ZERO,
-} from './state';
+import { EX_INVALID, EX_OVERFLOW, EX_PRECISION, EX_UNDERFLOW, RC_DOWN, RC_MASK, RC_NEAREST, RC_UP } from './state';
 
 /** The value that the last fromBinary32/64 call widened was denormal, although its register form is not. */
 export let wasDenormal: bool = false;
@@ -62,14 +52,14 @@ export function fromBinary64(bits: u64): void {
 @inline
 function fromBinary(sign: u32, exponent: u32, fraction: u64, exponentMax: u32, biasDifference: i32): void {
   wasDenormal = false;
-  if (exponent == 0) {
-    if (fraction == 0) setResult(sign, 0);
+  if (exponent === 0) {
+    if (fraction === 0) setResult(sign, 0);
     else {
       wasDenormal = true;
       const zeros = <i32>clz<u64>(fraction);
       setResult(sign | (biasDifference + 1 - zeros), fraction << zeros);
     }
-  } else if (exponent == exponentMax) setResult(sign | EXPONENT_MASK, fraction | INTEGER_BIT);
+  } else if (exponent === exponentMax) setResult(sign | EXPONENT_MASK, fraction | INTEGER_BIT);
   else setResult(sign | (<i32>exponent + biasDifference), fraction | INTEGER_BIT);
 }
 
@@ -89,7 +79,7 @@ function toBinary(se: u32, sig: u64, drop: u64, exponentMax: i32, biasDifference
   const sign = se & SIGN;
   const exponent = <i32>(se & EXPONENT_MASK) - biasDifference;
   const fractionBits = 63 - drop;
-  const signBit: u64 = (<u64>(sign >> 15)) << (fractionBits + (exponentMax == 0xff ? 8 : 11));
+  const signBit: u64 = (<u64>(sign >> 15)) << (fractionBits + (exponentMax === 0xff ? 8 : 11));
   // Ordinary values whose rounding cannot leave the normal range.
   if (exponent > 0 && exponent < exponentMax - 1 && <i64>sig < 0) {
     const rest = sig << (64 - drop);
@@ -116,24 +106,24 @@ function toBinarySpecial(se: u32, sig: u64, drop: u64, exponentMax: i32, biasDif
     return ((<u64>((exponentMax << 1) | 1)) << (fractionBits - 1)) | ((<u64>(exponentMax + 1)) << fractionBits);
   }
   if (isNaN80(se, sig)) {
-    if ((sig & QUIET_BIT) == 0) raise(EX_INVALID);
+    if ((sig & QUIET_BIT) === 0) raise(EX_INVALID);
     return signBit | infinity | (((sig | QUIET_BIT) >> drop) & fractionMask);
   }
   if (isInfinity(se, sig)) return signBit | infinity;
-  if (sig == 0) return signBit;
+  if (sig === 0) return signBit;
 
-  let exponent = normalExponent(se, sig) - biasDifference;
+  const exponent = normalExponent(se, sig) - biasDifference;
   sig = normalSignificand(sig);
   let kept = sig >> drop;
   let rest = sig << (64 - drop);
-  const up = rest != 0 && roundsUp(sign, kept, rest);
+  const up = rest !== 0 && roundsUp(sign, kept, rest);
   const unboundedExponent = exponent + <i32>((kept + <u64>up) >> (fractionBits + 1));
   if (unboundedExponent >= exponentMax) {
     raise(EX_OVERFLOW);
-    if ((control & EX_OVERFLOW) == 0) return 0; // not stored, and nothing said about precision
+    if ((control & EX_OVERFLOW) === 0) return 0; // not stored, and nothing said about precision
     raise(EX_PRECISION);
     const mode = control & RC_MASK;
-    const toInfinity = mode == RC_NEAREST || mode == (sign ? RC_DOWN : RC_UP);
+    const toInfinity = mode === RC_NEAREST || mode === (sign ? RC_DOWN : RC_UP);
     setRoundedUp(toInfinity);
     return signBit | (toInfinity ? infinity : infinity - 1);
   }
@@ -145,7 +135,7 @@ function toBinarySpecial(se: u32, sig: u64, drop: u64, exponentMax: i32, biasDif
     return signBit | ((<u64>1) << fractionBits);
   }
   // Tiny.
-  if ((control & EX_UNDERFLOW) == 0) {
+  if ((control & EX_UNDERFLOW) === 0) {
     raise(EX_UNDERFLOW);
     return 0; // not stored, and nothing said about precision
   }
@@ -155,7 +145,7 @@ function toBinarySpecial(se: u32, sig: u64, drop: u64, exponentMax: i32, biasDif
     rest = sig << (64 - shift);
   } else {
     kept = 0;
-    rest = shift == 64 ? sig : 1;
+    rest = shift === 64 ? sig : 1;
   }
   if (rest) {
     raise(EX_PRECISION | EX_UNDERFLOW);
@@ -170,7 +160,7 @@ function toBinarySpecial(se: u32, sig: u64, drop: u64, exponentMax: i32, biasDif
 export function fromInteger(value: i64): void {
   const sign: u32 = value < 0 ? SIGN : 0;
   const magnitude = <u64>(value < 0 ? 0 - value : value);
-  if (magnitude == 0) {
+  if (magnitude === 0) {
     setResult(0, 0);
     return;
   }
@@ -185,11 +175,11 @@ const TOO_LARGE: u64 = u64.MAX_VALUE;
 function roundToMagnitude(se: u32, sig: u64, truncate: bool): u64 {
   const exponent = <i32>(se & EXPONENT_MASK);
   if (exponent > BIAS + 63 || isUnsupported(se, sig)) return TOO_LARGE;
-  if (sig == 0) return 0;
+  if (sig === 0) return 0;
   let kept: u64;
   let rest: u64;
   const shift = <u64>(BIAS + 63 - exponent);
-  if (shift == 0) {
+  if (shift === 0) {
     kept = sig;
     rest = 0;
   } else if (shift < 64) {
@@ -197,7 +187,7 @@ function roundToMagnitude(se: u32, sig: u64, truncate: bool): u64 {
     rest = sig << (64 - shift);
   } else {
     kept = 0;
-    rest = shift == 64 ? sig : 1;
+    rest = shift === 64 ? sig : 1;
   }
   if (rest) {
     raise(EX_PRECISION);
@@ -210,29 +200,31 @@ function roundToMagnitude(se: u32, sig: u64, truncate: bool): u64 {
 }
 
 /**
- * A value as a two's complement integer of 16, 32 or 64 bits. What does not fit is #IA and the integer indefinite, the most
- * negative integer (SDM volume 1, table 4-4).
+ * A value as a two's complement integer of 16, 32 or 64 bits. What does not fit is #IA and the integer indefinite, the
+ * most negative integer (SDM volume 1, table 4-4).
  */
 export function toInteger(se: u32, sig: u64, bits: u32, truncate: bool): u64 {
   const magnitude = roundToMagnitude(se, sig, truncate);
   const limit: u64 = (<u64>1) << (bits - 1);
-  const negative = (se & SIGN) != 0;
-  if (magnitude > limit || (magnitude == limit && !negative)) {
+  const negative = (se & SIGN) !== 0;
+  if (magnitude > limit || (magnitude === limit && !negative)) {
     raiseOnly(EX_INVALID); // nothing was rounded after all
     return limit;
   }
   return negative ? 0 - magnitude : magnitude;
 }
 
-/** Packed BCD (ten bytes at an address, 18 digits and a sign) as a value. Digits above 9 count as what their bits say. */
+/**
+ * Packed BCD (ten bytes at an address, 18 digits and a sign) as a value. Digits above 9 count as what their bits say.
+ */
 export function fromBcd(address: u32): void {
   let magnitude: u64 = 0;
-  for (let i: u32 = 9; i != 0; i--) {
+  for (let i: u32 = 9; i !== 0; i--) {
     const pair = <u64>load<u8>(address + i - 1);
     magnitude = magnitude * 100 + (pair >> 4) * 10 + (pair & 15);
   }
   const sign = ((<u32>load<u8>(address, 9)) << 8) & SIGN;
-  if (magnitude == 0) {
+  if (magnitude === 0) {
     setResult(sign, 0);
     return;
   }
@@ -240,7 +232,9 @@ export function fromBcd(address: u32): void {
   setResult(sign | (BIAS + 63 - zeros), magnitude << zeros);
 }
 
-/** Stores the packed BCD integer nearest to a value at an address; the packed indefinite if it has more than 18 digits. */
+/**
+ * Stores the packed BCD integer nearest to a value at an address; the packed indefinite if it has more than 18 digits.
+ */
 export function toBcd(se: u32, sig: u64, address: u32): void {
   let magnitude = roundToMagnitude(se, sig, false);
   if (magnitude > 999_999_999_999_999_999) {

@@ -1,6 +1,6 @@
 /**
- * The x87 state in memory: FSTENV and FSAVE images (SDM volume 1, figures 8-9 to 8-12) and the x87 part of FXSAVE and XSAVE areas
- * (SDM volume 1, section 10.5.1 and table 13-1).
+ * The x87 state in memory: FSTENV and FSAVE images (SDM volume 1, figures 8-9 to 8-12) and the x87 part of FXSAVE and
+ * XSAVE areas (SDM volume 1, section 10.5.1 and table 13-1).
  */
 import {
   FPU_CONTROL,
@@ -22,7 +22,10 @@ import {
   x87StatusWord,
 } from './state';
 
-/** The full tag word: 0 valid, 1 zero, 2 special (infinity, NaN, denormal, unsupported), 3 empty for each physical register. */
+/**
+ * The full tag word: 0 valid, 1 zero, 2 special (infinity, NaN, denormal, unsupported), 3 empty for each physical
+ * register.
+ */
 function fullTagWord(cpu: u32): u32 {
   const valid = load<u32>(cpu, FPU_VALID);
   let word: u32 = 0;
@@ -32,8 +35,8 @@ function fullTagWord(cpu: u32): u32 {
       const register = cpu + FPU_REGISTERS + (n << 4);
       const exponent = signExponent(register) & 0x7fff;
       const sig = significand(register);
-      if (exponent == 0) tag = sig == 0 ? 1 : 2;
-      else tag = exponent == 0x7fff || <i64>sig >= 0 ? 2 : 0;
+      if (exponent === 0) tag = sig === 0 ? 1 : 2;
+      else tag = exponent === 0x7fff || <i64>sig >= 0 ? 2 : 0;
     }
     word |= tag << (n << 1);
   }
@@ -44,7 +47,7 @@ function fullTagWord(cpu: u32): u32 {
 function setFullTagWord(cpu: u32, word: u32): void {
   let valid: u32 = 0;
   for (let n: u32 = 0; n < 8; n++) {
-    if (((word >> (n << 1)) & 3) != 3) valid |= 1 << n;
+    if (((word >> (n << 1)) & 3) !== 3) valid |= 1 << n;
   }
   store<u32>(cpu, valid, FPU_VALID);
 }
@@ -174,8 +177,9 @@ export function frstor(cpu: u32, buffer: u32, operandSize16: bool, realMode: boo
 }
 
 /**
- * Bytes 0-23 and 32-159 of an FXSAVE image; MXCSR (24-31) is the caller's. With rexW the pointers are 64 bits wide, else 32 bits
- * and a selector. (AMD processors skip FOP, FIP and FDP unless an exception is pending; Intel's store them always, as here.)
+ * Bytes 0-23 and 32-159 of an FXSAVE image; MXCSR (24-31) is the caller's. With rexW the pointers are 64 bits wide,
+ * else 32 bits and a selector. (AMD processors skip FOP, FIP and FDP unless an exception is pending; Intel's store them
+ * always, as here.)
  */
 export function fxsaveX87(cpu: u32, buffer: u32, rexW: bool): void {
   store<u16>(buffer, load<u32>(cpu, FPU_CONTROL));
@@ -229,8 +233,8 @@ export function x87InitXsave(cpu: u32): void {
 }
 
 /**
- * Power-on state. The SDM (volume 3, table 9-1) gives FCW = 0x0040 and empty-looking tags that no software relies on; FNINIT's
- * control word is what every firmware hands over, and the contract of this function.
+ * Power-on state. The SDM (volume 3, table 9-1) gives FCW = 0x0040 and empty-looking tags that no software relies on;
+ * FNINIT's control word is what every firmware hands over, and the contract of this function.
  */
 export function x87Reset(cpu: u32): void {
   x87InitXsave(cpu);

@@ -30,8 +30,8 @@ export let remainderCodes: u32 = 0;
 export let reduced: bool = false;
 
 /**
- * Remainder of a / b: quotient truncated (FPREM) or rounded to nearest even (FPREM1). An exponent difference of 64 and more is
- * reduced by 32 to 63 only and C2 is set; software repeats the instruction.
+ * Remainder of a / b: quotient truncated (FPREM) or rounded to nearest even (FPREM1). An exponent difference of 64 and
+ * more is reduced by 32 to 63 only and C2 is set; software repeats the instruction.
  */
 export function remainder(aSe: u32, aSig: u64, bSe: u32, bSig: u64, nearest: bool): void {
   remainderCodes = 0;
@@ -43,7 +43,7 @@ export function remainder(aSe: u32, aSig: u64, bSe: u32, bSig: u64, nearest: boo
   }
   if ((isDenormal(aSe, aSig) || isDenormal(bSe, bSig)) && !denormalAllowed()) return;
   reduced = true;
-  if (aSig == 0) {
+  if (aSig === 0) {
     setResult(aSe, 0);
     return;
   }
@@ -97,14 +97,14 @@ export function remainder(aSe: u32, aSig: u64, bSe: u32, bSig: u64, nearest: boo
   }
   if (nearest) {
     const complement = divisor - rest;
-    if (rest > complement || (rest == complement && (quotient & 1) != 0)) {
+    if (rest > complement || (rest === complement && (quotient & 1) !== 0)) {
       rest = complement;
       quotient++;
       sign ^= SIGN;
     }
   }
   setQuotient(quotient);
-  if (rest == 0) setResult(aSe & SIGN, 0);
+  if (rest === 0) setResult(aSe & SIGN, 0);
   else finishRemainder(sign, exponent, rest);
 }
 
@@ -114,7 +114,7 @@ function setQuotient(quotient: u64): void {
 }
 
 function finishRemainder(sign: u32, exponent: i32, rest: u64): void {
-  if (rest == 0) setResult(sign, 0);
+  if (rest === 0) setResult(sign, 0);
   else roundExtended(sign, exponent - <i32>clz<u64>(rest), normalSignificand(rest), 0);
 }
 
@@ -123,14 +123,14 @@ export function roundToIntegral(se: u32, sig: u64): void {
   if (propagateOne(se, sig)) return;
   if (isDenormal(se, sig) && !denormalAllowed()) return;
   const fractionBits = BIAS + 63 - <i32>(se & EXPONENT_MASK);
-  if (fractionBits <= 0 || sig == 0) {
+  if (fractionBits <= 0 || sig === 0) {
     setResult(se, sig);
     return;
   }
   const sign = se & SIGN;
   if (fractionBits >= 64) {
     // |value| < 1
-    const up = roundsUp(sign, 0, fractionBits == 64 ? sig : 1);
+    const up = roundsUp(sign, 0, fractionBits === 64 ? sig : 1);
     raise(EX_PRECISION);
     setRoundedUp(up);
     if (up) setResult(sign | BIAS, INTEGER_BIT);
@@ -139,7 +139,7 @@ export function roundToIntegral(se: u32, sig: u64): void {
   }
   const rest = sig << (64 - fractionBits);
   let kept = sig >> fractionBits;
-  if (rest == 0) {
+  if (rest === 0) {
     setResult(se, sig);
     return;
   }
@@ -156,7 +156,7 @@ export function roundToIntegral(se: u32, sig: u64): void {
 /** a * 2^trunc(b) (FSCALE). Not governed by precision control. */
 export function scale(aSe: u32, aSig: u64, bSe: u32, bSig: u64): void {
   if (propagateTwo(aSe, aSig, bSe, bSig)) return;
-  const bNegative = (bSe & SIGN) != 0;
+  const bNegative = (bSe & SIGN) !== 0;
   if (isInfinity(bSe, bSig)) {
     if (bNegative ? isInfinity(aSe, aSig) : isZero(aSe, aSig)) {
       invalidResult();
@@ -168,7 +168,7 @@ export function scale(aSe: u32, aSig: u64, bSe: u32, bSig: u64): void {
     return;
   }
   if ((isDenormal(aSe, aSig) || isDenormal(bSe, bSig)) && !denormalAllowed()) return;
-  if (isInfinity(aSe, aSig) || aSig == 0) {
+  if (isInfinity(aSe, aSig) || aSig === 0) {
     setResult(aSe, aSig);
     return;
   }
@@ -203,7 +203,7 @@ export function extract(se: u32, sig: u64): void {
   if (isDenormal(se, sig) && !denormalAllowed()) return;
   const exponent = normalExponent(se, sig) - BIAS;
   const magnitude = <u64>(exponent < 0 ? -exponent : exponent);
-  if (magnitude == 0) {
+  if (magnitude === 0) {
     extractedSe = 0;
     extractedSig = 0;
   } else {

@@ -1,6 +1,7 @@
 /**
- * Constants and power series for the transcendental instructions, as 128-bit fixed-point numbers: "Q1.127" has one integer bit. A pair of
- * u64 (high, low) stands for each; functions return the high half and leave the low one in seriesLow.
+ * Constants and power series for the transcendental instructions, as 128-bit fixed-point numbers: "Q1.127" has one
+ * integer bit. A pair of u64 (high, low) stands for each; functions return the high half and leave the low one in
+ * seriesLow.
  */
 import { multiply128High, wideLow } from './wide';
 
@@ -59,15 +60,15 @@ export const PI_LOW: u64 = 0xc4c6628b80dc1cd1;
 export let seriesLow: u64 = 0;
 
 /**
- * Horner's scheme over a table of Q1.127 coefficients: c[first] + x (c[first + step] + x (... c[last])), with minus signs instead
- * if `alternating`. x is Q0.128; every partial sum must lie in [0, 2).
+ * Horner's scheme over a table of Q1.127 coefficients: c[first] + x (c[first + step] + x (... c[last])), with minus
+ * signs instead if `alternating`. x is Q0.128; every partial sum must lie in [0, 2).
  */
 export function series(table: usize, first: u32, step: u32, last: u32, xHigh: u64, xLow: u64, alternating: bool): u64 {
   let address = <u32>table + (last << 4);
   const stop = <u32>table + (first << 4);
   let high = load<u64>(address);
   let low = load<u64>(address, 8);
-  while (address != stop) {
+  while (address !== stop) {
     address -= step << 4;
     const productHigh = multiply128High(high, low, xHigh, xLow);
     const productLow = wideLow;

@@ -1,4 +1,7 @@
-/** How an x87 instruction ends: stack faults, and what an operation raised goes to the status word (SDM volume 1, 8.5 and 8.6). */
+/**
+ * How an x87 instruction ends: stack faults, and what an operation raised goes to the status word (SDM volume 1, 8.5
+ * and 8.6).
+ */
 import {
   INDEFINITE_SE,
   INDEFINITE_SIG,
@@ -32,12 +35,12 @@ import {
 } from './state';
 
 /**
- * Moves what the operation raised to the status word, and C1. False if an unmasked exception that precedes the computation
- * (#I, #D, #Z) leaves destination and stack alone.
+ * Moves what the operation raised to the status word, and C1. False if an unmasked exception that precedes the
+ * computation (#I, #D, #Z) leaves destination and stack alone.
  */
 export function commit(cpu: u32): bool {
   let status = load<u32>(cpu, FPU_STATUS) & ~C1;
-  if ((raised | (<u32>roundedUp)) == 0) {
+  if ((raised | (<u32>roundedUp)) === 0) {
     store<u32>(cpu, status, FPU_STATUS);
     return true;
   }
@@ -48,12 +51,12 @@ export function commit(cpu: u32): bool {
     store<u32>(cpu, load<u32>(cpu, FPU_LAST_OPCODE), FPU_FOP);
   }
   store<u32>(cpu, status, FPU_STATUS);
-  return (unmasked & EX_BEFORE) == 0;
+  return (unmasked & EX_BEFORE) === 0;
 }
 
 /** commit() for a store to memory in a narrower format: an unmasked overflow or underflow forbids it too. */
 export function commitNarrowing(cpu: u32): bool {
-  return commit(cpu) && (raised & ~control & (EX_OVERFLOW | EX_UNDERFLOW)) == 0;
+  return commit(cpu) && (raised & ~control & (EX_OVERFLOW | EX_UNDERFLOW)) === 0;
 }
 
 /** Sets and clears condition codes. */

@@ -1,8 +1,9 @@
 /**
  * x87 state inside a vCPU block, and the bits of its control, status and tag words (SDM volume 1, section 8.1).
  *
- * The eight physical registers R0-R7 take 16 bytes each: the 64-bit significand, then sign and exponent in a u16, then six
- * bytes that stay zero. ST(i) is physical register (TOP + i) & 7. TOP is kept apart from the rest of the status word.
+ * The eight physical registers R0-R7 take 16 bytes each: the 64-bit significand, then sign and exponent in a u16, then
+ * six bytes that stay zero. ST(i) is physical register (TOP + i) & 7. TOP is kept apart from the rest of the status
+ * word.
  */
 import { R_FPU } from '../layout';
 
@@ -100,7 +101,7 @@ export function setRegister(register: u32, se: u32, sig: u64): void {
 // @ts-ignore: decorator
 @inline
 export function isEmpty(cpu: u32, i: u32): bool {
-  return ((load<u32>(cpu, FPU_VALID) >> ((load<u32>(cpu, FPU_TOP) + i) & 7)) & 1) == 0;
+  return ((load<u32>(cpu, FPU_VALID) >> ((load<u32>(cpu, FPU_TOP) + i) & 7)) & 1) === 0;
 }
 
 /** Tags ST(i) as holding a value. */

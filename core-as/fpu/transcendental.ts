@@ -1,9 +1,10 @@
 /**
  * FSIN, FCOS, FSINCOS, FPTAN, FPATAN, F2XM1, FYL2X, FYL2XP1 (SDM volume 1, sections 8.3.7 to 8.3.10).
  *
- * Everything is computed with about 120 significant bits and rounded once, so that results are the correctly rounded ones but for about
- * one argument in 2^50. Arguments of trigonometric functions are reduced by the 66-bit pi that the SDM documents (8.3.8).
- * Conventions: float80.ts. A wide number is a significand of 128 bits, bit 127 set (wHigh, wLow), with a biased exponent (wExponent).
+ * Everything is computed with about 120 significant bits and rounded once, so that results are the correctly rounded
+ * ones but for about one argument in 2^50. Arguments of trigonometric functions are reduced by the 66-bit pi that the
+ * SDM documents (8.3.8). Conventions: float80.ts. A wide number is a significand of 128 bits, bit 127 set (wHigh,
+ * wLow), with a biased exponent (wExponent).
  */
 import {
   BIAS,
@@ -26,7 +27,7 @@ import {
   setResult,
   setRoundedUp,
 } from './float80';
-import { EX_ZERO_DIVIDE } from './state';
+import { EX_PRECISION, EX_UNDERFLOW, EX_ZERO_DIVIDE } from './state';
 import {
   ARCTANGENTS,
   INVERSE_FACTORIALS,
@@ -56,7 +57,7 @@ let wExponent: i32 = 0;
 
 /** Makes bit 127 of a non-zero number the leading one. */
 function normalizeWide(high: u64, low: u64, exponent: i32): void {
-  if (high == 0) {
+  if (high === 0) {
     high = low;
     low = 0;
     exponent -= 64;
@@ -66,9 +67,13 @@ function normalizeWide(high: u64, low: u64, exponent: i32): void {
     high = (high << zeros) | (low >> (64 - zeros));
     low <<= zeros;
   }
+  setWide(high, low, exponent - <i32>zeros);
+}
+
+function setWide(high: u64, low: u64, exponent: i32): void {
   wHigh = high;
   wLow = low;
-  wExponent = exponent - <i32>zeros;
+  wExponent = exponent;
 }
 
 /** w *= a wide number. */
@@ -79,7 +84,7 @@ function multiplyWide(high: u64, low: u64, exponent: i32): void {
 /** w = a / b, wide numbers. */
 function divideWide(aHigh: u64, aLow: u64, aExponent: i32, bHigh: u64, bLow: u64, bExponent: i32): void {
   let exponent = aExponent - bExponent + BIAS - 1;
-  if (aHigh > bHigh || (aHigh == bHigh && aLow >= bLow)) {
+  if (aHigh > bHigh || (aHigh === bHigh && aLow >= bLow)) {
     aLow = (aHigh << 63) | (aLow >> 1);
     aHigh >>= 1;
     exponent++;
@@ -100,7 +105,7 @@ function shiftRight(high: u64, low: u64, count: i32): u64 {
     fixedLow = high >> (count - 64);
     return 0;
   }
-  if (count == 0) {
+  if (count === 0) {
     fixedLow = low;
     return high;
   }
@@ -138,7 +143,7 @@ let r2Low: u64 = 0;
 function reduce(exponent: i32, sig: u64): void {
   quadrant = 0;
   reducedNegative = false;
-  if (exponent < BIAS - 1 || (exponent == BIAS - 1 && sig <= QUARTER_PI_SIG)) {
+  if (exponent < BIAS - 1 || (exponent === BIAS - 1 && sig <= QUARTER_PI_SIG)) {
     rHigh = sig;
     rLow = 0;
     rExponent = exponent;
@@ -151,7 +156,7 @@ function reduce(exponent: i32, sig: u64): void {
       high = (high << 1) | (low >> 63);
       low <<= 1;
       quotient <<= 1;
-      if (high > HALF_PI_HIGH || (high == HALF_PI_HIGH && low >= HALF_PI_LOW)) {
+      if (high > HALF_PI_HIGH || (high === HALF_PI_HIGH && low >= HALF_PI_LOW)) {
         high -= HALF_PI_HIGH + <u64>(low < HALF_PI_LOW);
         low -= HALF_PI_LOW;
         quotient |= 1;
@@ -159,7 +164,7 @@ function reduce(exponent: i32, sig: u64): void {
     }
     const complementLow = HALF_PI_LOW - low;
     const complementHigh = HALF_PI_HIGH - high - <u64>(HALF_PI_LOW < low);
-    if (complementHigh < high || (complementHigh == high && complementLow < low)) {
+    if (complementHigh < high || (complementHigh === high && complementLow < low)) {
       high = complementHigh;
       low = complementLow;
       quotient++;
@@ -220,7 +225,7 @@ function trigonometricSpecial(se: u32, sig: u64): bool {
 @inline
 function tooLarge(se: u32): bool {
   const exponent = <i32>(se & EXPONENT_MASK);
-  return exponent >= BIAS + 63 && exponent != <i32>EXPONENT_MASK;
+  return exponent >= BIAS + 63 && exponent !== <i32>EXPONENT_MASK;
 }
 
 /** FSIN (the result), FCOS (cosineSe, cosineSig), or both. */
@@ -231,17 +236,17 @@ export function sineAndCosine(se: u32, sig: u64, wantSine: bool, wantCosine: boo
     return DONE;
   }
   if (tooLarge(se)) return ARGUMENT_OUT_OF_RANGE;
-  if (sig == 0) {
+  if (sig === 0) {
     cosineSe = BIAS;
     cosineSig = INTEGER_BIT;
     setResult(se, 0);
     return DONE;
   }
   reduce(normalExponent(se, sig), normalSignificand(sig));
-  const negative = (se & SIGN) != 0;
-  const swapped = (quadrant & 1) != 0;
-  const sineNegative = quadrant >= 2 != (swapped ? negative : negative != reducedNegative);
-  const cosineNegative = swapped ? (quadrant == 1) != reducedNegative : quadrant == 2;
+  const negative = (se & SIGN) !== 0;
+  const swapped = (quadrant & 1) !== 0;
+  const sineNegative = quadrant >= 2 !== (swapped ? negative : negative !== reducedNegative);
+  const cosineNegative = swapped ? (quadrant === 1) !== reducedNegative : quadrant === 2;
   if (wantCosine) {
     if (swapped) sineOfReduced();
     else cosineOfReduced();
@@ -262,17 +267,23 @@ export function sineAndCosine(se: u32, sig: u64, wantSine: bool, wantCosine: boo
 export function tangent(se: u32, sig: u64): u32 {
   if (trigonometricSpecial(se, sig)) return DONE;
   if (tooLarge(se)) return ARGUMENT_OUT_OF_RANGE;
-  if (sig == 0) {
+  if (sig === 0) {
     setResult(se, 0);
     return DONE;
   }
   reduce(normalExponent(se, sig), normalSignificand(sig));
+  if (rExponent < BIAS - 64 && quadrant === 0) {
+    // tan r exceeds r, but by less than 2^-128 r.
+    setWide(rHigh, rLow, rExponent);
+    roundInexact(se & SIGN);
+    return DONE;
+  }
   sineOfReduced();
   const sineHigh = wHigh;
   const sineLow = wLow;
   const sineExponent = wExponent;
   cosineOfReduced();
-  let negative = ((se & SIGN) != 0) != reducedNegative;
+  let negative = ((se & SIGN) !== 0) !== reducedNegative;
   if (quadrant & 1) {
     negative = !negative;
     divideWide(wHigh, wLow, wExponent, sineHigh, sineLow, sineExponent);
@@ -287,18 +298,18 @@ export function tangent(se: u32, sig: u64): u32 {
 /** pi x n / 4, inexact. */
 function quarterPis(sign: u32, n: u32): void {
   // 3 pi / 4 = pi / 2 + pi / 4 is the only multiple that is no power of two times pi.
-  if (n == 3) {
+  if (n === 3) {
     const low = (PI_LOW >> 1) | (PI_HIGH << 63);
     const quarterLow = (PI_LOW >> 2) | (PI_HIGH << 62);
     const sum = low + quarterLow;
     normalizeWide((PI_HIGH >> 1) + (PI_HIGH >> 2) + <u64>(sum < low), sum, BIAS + 1);
-  } else normalizeWide(PI_HIGH, PI_LOW, n == 4 ? BIAS + 1 : n == 2 ? BIAS : BIAS - 1);
+  } else normalizeWide(PI_HIGH, PI_LOW, n === 4 ? BIAS + 1 : n === 2 ? BIAS : BIAS - 1);
   roundInexact(sign);
 }
 
 /** w = arctan(a / b) for 0 < a <= b, 64-bit significands. */
 function arctangentOfRatio(aExponent: i32, aSig: u64, bExponent: i32, bSig: u64): void {
-  if (aExponent == bExponent && aSig == bSig) {
+  if (aExponent === bExponent && aSig === bSig) {
     normalizeWide(load<u64>(<u32>ARCTANGENTS, 256), load<u64>(<u32>ARCTANGENTS, 264), BIAS);
     return;
   }
@@ -315,14 +326,14 @@ function arctangentOfRatio(aExponent: i32, aSig: u64, bExponent: i32, bSig: u64)
     let zLow = tLow;
     negative = <i64>zHigh < 0;
     if (negative) {
-      zHigh = 0 - zHigh - <u64>(zLow != 0);
+      zHigh = 0 - zHigh - <u64>(zLow !== 0);
       zLow = 0 - zLow;
     }
     // 1 + t c, Q1.127, just below 2 at most
     const productHigh = multiply128High(tHigh, tLow, center, 0);
     const denominatorHigh = INTEGER_BIT + ((productHigh << 1) | (wideLow >> 63));
     const denominatorLow = wideLow << 1;
-    if ((zHigh | zLow) == 0) {
+    if ((zHigh | zLow) === 0) {
       const entry = <u32>ARCTANGENTS + (index << 4);
       normalizeWide(load<u64>(entry), load<u64>(entry, 8), BIAS);
       return;
@@ -339,7 +350,7 @@ function arctangentOfRatio(aExponent: i32, aSig: u64, bExponent: i32, bSig: u64)
     low = u64.MAX_VALUE;
   }
   normalizeWide(multiply128High(wHigh, wLow, high, low), wideLow, wExponent + 1);
-  if (index == 0) return;
+  if (index === 0) return;
   const zHigh = shiftRight(wHigh, wLow, BIAS - wExponent);
   const zLow = fixedLow;
   const entry = <u32>ARCTANGENTS + (index << 4);
@@ -358,18 +369,18 @@ export function arctangent(ySe: u32, ySig: u64, xSe: u32, xSig: u64): void {
   if (propagateTwo(ySe, ySig, xSe, xSig)) return;
   if ((isDenormal(ySe, ySig) || isDenormal(xSe, xSig)) && !denormalAllowed()) return;
   const sign = ySe & SIGN;
-  const xNegative = (xSe & SIGN) != 0;
+  const xNegative = (xSe & SIGN) !== 0;
   const xInfinite = isInfinity(xSe, xSig);
   if (isInfinity(ySe, ySig)) {
     quarterPis(sign, xInfinite ? (xNegative ? 3 : 1) : 2);
     return;
   }
-  if (xInfinite || ySig == 0) {
+  if (xInfinite || ySig === 0) {
     if (xNegative) quarterPis(sign, 4);
     else setResult(sign, 0);
     return;
   }
-  if (xSig == 0) {
+  if (xSig === 0) {
     quarterPis(sign, 2);
     return;
   }
@@ -377,7 +388,7 @@ export function arctangent(ySe: u32, ySig: u64, xSe: u32, xSig: u64): void {
   const xExponent = normalExponent(xSe, xSig);
   const y = normalSignificand(ySig);
   const x = normalSignificand(xSig);
-  const steep = yExponent > xExponent || (yExponent == xExponent && y > x);
+  const steep = yExponent > xExponent || (yExponent === xExponent && y > x);
   if (steep) arctangentOfRatio(xExponent, x, yExponent, y);
   else arctangentOfRatio(yExponent, y, xExponent, x);
   if (steep || xNegative) {
@@ -406,15 +417,16 @@ export function exponential2Minus1(se: u32, sig: u64): void {
     else setResult(se, sig);
     return;
   }
-  if (sig == 0) {
+  if (sig === 0) {
     setResult(se, 0);
     return;
   }
   if (isDenormal(se, sig) && !denormalAllowed()) return;
   const exponent = normalExponent(se, sig);
   if (exponent >= BIAS) {
-    // 2^1 - 1 and 2^-1 - 1 are exact. Beyond, the result is undefined: the operand stays.
-    if (exponent == BIAS && sig == INTEGER_BIT) setResult(sign | (sign ? BIAS - 1 : BIAS), INTEGER_BIT);
+    // 2^1 - 1 and 2^-1 - 1 are exact, not that processors say so. Beyond, the result is undefined: the operand stays.
+    raise(EX_PRECISION);
+    if (exponent === BIAS && sig === INTEGER_BIT) setResult(sign | (sign ? BIAS - 1 : BIAS), INTEGER_BIT);
     else setResult(se, sig);
     return;
   }
@@ -425,7 +437,7 @@ export function exponential2Minus1(se: u32, sig: u64): void {
   // e^t - 1 = t (1 + t / 2! + t^2 / 3! + ...)
   const tHigh = shiftRight(wHigh, wLow, BIAS - 1 - wExponent);
   const tLow = fixedLow;
-  const high = series(INVERSE_FACTORIALS, 1, 1, tHigh >> 56 ? 28 : 14, tHigh, tLow, sign != 0);
+  const high = series(INVERSE_FACTORIALS, 1, 1, tHigh >> 56 ? 28 : 14, tHigh, tLow, sign !== 0);
   const low = seriesLow;
   normalizeWide(multiply128High(wHigh, wLow, high, low), wideLow, wExponent + 1);
   roundInexact(sign);
@@ -444,7 +456,9 @@ function logarithmOfRatio(): void {
   multiplyWide(TWO_OVER_LN2_HIGH, TWO_OVER_LN2_LOW, BIAS + 1);
 }
 
-/** w = |log2(significand x 2^k)|, significand:rest in [1, 2) as Q1.127. Returns its sign; w's exponent is 0 for log2(1). */
+/**
+ * w = |log2(significand x 2^k)|, significand:rest in [1, 2) as Q1.127. Returns its sign; w's exponent is 0 for log2(1).
+ */
 function logarithmOf(k: i32, high: u64, low: u64): u32 {
   let above = true;
   let numeratorHigh = high - INTEGER_BIT;
@@ -457,18 +471,18 @@ function logarithmOf(k: i32, high: u64, low: u64): u32 {
     k++;
     above = false;
     numeratorLow = 0 - low;
-    numeratorHigh = 0 - high - <u64>(low != 0);
+    numeratorHigh = 0 - high - <u64>(low !== 0);
     denominatorHigh = (high >> 1) + INTEGER_BIT;
     denominatorExponent = BIAS + 1;
   }
   const denominatorLow = (low >> 1) | (high << 63);
-  const exact = (numeratorHigh | numeratorLow) == 0;
+  const exact = (numeratorHigh | numeratorLow) === 0;
   if (!exact) {
     normalizeWide(numeratorHigh, numeratorLow, BIAS);
     divideWide(wHigh, wLow, wExponent, denominatorHigh, denominatorLow, denominatorExponent);
     logarithmOfRatio();
-    if (k == 0) return above ? 0 : SIGN;
-  } else if (k == 0) {
+    if (k === 0) return above ? 0 : SIGN;
+  } else if (k === 0) {
     wHigh = 0;
     wLow = 0;
     wExponent = 0;
@@ -481,12 +495,12 @@ function logarithmOf(k: i32, high: u64, low: u64): u32 {
   if (!exact) {
     const partHigh = shiftRight(wHigh, wLow, BIAS + 14 - wExponent);
     const partLow = fixedLow;
-    if (above == k > 0) {
+    if (above === k > 0) {
       sumLow = partLow;
       sumHigh += partHigh;
     } else {
       sumLow = 0 - partLow;
-      sumHigh -= partHigh + <u64>(partLow != 0);
+      sumHigh -= partHigh + <u64>(partLow !== 0);
     }
   }
   normalizeWide(sumHigh, sumLow, BIAS + 14);
@@ -496,7 +510,9 @@ function logarithmOf(k: i32, high: u64, low: u64): u32 {
 /** w *= y, rounded. `exact`: w has no digits beyond its last. */
 function multiplyByY(sign: u32, ySe: u32, ySig: u64, exact: bool): void {
   multiplyWide(normalSignificand(ySig), 0, normalExponent(ySe, ySig));
+  raise(EX_PRECISION); // processors say so even of exact results
   roundExtended((ySe & SIGN) ^ sign, wExponent, wHigh, exact ? wLow : wLow | 1);
+  if ((resultSe & EXPONENT_MASK) === 0) raise(EX_UNDERFLOW); // masked, or the exponent would have been wrapped
 }
 
 /** FYL2X: y log2(x) (SDM volume 2, table 3-49). */
@@ -505,7 +521,7 @@ export function logarithm2(xSe: u32, xSig: u64, ySe: u32, ySig: u64): void {
   const ySign = ySe & SIGN;
   const yInfinite = isInfinity(ySe, ySig);
   const xZero = isZero(xSe, xSig);
-  if ((xSe & SIGN) != 0 && !xZero) {
+  if ((xSe & SIGN) !== 0 && !xZero) {
     invalidResult();
     return;
   }
@@ -531,7 +547,7 @@ export function logarithm2(xSe: u32, xSig: u64, ySe: u32, ySig: u64): void {
   const sig = normalSignificand(xSig);
   const below1 = exponent < BIAS;
   if (yInfinite) {
-    if (exponent == BIAS && sig == INTEGER_BIT) {
+    if (exponent === BIAS && sig === INTEGER_BIT) {
       invalidResult();
       return;
     }
@@ -540,16 +556,16 @@ export function logarithm2(xSe: u32, xSig: u64, ySe: u32, ySig: u64): void {
     return;
   }
   if ((isDenormal(xSe, xSig) || isDenormal(ySe, ySig)) && !denormalAllowed()) return;
-  if (ySig == 0) {
+  if (ySig === 0) {
     setResult(ySign ^ (below1 ? SIGN : 0), 0);
     return;
   }
   const sign = logarithmOf(exponent - BIAS, sig, 0);
-  if (wHigh == 0) setResult(ySign, 0);
-  else multiplyByY(sign, ySe, ySig, sig == INTEGER_BIT);
+  if (wHigh === 0) setResult(ySign, 0);
+  else multiplyByY(sign, ySe, ySig, sig === INTEGER_BIT);
 }
 
-/** FYL2XP1: y log2(x + 1) (SDM volume 2, table 3-50). For x <= -1 it is undefined: the real indefinite with #IA. */
+/** FYL2XP1: y log2(x + 1) (SDM volume 2, table 3-50). For x <= -1 it is undefined: x stays. */
 export function logarithm2Plus1(xSe: u32, xSig: u64, ySe: u32, ySig: u64): void {
   if (propagateTwo(xSe, xSig, ySe, ySig)) return;
   const xSign = xSe & SIGN;
@@ -573,14 +589,15 @@ export function logarithm2Plus1(xSe: u32, xSig: u64, ySe: u32, ySig: u64): void 
     setResult(sign, 0);
     return;
   }
+  if (yInfinite) {
+    setResult(sign | EXPONENT_MASK, INTEGER_BIT);
+    return;
+  }
   const exponent = normalExponent(xSe, xSig);
   const sig = normalSignificand(xSig);
   if (xSign && exponent >= BIAS) {
-    invalidResult();
-    return;
-  }
-  if (yInfinite) {
-    setResult(sign | EXPONENT_MASK, INTEGER_BIT);
+    raise(EX_PRECISION);
+    setResult(xSe, xSig);
     return;
   }
   if (exponent < BIAS - 2) {
@@ -589,7 +606,7 @@ export function logarithm2Plus1(xSe: u32, xSig: u64, ySe: u32, ySig: u64): void 
     let low = fixedLow;
     if (xSign) {
       low = 0 - low;
-      high = INTEGER_BIT - high - <u64>(low != 0);
+      high = INTEGER_BIT - high - <u64>(low !== 0);
     } else high += INTEGER_BIT;
     normalizeWide(high, low, BIAS + 1);
     divideWide(sig, 0, exponent, wHigh, wLow, wExponent);
@@ -601,7 +618,7 @@ export function logarithm2Plus1(xSe: u32, xSig: u64, ySe: u32, ySig: u64): void 
   if (xSign) {
     const high = shiftRight(sig, 0, BIAS - exponent);
     const low = fixedLow;
-    normalizeWide(INTEGER_BIT - high - <u64>(low != 0), 0 - low, BIAS);
+    normalizeWide(INTEGER_BIT - high - <u64>(low !== 0), 0 - low, BIAS);
   } else if (exponent < BIAS) {
     const high = shiftRight(sig, 0, BIAS - exponent);
     normalizeWide(INTEGER_BIT + high, fixedLow, BIAS);
@@ -618,7 +635,7 @@ export function logarithm2Plus1(xSe: u32, xSig: u64, ySe: u32, ySig: u64): void 
       wExponent = exponent;
     }
   }
-  const exact = wHigh == INTEGER_BIT && wLow == 0;
+  const exact = wHigh === INTEGER_BIT && wLow === 0;
   const logarithmSign = logarithmOf(wExponent - BIAS, wHigh, wLow);
   multiplyByY(logarithmSign, ySe, ySig, exact);
 }

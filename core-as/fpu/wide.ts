@@ -80,7 +80,7 @@ export function divide128By128(aHigh: u64, aLow: u64, bHigh: u64, bLow: u64): u6
   }
   let productHigh = multiplyHigh(digit1, bLow);
   let productLow = digit1 * bLow;
-  while (!overflow && (r1 < productHigh || (r1 == productHigh && productLow != 0))) {
+  while (!overflow && (r1 < productHigh || (r1 === productHigh && productLow !== 0))) {
     digit1--;
     productHigh -= <u64>(productLow < bLow);
     productLow -= bLow;
@@ -88,7 +88,7 @@ export function divide128By128(aHigh: u64, aLow: u64, bHigh: u64, bLow: u64): u6
     overflow = r1 < bHigh;
   }
   const restLow: u64 = 0 - productLow;
-  const restHigh = r1 - productHigh - <u64>(productLow != 0);
+  const restHigh = r1 - productHigh - <u64>(productLow !== 0);
   // Second digit: the estimate is at most two units too large; nobody needs better.
   const digit0 = restHigh >= bHigh ? u64.MAX_VALUE : divide128(restHigh, restLow, bHigh);
   const correction = restHigh >= bHigh ? 0 : multiplyHigh(digit0, bLow) > wideRemainder ? <u64>1 : 0;
@@ -97,8 +97,8 @@ export function divide128By128(aHigh: u64, aLow: u64, bHigh: u64, bLow: u64): u6
 }
 
 /**
- * Integer square root of high:low, high >= 2^62 (P. Zimmermann, Karatsuba Square Root, 1999, with 32-bit quarters). The remainder,
- * up to twice the root, is wideCarry:wideRemainder.
+ * Integer square root of high:low, high >= 2^62 (P. Zimmermann, Karatsuba Square Root, 1999, with 32-bit quarters). The
+ * remainder, up to twice the root, is wideCarry:wideRemainder.
  */
 export function squareRoot128(high: u64, low: u64): u64 {
   let s = <u64>sqrt<f64>(<f64>high);

@@ -1,6 +1,7 @@
 /**
- * Replays recorded x87 vectors (format: tests/core/vectors/x87/generate.c) on the core's x87, only through what it exports:
- * state goes in by FRSTOR and comes out by FNSAVE, as it did on the processor that the vectors were recorded on.
+ * Replays recorded x87 vectors (format: tests/core/vectors/x87/generate.c) on the core's x87, only through what it
+ * exports: state goes in by FRSTOR and comes out by FNSAVE, as it did on the processor that the vectors were recorded
+ * on.
  */
 import { VCPU } from '../../core-as/layout.ts';
 
@@ -68,9 +69,7 @@ function ulpDistance(view: DataView, a: number, b: number): number {
   const bTop = view.getUint16(b + 8, true);
   if ((aTop ^ bTop) & 0x8000) return Infinity;
   const scale = (top: number, sig: bigint): bigint => (BigInt(Math.max(top & 0x7fff, 1)) << 63n) + (sig - (1n << 63n));
-  const distance =
-    scale(aTop, view.getBigUint64(a, true)) -
-    scale(bTop, view.getBigUint64(b, true));
+  const distance = scale(aTop, view.getBigUint64(a, true)) - scale(bTop, view.getBigUint64(b, true));
   return Math.abs(Number(distance));
 }
 
@@ -121,7 +120,11 @@ export function replayVectors(x87: X87, memory: WebAssembly.Memory, data: Uint8A
         at += 10;
       } else {
         const n = (top + i) & 7;
-        view.setBigUint64(address, BigInt.asUintN(64, 0x8000000000000000n | (BigInt(n + 1) * 0x0123456789abcdefn)), true);
+        view.setBigUint64(
+          address,
+          BigInt.asUintN(64, 0x8000000000000000n | (BigInt(n + 1) * 0x0123456789abcdefn)),
+          true,
+        );
         view.setUint16(address + 8, 0x3fff + n, true);
       }
     }
