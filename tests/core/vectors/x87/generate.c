@@ -1,9 +1,10 @@
 /*
  * Records what this machine's x87 does, as vectors for tests/core/x87.test.ts.
  *
- *   gcc -O1 -o /tmp/generate generate.c && /tmp/generate SEED COUNT [GROUP] > vectors.bin
+ *   gcc -O1 -o generate generate.c && ./generate SEED COUNT [GROUP] | gzip -9n > GROUP.bin.gz
  *
- * GROUP: all (default), basic, memory, transcendental, control. Each case loads a whole FPU state by FRSTOR, executes one
+ * GROUP: all (default), basic (committed: seed 101, 15000 vectors), memory (102, 10000), transcendental (103, 8000),
+ * control (104, 1500); recorded on an AMD processor of family 25 (Zen 4). Each case loads a whole FPU state by FRSTOR, executes one
  * instruction and saves the state by FNSAVE, which does not wait: unmasked exceptions are seen without a #MF.
  *
  * One record (little endian):
