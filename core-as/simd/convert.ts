@@ -48,7 +48,7 @@ function roundTo(value: f64, mode: u32): f64 {
 /** A double, or a single promoted, to a signed integer. Out of range, infinity and NaN give the integer indefinite. */
 export function floatToInteger(value: f64, mode: u32, wide: bool): u64 {
   const rounded = roundTo(value, mode);
-  const limit: f64 = wide ? 9223372036854775808 : 2147483648;
+  const limit: f64 = wide ? 9223372036854775808.0 : 2147483648.0;
   // Written so that NaN fails.
   if (!(rounded >= -limit && rounded < limit)) {
     floatRaise(FLAG_INVALID);

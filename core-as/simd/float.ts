@@ -416,7 +416,10 @@ export function executeHorizontal(
   return true;
 }
 
-/** DPPS and DPPD: every product and sum is rounded (SDM Vol. 2 DPPS). */
+/**
+ * DPPS and DPPD: products, then sums of pairs, then for singles the sum of both (SDM Vol. 2 DPPS). Every step rounds, and an unmasked
+ * exception of one step keeps the next from happening.
+ */
 export function executeDotProduct(
   cpu: u32,
   operation: u32,
@@ -429,27 +432,46 @@ export function executeDotProduct(
 ): bool {
   const result = cpu + RESULT;
   const bytes: u32 = wide ? 32 : 16;
+  const isSingle = operation === op.OP_DPPS;
   floatBegin(cpu);
+  for (let at: u32 = 0; at < bytes; at += isSingle ? 4 : 8) {
+    const a = first + at;
+    const b = second + at;
+    if (isSingle) {
+      const isUsed = imm & (0x10 << ((at >> 2) & 3));
+      store<u32>(result + at, isUsed ? arithmetic32(KIND_MUL, load<u32>(a), load<u32>(b)) : 0);
+    } else {
+      const isUsed = imm & (0x10 << (at >> 3));
+      store<u64>(result + at, isUsed ? arithmetic64(KIND_MUL, load<u64>(a), load<u64>(b)) : 0);
+    }
+  }
+  if (!floatCommit(cpu)) return false;
+  floatBegin(cpu);
+  for (let at: u32 = 0; at < bytes; at += isSingle ? 8 : 16) {
+    const from = result + at;
+    if (isSingle) store<u32>(from, arithmetic32(KIND_ADD, load<u32>(from), load<u32>(from, 4)));
+    else store<u64>(from, arithmetic64(KIND_ADD, load<u64>(from), load<u64>(from, 8)));
+  }
+  if (!floatCommit(cpu)) return false;
+  if (isSingle) {
+    floatBegin(cpu);
+    for (let at: u32 = 0; at < bytes; at += 16) {
+      const from = result + at;
+      store<u32>(from, arithmetic32(KIND_ADD, load<u32>(from), load<u32>(from, 8)));
+    }
+    if (!floatCommit(cpu)) return false;
+  }
   for (let lane: u32 = 0; lane < bytes; lane += 16) {
-    const a = first + lane;
-    const b = second + lane;
     const to = result + lane;
-    if (operation === op.OP_DPPS) {
-      const p0 = imm & 0x10 ? arithmetic32(KIND_MUL, load<u32>(a), load<u32>(b)) : 0;
-      const p1 = imm & 0x20 ? arithmetic32(KIND_MUL, load<u32>(a, 4), load<u32>(b, 4)) : 0;
-      const p2 = imm & 0x40 ? arithmetic32(KIND_MUL, load<u32>(a, 8), load<u32>(b, 8)) : 0;
-      const p3 = imm & 0x80 ? arithmetic32(KIND_MUL, load<u32>(a, 12), load<u32>(b, 12)) : 0;
-      const sum = arithmetic32(KIND_ADD, arithmetic32(KIND_ADD, p0, p1), arithmetic32(KIND_ADD, p2, p3));
+    if (isSingle) {
+      const sum = load<u32>(to);
       for (let i: u32 = 0; i < 4; ++i) store<u32>(to + (i << 2), (imm >> i) & 1 ? sum : 0);
     } else {
-      const p0 = imm & 0x10 ? arithmetic64(KIND_MUL, load<u64>(a), load<u64>(b)) : 0;
-      const p1 = imm & 0x20 ? arithmetic64(KIND_MUL, load<u64>(a, 8), load<u64>(b, 8)) : 0;
-      const sum = arithmetic64(KIND_ADD, p0, p1);
+      const sum = load<u64>(to);
       store<u64>(to, imm & 1 ? sum : 0);
       store<u64>(to, imm & 2 ? sum : 0, 8);
     }
   }
-  if (!floatCommit(cpu)) return false;
   writeResult(cpu, destination, vex, wide);
   return true;
 }
@@ -485,8 +507,8 @@ export function executeFusedMultiplyAdd(
   const kind = (index % 24) >> 2;
   const format = index & 1;
   const scalar: bool = (index & 2) !== 0;
-  const factorA = order === 2 ? second : destination;
-  const factorB = order === 1 ? second : third;
+  const factorA = order === 0 ? destination : second;
+  const factorB = order === 1 ? destination : third;
   const addend = order === 0 ? second : order === 1 ? third : destination;
   const step: u32 = format === FORMAT_DOUBLE ? 8 : 4;
   const bytes: u32 = scalar ? step : wide ? 32 : 16;

@@ -70,10 +70,10 @@ export function executeMmx(cpu: u32, operation: u32, reg: u32, rm: u32, imm: u32
     case op.OP_CVTTPD2PI: {
       const toMmx = isConvertToMmx(operation);
       const source = toMmx && !isMemory ? ymm(cpu, rm) : mmxSource;
-      if (!executeConvertMmx(cpu, operation, source)) return false;
-      const result = cpu + RESULT;
       // CVTPI2Px from memory touches no MMX register, hence not the x87 stack either (SDM Vol. 2 CVTPI2PD).
       if (toMmx || !isMemory) mmxBegin(cpu);
+      if (!executeConvertMmx(cpu, operation, source)) return false;
+      const result = cpu + RESULT;
       if (toMmx) write(cpu, reg, load<u64>(result));
       else if (operation === op.OP_CVTPI2PS) store<u64>(ymm(cpu, reg), load<u64>(result));
       else v128.store(ymm(cpu, reg), v128.load(result));

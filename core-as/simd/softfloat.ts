@@ -235,7 +235,8 @@ export function roundPack(negative: bool, exponent: i32, significand: u64, forma
     ++rounded;
   }
   if (rounded > bias) {
-    raised |= FLAG_OVERFLOW | FLAG_PRECISION;
+    // An unmasked overflow or underflow reports whether rounding without exponent limits was inexact.
+    raised |= FLAG_OVERFLOW | (rest || mxcsr & (FLAG_OVERFLOW << MXCSR_MASK_SHIFT) ? FLAG_PRECISION : 0);
     const towardZero =
       rounding === ROUND_ZERO || (rounding === ROUND_DOWN && !negative) || (rounding === ROUND_UP && negative);
     return sign | (infinityBits(format) - <u64>towardZero);
@@ -246,10 +247,12 @@ export function roundPack(negative: bool, exponent: i32, significand: u64, forma
       raised |= FLAG_UNDERFLOW | FLAG_PRECISION;
       return sign;
     }
+    if (!masked) {
+      raised |= FLAG_UNDERFLOW | (rest ? FLAG_PRECISION : 0);
+      return sign;
+    }
     const shifted = shiftRightSticky(significand, <u32>(1 - bias - exponent));
-    const inexact = (shifted & (((<u64>1) << (64 - precision)) - 1)) !== 0;
-    if (inexact) raised |= FLAG_UNDERFLOW | FLAG_PRECISION;
-    else if (!masked) raised |= FLAG_UNDERFLOW;
+    if (shifted & (((<u64>1) << (64 - precision)) - 1)) raised |= FLAG_UNDERFLOW | FLAG_PRECISION;
     // A carry into the smallest normal number is right as it stands: the exponent field becomes 1.
     return sign | roundSignificand(negative, shifted, precision);
   }
@@ -276,6 +279,7 @@ export function softArithmetic(kind: u32, a: u64, b: u64, format: u32): u64 {
   if (kind === KIND_SQRT) return softSquareRoot(b, format);
   if (kind === KIND_MIN || kind === KIND_MAX) return softMinMax(kind, a, b, format);
   if (isNan(a, format) || isNan(b, format)) return propagateNan(a, b, format);
+  const raisedBefore = raised;
   a = denormalOperand(a, format);
   b = denormalOperand(b, format);
   const sign = signBit(format);
@@ -287,7 +291,7 @@ export function softArithmetic(kind: u32, a: u64, b: u64, format: u32): u64 {
     case KIND_MUL:
       return softMultiply(a, b, format);
     default:
-      return softDivide(a, b, format);
+      return softDivide(a, b, raisedBefore, format);
   }
 }
 
@@ -358,7 +362,7 @@ function softMultiply(a: u64, b: u64, format: u32): u64 {
   return roundPack(sign !== 0, exponent + 1 - leading, significand << leading, format);
 }
 
-function softDivide(a: u64, b: u64, format: u32): u64 {
+function softDivide(a: u64, b: u64, raisedBefore: u32, format: u32): u64 {
   const sign = (a ^ b) & signBit(format);
   const infinity = infinityBits(format);
   const magnitudeA = a & (signBit(format) - 1);
@@ -367,7 +371,8 @@ function softDivide(a: u64, b: u64, format: u32): u64 {
   if (magnitudeB === infinity) return sign;
   if (!magnitudeB) {
     if (!magnitudeA) return invalid(format);
-    raised |= FLAG_ZERO_DIVIDE;
+    // A denormal dividend goes unreported: #Z takes the place of #D.
+    raised = raisedBefore | FLAG_ZERO_DIVIDE;
     return sign | infinity;
   }
   if (!magnitudeA) return sign;
@@ -427,7 +432,7 @@ function softSquareRoot(a: u64, format: u32): u64 {
 function softMinMax(kind: u32, a: u64, b: u64, format: u32): u64 {
   if (isNan(a, format) || isNan(b, format)) {
     raised |= FLAG_INVALID;
-    return b;
+    return mxcsr & MXCSR_DAZ && isDenormal(b, format) ? b & signBit(format) : b;
   }
   a = denormalOperand(a, format);
   b = denormalOperand(b, format);
@@ -489,8 +494,8 @@ export function softFromInteger(value: i64, format: u32): u64 {
 // Fused multiply-add
 
 /**
- * (negateProduct ? -a * b : a * b) + (negateAddend ? -c : c) with one rounding. NaNs are taken in the order
- * of `first`, `second`, `third`, the instruction's operands.
+ * (negateProduct ? -a * b : a * b) + (negateAddend ? -c : c) with one rounding. Of several NaNs, a's is the result,
+ * else b's, else c's.
  */
 export function softFusedMultiplyAdd(
   a: u64,
@@ -506,6 +511,7 @@ export function softFusedMultiplyAdd(
     if (isSignaling(a, format) || isSignaling(b, format) || isSignaling(c, format)) raised |= FLAG_INVALID;
     return (isNan(a, format) ? a : isNan(b, format) ? b : c) | quietBit(format);
   }
+  const raisedBefore = raised;
   a = denormalOperand(a, format);
   b = denormalOperand(b, format);
   c = denormalOperand(c, format);
@@ -516,9 +522,11 @@ export function softFusedMultiplyAdd(
   const magnitudeB = b & (sign - 1);
   const magnitudeC = c & (sign - 1);
   if (magnitudeA === infinity || magnitudeB === infinity) {
-    if (!magnitudeA || !magnitudeB) return invalid(format);
-    if (magnitudeC === infinity && productSign !== addendSign) return invalid(format);
-    return productSign | infinity;
+    if (magnitudeA && magnitudeB && (magnitudeC !== infinity || productSign === addendSign))
+      return productSign | infinity;
+    // An invalid operation does not report a denormal operand besides.
+    raised = raisedBefore;
+    return invalid(format);
   }
   if (magnitudeC === infinity) return c;
   const productIsZero = !magnitudeA || !magnitudeB;
