@@ -86,6 +86,10 @@ export const SUSPEND_HALT = 3;
 export const SUSPEND_TRIPLEFAULT = 4;
 export const SUSPEND_ERROR = 5;
 
+/** i32 atomic: lock that makes CMPXCHG16B of several vCPUs exclude each other. */
+export const CMPXCHG16_LOCK = SHARED + 0xf8;
+/** i32 atomic: lock around appending to the code ring. */
+export const CODE_RING_LOCK = SHARED + 0xfc;
 /** Ring of linear page numbers whose decoded code went stale: [u32 atomic head sequence][u32 x CODE_RING_ENTRIES]. */
 export const CODE_RING_SEQ = SHARED + 0x100;
 export const CODE_RING = SHARED + 0x104;
@@ -286,6 +290,9 @@ export const ERR_POOL_EXHAUSTED = 1;
 
 /** Statistics, u64 each (not architectural, not saved). */
 export const R_STATS = 0x3400;
+
+/** 32 bytes: an instruction that crosses a page, put together for the decoder. */
+export const R_DECODE_BUFFER = 0x3900;
 
 /** Mailbox between this vCPU's thread and the devices' thread; offsets belong to devices/machine/mailbox.ts. */
 export const R_MAILBOX = 0x4000;

@@ -1,0 +1,178 @@
+/**
+ * This vCPU's decoded code.
+ *
+ * Blocks are keyed by the *linear* address of their first byte (guest-physical memory has one linear address), so they survive every change
+ * of the guest's page tables. A block is a 32-byte header and its micro-ops; the blocks of a page form a list, and a write to a page
+ * drops them all. Memory of dropped blocks is not reused until the whole cache is full and starts again.
+ *
+ * The cache lies at R_CODE_CACHE: hash heads, page heads (one u32 per 4 KiB of linear memory), then blocks.
+ */
+import {
+  CODE_RING,
+  CODE_RING_ENTRIES,
+  CODE_RING_SEQ,
+  R_CODE_CACHE,
+  R_CODE_CACHE_SIZE,
+} from '../layout';
+import { RING_BECAME_CODE, markCodePage } from '../mmu/physical';
+import { dropWriteTranslations } from '../mmu/tlb';
+import { UOP_SIZE } from './uops';
+import { cpu } from './state';
+
+const HASH_HEADS: u32 = 0x10000;
+const HASH_BYTES: u32 = HASH_HEADS * 4;
+const PAGE_HEADS: u32 = 0x100000;
+const PAGE_BYTES: u32 = PAGE_HEADS * 4;
+
+/** Block header: u32 linear address of the first byte. */
+export const B_ADDRESS: u32 = 0;
+/** u32: decoding mode; MODE_SINGLE in it for blocks of one instruction. */
+export const B_MODE: u32 = 4;
+const B_HASH_NEXT: u32 = 8;
+const B_PAGE_NEXT: u32 = 12;
+/** u32: linear address of the second page for an instruction that crosses into it, else 0. */
+export const B_PAGE2: u32 = 16;
+const B_PAGE2_NEXT: u32 = 20;
+/** u32: times entered; read by the JIT. */
+export const B_HEAT: u32 = 24;
+export const BLOCK_HEADER: u32 = 32;
+/** B_MODE of a dropped block. */
+const MODE_DEAD: u32 = 0xff;
+
+/** In B_MODE: the block holds one instruction only (single step, interrupt shadow). */
+export const MODE_SINGLE: u32 = 4;
+
+/** Longest block: 64 instructions of up to 6 micro-ops, and the END. */
+export const MAX_BLOCK_INSNS: u32 = 64;
+export const MAX_BLOCK_BYTES: u32 = BLOCK_HEADER + (MAX_BLOCK_INSNS * 6 + 1) * UOP_SIZE;
+
+let hashBase: u32 = 0;
+let pageBase: u32 = 0;
+let blocksStart: u32 = 0;
+let blocksEnd: u32 = 0;
+/** Where the next block goes. */
+export let freeBlock: u32 = 0;
+let ringSeen: u32 = 0;
+
+/** Statistics. */
+export let blocksDecoded: u32 = 0;
+export let pagesDropped: u32 = 0;
+export let cacheRestarts: u32 = 0;
+
+/** Binds this instance to its cache and empties it. */
+export function initCodeCache(): void {
+  hashBase = load<u32>(cpu, R_CODE_CACHE);
+  pageBase = hashBase + HASH_BYTES;
+  blocksStart = pageBase + PAGE_BYTES;
+  blocksEnd = hashBase + load<u32>(cpu, R_CODE_CACHE_SIZE);
+  dropAllBlocks();
+}
+
+/** Forgets every block. */
+export function dropAllBlocks(): void {
+  memory.fill(hashBase, 0, HASH_BYTES + PAGE_BYTES);
+  freeBlock = blocksStart;
+  ringSeen = atomic.load<u32>(CODE_RING_SEQ);
+}
+
+// @ts-ignore: decorator
+@inline
+function hashSlot(linear: u32, mode: u32): u32 {
+  return hashBase + (((linear ^ (linear >> 14) ^ (mode << 11)) & (HASH_HEADS - 1)) << 2);
+}
+
+/** The block that starts at a linear address, or 0. A block that crosses pages is only a match if the caller checks B_PAGE2. */
+// @ts-ignore: decorator
+@inline
+export function findBlock(linear: u32, mode: u32): u32 {
+  let block = load<u32>(hashSlot(linear, mode));
+  while (block) {
+    if (load<u32>(block, B_ADDRESS) === linear && load<u32>(block, B_MODE) === mode) break;
+    block = load<u32>(block, B_HASH_NEXT);
+  }
+  return block;
+}
+
+/** Makes room for a block of the longest size; starts the cache again when it is full. */
+export function reserveBlock(): u32 {
+  if (freeBlock + MAX_BLOCK_BYTES > blocksEnd) {
+    cacheRestarts++;
+    dropAllBlocks();
+  }
+  return freeBlock;
+}
+
+/** Enters a finished block whose micro-ops end at `end`, and marks its pages as code. */
+export function enterBlock(block: u32, linear: u32, mode: u32, page2: u32, end: u32): void {
+  store<u32>(block, linear, B_ADDRESS);
+  store<u32>(block, mode, B_MODE);
+  store<u32>(block, page2, B_PAGE2);
+  store<u32>(block, 0, B_PAGE2_NEXT);
+  store<u32>(block, 0, B_HEAT);
+  const slot = hashSlot(linear, mode);
+  store<u32>(block, load<u32>(slot), B_HASH_NEXT);
+  store<u32>(slot, block);
+  const head = pageBase + ((linear >> 12) << 2);
+  store<u32>(block, load<u32>(head), B_PAGE_NEXT);
+  store<u32>(head, block);
+  if (markCodePage(linear)) dropWriteTranslations(linear >> 12);
+  // Two virtual pages can be one physical page: such a block is on that page's list once, as its first.
+  if (page2 && page2 >> 12 !== linear >> 12) {
+    const head2 = pageBase + ((page2 >> 12) << 2);
+    store<u32>(block, load<u32>(head2), B_PAGE2_NEXT);
+    store<u32>(head2, block);
+    if (markCodePage(page2)) dropWriteTranslations(page2 >> 12);
+  }
+  freeBlock = end;
+  blocksDecoded++;
+}
+
+function unhash(block: u32): void {
+  let slot = hashSlot(load<u32>(block, B_ADDRESS), load<u32>(block, B_MODE));
+  for (;;) {
+    const b = load<u32>(slot);
+    if (!b) return;
+    if (b === block) {
+      store<u32>(slot, load<u32>(block, B_HASH_NEXT));
+      return;
+    }
+    slot = b + B_HASH_NEXT;
+  }
+}
+
+/** Drops the blocks of a linear page (given by number). */
+export function dropPage(linearPage: u32): void {
+  const head = pageBase + (linearPage << 2);
+  let block = load<u32>(head);
+  if (!block) return;
+  pagesDropped++;
+  store<u32>(head, 0);
+  while (block) {
+    // A block is on this page's list as its first or as its second page; that decides which link to follow. A dead one (dropped
+    // through its other page) keeps its links.
+    const first = load<u32>(block, B_ADDRESS) >> 12 === linearPage;
+    const next = first ? load<u32>(block, B_PAGE_NEXT) : load<u32>(block, B_PAGE2_NEXT);
+    if (load<u32>(block, B_MODE) !== MODE_DEAD) {
+      unhash(block);
+      store<u32>(block, MODE_DEAD, B_MODE);
+    }
+    block = next;
+  }
+}
+
+/** Does what the code ring asks since it was last read. */
+export function readCodeRing(): void {
+  const sequence = atomic.load<u32>(CODE_RING_SEQ);
+  if (sequence - ringSeen >  <u32>CODE_RING_ENTRIES / 2) {
+    // Too far behind to know: drop all code, and all write translations with it.
+    for (let i: u32 = 0; i < <u32>CODE_RING_ENTRIES; i++) dropWriteTranslations(load<u32>(CODE_RING + (i << 2)) & 0xfffff);
+    dropAllBlocks();
+    return;
+  }
+  while (ringSeen !== sequence) {
+    const entry = atomic.load<u32>(CODE_RING + ((ringSeen % CODE_RING_ENTRIES) << 2));
+    if (entry & RING_BECAME_CODE) dropWriteTranslations(entry & 0xfffff);
+    else dropPage(entry);
+    ringSeen++;
+  }
+}

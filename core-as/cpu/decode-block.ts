@@ -1,0 +1,98 @@
+/** Decodes straight-line code from one page into a block of micro-ops. */
+import { R_DECODE_BUFFER } from '../layout';
+import { codePage, mmioReadAny, fetchGpa } from '../mmu/tlb';
+import {
+  BLOCK_HEADER,
+  MAX_BLOCK_INSNS,
+  MODE_SINGLE,
+  enterBlock,
+  reserveBlock,
+} from './code-cache';
+import { decodeInstruction } from './decode';
+import { beginInstruction, dp, emit, ends, finishInstruction, out, setDmode, setOut, tooLong } from './decode-state';
+import { FAULTED, cpu, faulted } from './state';
+import { K, SUB_LINKABLE, UOP_SIZE, U_IMM, U_INDEX, U_KIND, U_OFF, U_SUB } from './uops';
+
+/** Longest instruction (SDM vol. 2, 2.3.11). */
+const MAX_LENGTH: u32 = 15;
+
+/**
+ * Decodes the block at linear address `linear` (0: the page is not memory), which is code at guest-linear address `address`. Returns its
+ * first micro-op, or 0 after a fault (an instruction may cross into a page that cannot be fetched).
+ */
+export function decodeBlock(linear: u32, address: u64, modeKey: u32): u32 {
+  const block = reserveBlock();
+  setDmode(modeKey & 3);
+  setOut(block + BLOCK_HEADER);
+  if (!linear) return decodeFromDevice(block, address);
+  const pageEnd = (linear & ~0xfff) + 0x1000;
+  const most: u32 = modeKey & MODE_SINGLE ? 1 : MAX_BLOCK_INSNS;
+  let at = linear;
+  let count: u32 = 0;
+  while (count < most && at < pageEnd) {
+    const before = out;
+    const offset = at & 0xfff;
+    beginInstruction(at);
+    decodeInstruction(at, offset);
+    if (dp > pageEnd) {
+      if (count) {
+        // The next block starts with it.
+        setOut(before);
+        break;
+      }
+      setOut(before);
+      return decodeCrossing(block, linear, address, modeKey);
+    }
+    if (dp - at > MAX_LENGTH) tooLong();
+    finishInstruction(offset, dp - at, count);
+    at = dp;
+    count++;
+    if (ends) break;
+  }
+  endBlock(at - (linear & ~0xfff), count);
+  enterBlock(block, linear, modeKey, 0, out);
+  return block + BLOCK_HEADER;
+}
+
+/** Closes a block: execution goes on at `offset` of the page (0x1000: the next one). */
+function endBlock(offset: u32, count: u32): void {
+  const kind: i32 = load<u16>(out - UOP_SIZE, U_KIND);
+  if (ends && (kind === K.JMP || kind === K.JMPR || (kind >= K.CALL && kind <= K.RETI))) return;
+  const p = emit(K.END, 0, 0);
+  store<u64>(p, offset, U_IMM);
+  store<u8>(p, <u8>(count - 1), U_INDEX);
+  store<u16>(p, <u16>offset, U_OFF);
+  store<u32>(p, SUB_LINKABLE, U_SUB);
+}
+
+/** An instruction that lies in two pages: a block of its own. */
+function decodeCrossing(block: u32, linear: u32, address: u64, modeKey: u32): u32 {
+  const next = (address | 0xfff) + 1;
+  const page2 = codePage(next);
+  if (faulted & FAULTED) return 0;
+  const buffer = cpu + R_DECODE_BUFFER;
+  const inFirst = 0x1000 - (linear & 0xfff);
+  memory.copy(buffer, linear, inFirst);
+  if (page2) memory.copy(buffer + inFirst, page2, 16);
+  else for (let i: u32 = 0; i < 16; i++) store<u8>(buffer + inFirst + i, <u8>mmioReadAny(fetchGpa + i, 1));
+  decodeOne(buffer, linear & 0xfff);
+  if (page2) enterBlock(block, linear, modeKey, page2, out);
+  return block + BLOCK_HEADER;
+}
+
+/** Code in a page that is not memory (a device's registers, the hole): one instruction, never kept. */
+function decodeFromDevice(block: u32, address: u64): u32 {
+  const buffer = cpu + R_DECODE_BUFFER;
+  const gpa = fetchGpa;
+  for (let i: u32 = 0; i < 16; i++) store<u8>(buffer + i, <u8>mmioReadAny(gpa + i, 1));
+  decodeOne(buffer, <u32>address & 0xfff);
+  return block + BLOCK_HEADER;
+}
+
+function decodeOne(buffer: u32, offset: u32): void {
+  beginInstruction(buffer);
+  decodeInstruction(buffer, offset);
+  if (dp - buffer > MAX_LENGTH) tooLong();
+  finishInstruction(offset, dp - buffer, 0);
+  endBlock(offset + (dp - buffer), 1);
+}

@@ -1,0 +1,288 @@
+/** Model-specific registers: bhyve's policy for what exists (reads of anything else are #GP, or ignored with -w). */
+import { NOTE_RDMSR, NOTE_WRMSR, hostNote } from '../host';
+import { lapicMsrExists, lapicMsrRead, lapicMsrWrite } from '../intc/lapic-registers';
+import {
+  CFGF_IGNORE_MSRS,
+  CFG_FLAGS,
+  R_CR0,
+  R_EFER,
+  R_MSR_CSTAR,
+  R_MSR_DEBUGCTL,
+  R_MSR_KERNEL_GS_BASE,
+  R_MSR_LSTAR,
+  R_MSR_MISC_ENABLE,
+  R_MSR_MTRR_DEF_TYPE,
+  R_MSR_MTRR_FIXED,
+  R_MSR_MTRR_VAR,
+  R_MSR_PAT,
+  R_MSR_SFMASK,
+  R_MSR_STAR,
+  R_MSR_SYSENTER_CS,
+  R_MSR_SYSENTER_EIP,
+  R_MSR_SYSENTER_ESP,
+  R_MSR_TSC_ADJUST,
+  R_MSR_TSC_AUX,
+  R_TSC_OFFSET,
+  SEG_BASE,
+} from '../layout';
+import { flushAll } from '../mmu/tlb';
+import { TSC_HZ, machineNowNs, ticksAt } from '../time';
+import { FEATURE_NX, FEATURE_RDPID, FEATURE_RDTSCP, hasFeature } from './cpuid';
+import {
+  CR0_PG,
+  EFER_LMA,
+  EFER_LME,
+  EFER_NXE,
+  EFER_SCE,
+  FS,
+  GS,
+  RAX,
+  RCX,
+  RDX,
+  cpu,
+  gpr,
+  isCanonical,
+  raiseGp,
+  segment,
+  setGpr,
+  updateMode,
+} from './state';
+
+/** Reset value of IA32_PAT. */
+export const PAT_RESET: u64 = 0x0007040600070406;
+/** Bits 11 and 12: no branch trace, no precise sampling; bit 0: fast strings. */
+export const MISC_ENABLE_RESET: u64 = 0x1801;
+/** WC, fixed ranges, 10 variable ranges. */
+const MTRR_CAP: u64 = 0x50a;
+/**
+ * IA32_ARCH_CAPABILITIES: RDCL_NO, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO,
+ * PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO: an interpreter does not speculate.
+ */
+const ARCH_CAPABILITIES: u64 = 0x400000001d10e179;
+
+/** The time-stamp counter. */
+export function readTsc(): u64 {
+  return ticksAt(machineNowNs(), TSC_HZ) + load<u64>(cpu, R_TSC_OFFSET);
+}
+
+let found: bool = false;
+
+/** Address of the block word that simply holds an MSR, 0 when the MSR is not such a one. */
+function plainRegister(msr: u32): u32 {
+  switch (msr) {
+    case 0x174:
+      return cpu + R_MSR_SYSENTER_CS;
+    case 0x175:
+      return cpu + R_MSR_SYSENTER_ESP;
+    case 0x176:
+      return cpu + R_MSR_SYSENTER_EIP;
+    case 0xc0000081:
+      return cpu + R_MSR_STAR;
+    case 0xc0000082:
+      return cpu + R_MSR_LSTAR;
+    case 0xc0000083:
+      return cpu + R_MSR_CSTAR;
+    case 0xc0000084:
+      return cpu + R_MSR_SFMASK;
+    case 0xc0000100:
+      return segment(FS) + SEG_BASE;
+    case 0xc0000101:
+      return segment(GS) + SEG_BASE;
+    case 0xc0000102:
+      return cpu + R_MSR_KERNEL_GS_BASE;
+    case 0xc0000103:
+      return hasFeature(FEATURE_RDTSCP) || hasFeature(FEATURE_RDPID) ? cpu + R_MSR_TSC_AUX : 0;
+    case 0x277:
+      return cpu + R_MSR_PAT;
+    case 0x1d9:
+      return cpu + R_MSR_DEBUGCTL;
+    case 0x1a0:
+      return cpu + R_MSR_MISC_ENABLE;
+    case 0x2ff:
+      return cpu + R_MSR_MTRR_DEF_TYPE;
+    case 0x250:
+      return cpu + R_MSR_MTRR_FIXED;
+    case 0x258:
+    case 0x259:
+      return cpu + R_MSR_MTRR_FIXED + (msr - 0x257) * 8;
+  }
+  if (msr >= 0x268 && msr <= 0x26f) return cpu + R_MSR_MTRR_FIXED + (msr - 0x268 + 3) * 8;
+  if (msr >= 0x200 && msr < 0x214) return cpu + R_MSR_MTRR_VAR + (msr - 0x200) * 8;
+  return 0;
+}
+
+function isLapicMsr(msr: u32): bool {
+  return msr === 0x1b || msr === 0x6e0 || (msr >= 0x800 && msr <= 0x8ff);
+}
+
+function read(msr: u32): u64 {
+  found = true;
+  if (isLapicMsr(msr)) {
+    found = lapicMsrExists(cpu, msr, false);
+    return found ? lapicMsrRead(cpu, msr) : 0;
+  }
+  const plain = plainRegister(msr);
+  if (plain) return load<u64>(plain);
+  switch (msr) {
+    case 0xc0000080:
+      return load<u64>(cpu, R_EFER);
+    case 0x10:
+      return readTsc();
+    case 0x3b:
+      return load<u64>(cpu, R_MSR_TSC_ADJUST);
+    case 0xfe:
+      return MTRR_CAP;
+    case 0x10a:
+      return ARCH_CAPABILITIES;
+    case 0x3a:
+      // IA32_FEATURE_CONTROL: locked.
+      return 1;
+    case 0x606:
+      return 0x000a1003;
+    case 0xce:
+      // PLATFORM_INFO: maximum non-turbo ratio 20.
+      return 20 << 8;
+    case 0x1ad:
+      return 20;
+    case 0x17:
+    case 0x79:
+    case 0x8b:
+    case 0x140:
+    case 0x179:
+    case 0x17a:
+    case 0x611:
+    case 0x619:
+    case 0x639:
+    case 0x641:
+      // Platform id, microcode revision, MISC_FEATURE_ENABLES, MCG_CAP, MCG_STATUS, energy counters.
+      return 0;
+  }
+  found = false;
+  return 0;
+}
+
+/** PAT and MTRR memory types: 0, 1, 4, 5, 6, and 7 for PAT. */
+function typesValid(value: u64, pat: bool): bool {
+  for (let i = 0; i < 8; i++) {
+    const type = <u32>value & 0xff;
+    if (type > 7 || type === 2 || type === 3 || (type === 7 && !pat)) return false;
+    value >>= 8;
+  }
+  return true;
+}
+
+function writeEfer(value: u64): bool {
+  let allowed: u64 = EFER_SCE | EFER_LME | EFER_LMA;
+  if (hasFeature(FEATURE_NX)) allowed |= EFER_NXE;
+  if (value & ~allowed) return false;
+  const old = load<u64>(cpu, R_EFER);
+  if ((value ^ old) & EFER_LME && load<u64>(cpu, R_CR0) & CR0_PG) return false;
+  // LMA is read-only.
+  store<u64>(cpu, (value & ~EFER_LMA) | (old & EFER_LMA), R_EFER);
+  flushAll();
+  updateMode();
+  return true;
+}
+
+/** False: #GP. */
+function write(msr: u32, value: u64): bool {
+  found = true;
+  if (isLapicMsr(msr)) {
+    found = lapicMsrExists(cpu, msr, true);
+    return found && lapicMsrWrite(cpu, msr, value);
+  }
+  switch (msr) {
+    case 0xc0000080:
+      return writeEfer(value);
+    case 0x10: {
+      const change = value - readTsc();
+      store<u64>(cpu, load<u64>(cpu, R_TSC_OFFSET) + change, R_TSC_OFFSET);
+      store<u64>(cpu, load<u64>(cpu, R_MSR_TSC_ADJUST) + change, R_MSR_TSC_ADJUST);
+      return true;
+    }
+    case 0x3b:
+      store<u64>(cpu, load<u64>(cpu, R_TSC_OFFSET) + value - load<u64>(cpu, R_MSR_TSC_ADJUST), R_TSC_OFFSET);
+      store<u64>(cpu, value, R_MSR_TSC_ADJUST);
+      return true;
+    case 0x277:
+      if (!typesValid(value, true)) return false;
+      break;
+    case 0x2ff:
+      if (value & ~0xcff || !typesValid(value & 0xff, false)) return false;
+      break;
+    case 0x174:
+      value &= 0xffffffff;
+      break;
+    case 0xc0000084:
+      value &= 0xffffffff;
+      break;
+    case 0x175:
+    case 0x176:
+    case 0xc0000082:
+    case 0xc0000083:
+    case 0xc0000100:
+    case 0xc0000101:
+    case 0xc0000102:
+      if (!isCanonical(value)) return false;
+      break;
+    case 0xc0000103:
+      if (value >> 32) return false;
+      break;
+    case 0x250:
+    case 0x258:
+    case 0x259:
+      if (!typesValid(value, false)) return false;
+      break;
+    case 0x1a0:
+      // Only the XD-disable and fast-string bits of what a guest may change; the rest stays.
+      value = (load<u64>(cpu, R_MSR_MISC_ENABLE) & ~1) | (value & 1);
+      break;
+    case 0x79:
+    case 0x8b:
+    case 0x17a:
+    case 0x140:
+    case 0xc24:
+    case 0xd04:
+      return true;
+    case 0xfe:
+    case 0x10a:
+    case 0xce:
+      return false;
+  }
+  if (msr >= 0x268 && msr <= 0x26f && !typesValid(value, false)) return false;
+  const plain = plainRegister(msr);
+  if (plain) {
+    store<u64>(plain, value);
+    return true;
+  }
+  found = false;
+  return false;
+}
+
+/** RDMSR (the privilege was checked). */
+export function rdmsr(): void {
+  const msr = <u32>gpr(RCX);
+  const value = read(msr);
+  if (!found) {
+    // bhyve reports every access it does not know; x2APIC ones in xAPIC mode are not among them.
+    if (!isLapicMsr(msr)) hostNote(NOTE_RDMSR, <f64>msr, 0);
+    if (!(load<u32>(CFG_FLAGS) & CFGF_IGNORE_MSRS)) {
+      raiseGp();
+      return;
+    }
+  }
+  setGpr(RAX, value & 0xffffffff);
+  setGpr(RDX, value >> 32);
+}
+
+/** WRMSR (the privilege was checked). */
+export function wrmsr(): void {
+  const msr = <u32>gpr(RCX);
+  const value = (gpr(RAX) & 0xffffffff) | (gpr(RDX) << 32);
+  if (write(msr, value)) return;
+  if (!found) {
+    if (!isLapicMsr(msr)) hostNote(NOTE_WRMSR, <f64>msr, <f64>value);
+    if (load<u32>(CFG_FLAGS) & CFGF_IGNORE_MSRS) return;
+  }
+  raiseGp();
+}

@@ -1,0 +1,208 @@
+/** String instructions (SDM vol. 2, MOVS CMPS STOS LODS SCAS INS OUTS), with REP runs inside a page done in bulk. */
+import { R_RFLAGS } from '../layout';
+import { readPointer, writePointer } from '../mmu/tlb';
+import { aluSized } from './alu';
+import { zero } from './flags';
+import { ioAllowed, portIn, portOut } from './io';
+import { addressMask, linearAddress, readLinear, readRegister, rmwBegin, writeLinear } from './operand';
+import { ES, FAULTED, FLAG_DF, RAX, RCX, RDI, RDX, RSI, clearFault, cpu, faulted, gpr, setGpr, setGprSized } from './state';
+import { SUB_REP, SUB_REPNE, U_SEG, U_SUB, X } from './uops';
+
+/** Elements done in one go before pending interrupts are looked at. */
+const MOST_ELEMENTS: u64 = 0x10000;
+const MOST_SLOW_ELEMENTS: u64 = 512;
+
+function advance(n: u32, mask: u64, by: u64): void {
+  const value = (gpr(n) + by) & mask;
+  setGpr(n, mask === 0xffff ? (gpr(n) & ~mask) | value : value);
+}
+
+function setCount(mask: u64, value: u64): void {
+  setGpr(RCX, mask === 0xffff ? (gpr(RCX) & ~mask) | value : value);
+}
+
+/**
+ * Executes a string instruction. Returns true when it is complete, false when a repeated one has more to do (its registers are at the
+ * next element) or a fault was raised.
+ */
+export function stringInstruction(p: u32, size: u32, x: u32): bool {
+  const seg: u32 = load<u8>(p, U_SEG);
+  const mask = addressMask(seg);
+  const repeat = load<u32>(p, U_SUB) & (SUB_REP | SUB_REPNE);
+  const backwards = (load<u32>(cpu, R_RFLAGS) & FLAG_DF) !== 0;
+  const step: u64 = backwards ? 0 - <u64>size : size;
+  if (x === X.INS || x === X.OUTS) {
+    if (!ioAllowed(<u32>gpr(RDX) & 0xffff, size)) return false;
+  }
+  if (!repeat) {
+    element(seg & 7, mask, size, x, step);
+    return !(faulted & FAULTED);
+  }
+  let count = gpr(RCX) & mask;
+  // A repeat count of zero still clears the upper half of RCX with 32-bit addresses in 64-bit mode.
+  if (mask === 0xffffffff) setGpr(RCX, count);
+  let budget = MOST_SLOW_ELEMENTS;
+  let bulk = MOST_ELEMENTS;
+  while (count) {
+    if (!backwards && (x === X.MOVS || x === X.STOS) && bulk) {
+      const done = x === X.MOVS ? bulkMove(seg & 7, mask, size, min<u64>(count, bulk)) : bulkStore(mask, size, min<u64>(count, bulk));
+      if (faulted & FAULTED) return false;
+      if (done) {
+        count -= done;
+        bulk -= done;
+        setCount(mask, count);
+        if (!bulk) return count === 0;
+        continue;
+      }
+    }
+    element(seg & 7, mask, size, x, step);
+    if (faulted & FAULTED) return false;
+    count--;
+    setCount(mask, count);
+    if (x === X.CMPS || x === X.SCAS) {
+      if (zero(cpu) !== (repeat === SUB_REP ? 1 : 0)) return true;
+    }
+    // A store that changed code must be seen before the next instruction.
+    if (faulted) return count === 0;
+    if (!--budget) return count === 0;
+  }
+  return true;
+}
+
+function element(seg: u32, mask: u64, size: u32, x: u32, step: u64): void {
+  switch (x) {
+    case X.MOVS: {
+      const from = linearAddress(seg, gpr(RSI) & mask, size, false);
+      if (faulted & FAULTED) return;
+      const value = readLinear(from, size);
+      if (faulted & FAULTED) return;
+      const to = linearAddress(ES, gpr(RDI) & mask, size, true);
+      if (faulted & FAULTED) return;
+      writeLinear(to, size, value);
+      if (faulted & FAULTED) return;
+      advance(RSI, mask, step);
+      advance(RDI, mask, step);
+      break;
+    }
+    case X.CMPS: {
+      const from = linearAddress(seg, gpr(RSI) & mask, size, false);
+      if (faulted & FAULTED) return;
+      const a = readLinear(from, size);
+      if (faulted & FAULTED) return;
+      const other = linearAddress(ES, gpr(RDI) & mask, size, false);
+      if (faulted & FAULTED) return;
+      const b = readLinear(other, size);
+      if (faulted & FAULTED) return;
+      aluSized(7, a, b, size);
+      advance(RSI, mask, step);
+      advance(RDI, mask, step);
+      break;
+    }
+    case X.STOS: {
+      const to = linearAddress(ES, gpr(RDI) & mask, size, true);
+      if (faulted & FAULTED) return;
+      writeLinear(to, size, readRegister(RAX, size));
+      if (faulted & FAULTED) return;
+      advance(RDI, mask, step);
+      break;
+    }
+    case X.LODS: {
+      const from = linearAddress(seg, gpr(RSI) & mask, size, false);
+      if (faulted & FAULTED) return;
+      const value = readLinear(from, size);
+      if (faulted & FAULTED) return;
+      setGprSized(RAX, size, value);
+      advance(RSI, mask, step);
+      break;
+    }
+    case X.SCAS: {
+      const other = linearAddress(ES, gpr(RDI) & mask, size, false);
+      if (faulted & FAULTED) return;
+      const b = readLinear(other, size);
+      if (faulted & FAULTED) return;
+      aluSized(7, readRegister(RAX, size), b, size);
+      advance(RDI, mask, step);
+      break;
+    }
+    case X.INS: {
+      const to = linearAddress(ES, gpr(RDI) & mask, size, true);
+      if (faulted & FAULTED) return;
+      // The port must not be read when the store would fault.
+      rmwBegin(to, size);
+      if (faulted & FAULTED) return;
+      writeLinear(to, size, portIn(<u32>gpr(RDX) & 0xffff, size));
+      if (faulted & FAULTED) return;
+      advance(RDI, mask, step);
+      break;
+    }
+    default: {
+      const from = linearAddress(seg, gpr(RSI) & mask, size, false);
+      if (faulted & FAULTED) return;
+      const value = readLinear(from, size);
+      if (faulted & FAULTED) return;
+      portOut(<u32>gpr(RDX) & 0xffff, size, <u32>value);
+      advance(RSI, mask, step);
+    }
+  }
+}
+
+/** Elements from an offset to the end of its page (of a linear address) and to the wrap of the address size. */
+function elementsToEdge(linear: u64, offset: u64, mask: u64, size: u32): u64 {
+  const page = (0x1000 - (linear & 0xfff)) / size;
+  if (mask === u64.MAX_VALUE) return page;
+  return min<u64>(page, (mask - offset + 1) / size);
+}
+
+/** As many elements of a forward MOVS as lie in one page at both ends; 0 when it must go element by element. */
+function bulkMove(seg: u32, mask: u64, size: u32, count: u64): u64 {
+  const fromOffset = gpr(RSI) & mask;
+  const toOffset = gpr(RDI) & mask;
+  const from = linearAddress(seg, fromOffset, size, false);
+  const to = linearAddress(ES, toOffset, size, true);
+  if (faulted & FAULTED) return 0;
+  let n = min<u64>(elementsToEdge(from, fromOffset, mask, size), elementsToEdge(to, toOffset, mask, size));
+  n = min<u64>(n, count);
+  if (n < 2) return 0;
+  const bytes = <u32>n * size;
+  linearAddress(seg, fromOffset, bytes, false);
+  linearAddress(ES, toOffset, bytes, true);
+  if (faulted & FAULTED) return outsideSegment();
+  const source = readPointer(from);
+  if (!source) return 0;
+  const target = writePointer(to);
+  if (!target) return 0;
+  // An overlapping forward copy repeats the bytes between the two addresses; memory.copy would not.
+  if (target > source && target < source + bytes) return 0;
+  memory.copy(target, source, bytes);
+  advance(RSI, mask, bytes);
+  advance(RDI, mask, bytes);
+  return n;
+}
+
+function bulkStore(mask: u64, size: u32, count: u64): u64 {
+  const offset = gpr(RDI) & mask;
+  const to = linearAddress(ES, offset, size, true);
+  if (faulted & FAULTED) return 0;
+  const n = min<u64>(elementsToEdge(to, offset, mask, size), count);
+  if (n < 2) return 0;
+  const bytes = <u32>n * size;
+  linearAddress(ES, offset, bytes, true);
+  if (faulted & FAULTED) return outsideSegment();
+  const target = writePointer(to);
+  if (!target) return 0;
+  const value = readRegister(RAX, size);
+  const byte = value & 0xff;
+  const uniform = value === (byte * 0x0101010101010101) >> (64 - (size << 3));
+  if (uniform) memory.fill(target, <u8>byte, bytes);
+  else if (size === 8) for (let i: u32 = 0; i < bytes; i += 8) store<u64>(target + i, value);
+  else if (size === 4) for (let i: u32 = 0; i < bytes; i += 4) store<u32>(target + i, <u32>value);
+  else for (let i: u32 = 0; i < bytes; i += 2) store<u16>(target + i, <u16>value);
+  advance(RDI, mask, bytes);
+  return n;
+}
+
+/** The run leaves its segment somewhere: the element that does will raise the fault. */
+function outsideSegment(): u64 {
+  clearFault();
+  return 0;
+}

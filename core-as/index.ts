@@ -1,0 +1,63 @@
+/** What the core module exports; devices/machine/core.ts is the typed binding. */
+import { initCodeCache } from './cpu/code-cache';
+import { rflags, writeRflags } from './cpu/flags';
+import { bindCpu, cpu } from './cpu/state';
+import { kickVcpu, vcpuBlock } from './kick';
+import { platformReset } from './intc/platform';
+import { PEND_NMI, R_INDEX } from './layout';
+import { mapRam } from './mmu/physical';
+import { probe } from './mmu/tlb';
+
+export { run, stateChanged, stepOne, vcpuReset } from './cpu/run';
+export { lastException } from './cpu/exception';
+export { commitChunk, noteWrite } from './mmu/physical';
+export {
+  platformReset,
+  pmTimerValue,
+  pulseIsaIrq,
+  sendMsi,
+  setIoApicPin,
+  setIsaIrq,
+  uartHostEvent,
+  uartIrqLevel,
+  uartRead,
+  uartWrite,
+} from './intc/platform';
+export { kickVcpu } from './kick';
+
+/** Binds this instance to a vCPU; -1 for the devices' thread, which has none. */
+export function init(vcpu: i32): void {
+  if (vcpu < 0) {
+    bindCpu(0);
+    return;
+  }
+  bindCpu(vcpuBlock(vcpu));
+  store<u32>(cpu, vcpu, R_INDEX);
+  initCodeCache();
+}
+
+/** Once a machine, after the configuration words are set and before any vCPU is reset. */
+export function machineInit(): void {
+  mapRam();
+  platformReset();
+}
+
+/** RFLAGS of this instance's vCPU. */
+export function getRflags(): u64 {
+  return rflags(cpu);
+}
+
+/** Sets RFLAGS; call stateChanged() afterwards. */
+export function setRflags(value: u64): void {
+  writeRflags(cpu, value);
+}
+
+/** A non-maskable interrupt for a vCPU (bhyvectl --inject-nmi). */
+export function raiseNmi(vcpu: u32): void {
+  kickVcpu(vcpu, PEND_NMI);
+}
+
+/** Guest-physical address of a linear address with this vCPU's page tables; u64.MAX_VALUE when it is not mapped. */
+export function translate(address: u64): u64 {
+  return probe(address);
+}

@@ -1,0 +1,142 @@
+/** Guest-physical memory: 2 MiB chunks of the pool in linear memory, and the marks on pages that hold decoded code. */
+import { NOTE_POOL_EXHAUSTED, hostNote } from '../host';
+import { kickVcpu } from '../kick';
+import {
+  CFG_HIGHMEM,
+  CFG_LOWMEM,
+  CFG_NCPUS,
+  CFG_POOL_END_PAGES,
+  CFG_POOL_START,
+  CHUNKS,
+  CHUNK_COUNT,
+  CHUNK_RAM,
+  CHUNK_READONLY,
+  CHUNK_SHIFT,
+  CHUNK_SIZE,
+  CODE_RING,
+  CODE_RING_ENTRIES,
+  CODE_RING_LOCK,
+  CODE_RING_SEQ,
+  PAGE_CODE,
+  PAGE_FLAGS,
+  PEND_KICK,
+  PEND_STOP,
+  POOL_EXHAUSTED,
+  POOL_USED_CHUNKS,
+} from '../layout';
+
+const CHUNK_FLAGS: u32 = 0xfff;
+const CHUNK_BUSY: u32 = 4;
+
+/**
+ * Linear address of a RAM chunk, taking it from the pool on first touch. 0 when the chunk is not RAM or the pool is used up
+ * (POOL_EXHAUSTED is then set and the machine stops).
+ */
+export function commitChunk(index: u32): u32 {
+  if (index >= <u32>CHUNK_COUNT) return 0;
+  const slot = CHUNKS + (index << 2);
+  for (;;) {
+    const entry = atomic.load<u32>(slot);
+    if (!(entry & CHUNK_RAM)) return 0;
+    if (entry & ~CHUNK_FLAGS) return entry & ~CHUNK_FLAGS;
+    if (entry & CHUNK_BUSY) continue;
+    // One thread takes the chunk; the others spin for the few instructions that takes.
+    if (atomic.cmpxchg<u32>(slot, entry, entry | CHUNK_BUSY) !== entry) continue;
+    const number = atomic.add<u32>(POOL_USED_CHUNKS, 1);
+    const start = <u64>load<u32>(CFG_POOL_START) + ((<u64>number) << CHUNK_SHIFT);
+    if (start + CHUNK_SIZE > (<u64>load<u32>(CFG_POOL_END_PAGES)) << 16) {
+      atomic.sub<u32>(POOL_USED_CHUNKS, 1);
+      atomic.store<u32>(slot, entry);
+      if (atomic.xchg<u32>(POOL_EXHAUSTED, 1) === 0) {
+        hostNote(NOTE_POOL_EXHAUSTED, <f64>((<u64>index) << CHUNK_SHIFT), 0);
+        const count = load<u32>(CFG_NCPUS);
+        for (let i: u32 = 0; i < count; i++) kickVcpu(i, PEND_STOP);
+      }
+      return 0;
+    }
+    atomic.store<u32>(slot, <u32>start | entry);
+    return <u32>start;
+  }
+}
+
+/** True when the byte is RAM (or read-only memory). */
+// @ts-ignore: decorator
+@inline
+function inRam(gpa: u64): bool {
+  return gpa < load<u64>(CFG_LOWMEM) || gpa >= 0x100000000 || gpa >= 0xff000000;
+}
+
+/** Linear address of a guest-physical byte for reading; 0 when it is not memory. */
+export function ramRead(gpa: u64): u32 {
+  const index = gpa >> CHUNK_SHIFT;
+  if (index >= <u64>CHUNK_COUNT) return 0;
+  const entry = load<u32>(CHUNKS + (<u32>index << 2));
+  if (!(entry & CHUNK_RAM) || !inRam(gpa)) return 0;
+  let base = entry & ~CHUNK_FLAGS;
+  if (!base) base = commitChunk(<u32>index);
+  return base ? base + (<u32>gpa & (CHUNK_SIZE - 1)) : 0;
+}
+
+/** Linear address of a guest-physical byte for writing; 0 when it is not writable memory. */
+export function ramWrite(gpa: u64): u32 {
+  const index = gpa >> CHUNK_SHIFT;
+  if (index >= <u64>CHUNK_COUNT) return 0;
+  if (load<u32>(CHUNKS + (<u32>index << 2)) & CHUNK_READONLY) return 0;
+  return ramRead(gpa);
+}
+
+/** Marks RAM in the chunk table as CFG_LOWMEM and CFG_HIGHMEM say; nothing is committed. */
+export function mapRam(): void {
+  const low = load<u64>(CFG_LOWMEM);
+  for (let gpa: u64 = 0; gpa < low; gpa += CHUNK_SIZE) store<u32>(CHUNKS + (<u32>(gpa >> CHUNK_SHIFT) << 2), CHUNK_RAM);
+  const high: u64 = 0x100000000 + load<u64>(CFG_HIGHMEM);
+  for (let gpa: u64 = 0x100000000; gpa < high; gpa += CHUNK_SIZE) {
+    const index = <u32>(gpa >> CHUNK_SHIFT);
+    if (index < <u32>CHUNK_COUNT) store<u32>(CHUNKS + (index << 2), CHUNK_RAM);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Code pages
+
+/** An entry of the code ring: the page became code, so write translations of it must go. */
+export const RING_BECAME_CODE: u32 = 0x80000000;
+
+function announce(entry: u32): void {
+  // The slot is written before the sequence moves; a reader that is more than a ring behind drops everything.
+  while (atomic.cmpxchg<u32>(CODE_RING_LOCK, 0, 1) !== 0) {}
+  const sequence = atomic.load<u32>(CODE_RING_SEQ);
+  atomic.store<u32>(CODE_RING + ((sequence % CODE_RING_ENTRIES) << 2), entry);
+  atomic.store<u32>(CODE_RING_SEQ, sequence + 1);
+  atomic.store<u32>(CODE_RING_LOCK, 0);
+  const count = load<u32>(CFG_NCPUS);
+  for (let i: u32 = 0; i < count; i++) kickVcpu(i, PEND_KICK);
+}
+
+/** True when some vCPU holds decoded code of the linear page. */
+// @ts-ignore: decorator
+@inline
+export function isCodePage(linear: u32): bool {
+  return (load<u8>(PAGE_FLAGS + (linear >> 12)) & PAGE_CODE) !== 0;
+}
+
+/** Marks a linear page as holding decoded code. Returns true when it was not marked before. */
+export function markCodePage(linear: u32): bool {
+  const flags = PAGE_FLAGS + (linear >> 12);
+  if (load<u8>(flags) & PAGE_CODE) return false;
+  atomic.or<u8>(flags, PAGE_CODE);
+  if (load<u32>(CFG_NCPUS) > 1) announce((linear >> 12) | RING_BECAME_CODE);
+  return true;
+}
+
+/** Bytes of linear memory were changed other than by a vCPU's fast store path: drop decoded code of those pages. */
+export function noteWrite(linear: u32, lengthBytes: u32): void {
+  if (!lengthBytes) return;
+  const last = (linear + lengthBytes - 1) >> 12;
+  for (let page = linear >> 12; page <= last; page++) {
+    if (load<u8>(PAGE_FLAGS + page) & PAGE_CODE) {
+      atomic.and<u8>(PAGE_FLAGS + page, ~PAGE_CODE);
+      announce(page);
+    }
+  }
+}

@@ -1,0 +1,407 @@
+/**
+ * The software TLB and the slow paths behind it.
+ *
+ * A bank (one per privilege, state.ts) has a read half and a write half of 2048 entries: 1024 for addresses with bit 63 clear, 1024 for the
+ * others, so that a CR3 write can spare the kernel's half while all of its entries are global pages. An entry is 16 bytes: u64 tag
+ * (page address; TAG_NONE never matches), u32 linear address minus the low 32 bits of the page address. A hit is
+ * `(address + size - 1) & ~0xFFF == tag` at the index of `address`, which also sends page-crossing accesses to the slow path. The
+ * write half only holds pages whose dirty bit is set and which hold no decoded code.
+ */
+import { hostMmioRead, hostMmioWrite } from '../host';
+import { lapicClaims } from '../intc/lapic';
+import { lapicMmioRead, lapicMmioWrite } from '../intc/lapic-registers';
+import { mmioClaimed, mmioRead, mmioWrite } from '../intc/platform';
+import { R_CPL, R_TLB } from '../layout';
+import {
+  FAULTED,
+  ITLB,
+  ITLB_BANK_SIZE,
+  TLB_BANK_SIZE,
+  TLB_WRITE,
+  cpu,
+  faulted,
+  itlbBank,
+  leaveBlock,
+  tlbBank,
+} from '../cpu/state';
+import { isCodePage, noteWrite, ramRead, ramWrite } from './physical';
+import {
+  ACCESS_EXECUTE,
+  ACCESS_IMPLICIT,
+  ACCESS_PROBE,
+  ACCESS_USER,
+  ACCESS_WRITE,
+  WALK_FAULT,
+  walk,
+  walkGlobal,
+  walkPageShift,
+} from './walk';
+
+const TAG_NONE: u64 = 1;
+const HALF_BYTES: u32 = 0x4000;
+const ITLB_ENTRIES: u32 = 1024;
+
+/** Address of the read entry for a linear address in a bank; the write entry is TLB_WRITE further. */
+// @ts-ignore: decorator
+@inline
+export function tlbEntry(bank: u32, address: u64): u32 {
+  return bank + ((<u32>(address >> 8) & 0x3ff0) | (<u32>(address >> 49) & 0x4000));
+}
+
+/** Some translation of an address with bit 63 set is not a global page, so a CR3 write must drop that half too. */
+let upperHalfHasLocal: bool = false;
+
+function clear(from: u32, bytes: u32): void {
+  for (let p = from, end = from + bytes; p < end; p += 16) store<u64>(p, TAG_NONE);
+}
+
+/** Drops every translation. */
+export function flushAll(): void {
+  clear(cpu + R_TLB, 3 * TLB_BANK_SIZE);
+  clear(cpu + ITLB, 2 * ITLB_BANK_SIZE);
+  upperHalfHasLocal = false;
+  large2M = 0;
+  large1G = 0;
+}
+
+/** Drops what a CR3 write drops: everything but global pages (SDM vol. 3, 4.10.4.1). */
+export function flushNonGlobal(): void {
+  if (upperHalfHasLocal) {
+    flushAll();
+    return;
+  }
+  for (let bank: u32 = 0; bank < 3; bank++) {
+    const base = cpu + R_TLB + bank * TLB_BANK_SIZE;
+    clear(base, HALF_BYTES);
+    clear(base + TLB_WRITE, HALF_BYTES);
+  }
+  clear(cpu + ITLB, ITLB_BANK_SIZE / 2);
+  clear(cpu + ITLB + ITLB_BANK_SIZE, ITLB_BANK_SIZE / 2);
+}
+
+/** Hashes (one bit each) of the 2 MiB and 1 GiB regions that were entered from large pages since the last full flush. */
+let large2M: u64 = 0;
+let large1G: u64 = 0;
+
+// @ts-ignore: decorator
+@inline
+function regionBit(address: u64, shift: u64): u64 {
+  const region = address >> shift;
+  return (<u64>1) << ((region ^ (region >> 6)) & 63);
+}
+
+function noteFill(address: u64): void {
+  if (<i64>address < 0 && !walkGlobal) upperHalfHasLocal = true;
+  if (walkPageShift === 12) return;
+  if (walkPageShift === 30) large1G |= regionBit(address, 30);
+  else large2M |= regionBit(address, 21);
+}
+
+function flushPage4K(address: u64): void {
+  for (let bank: u32 = 0; bank < 3; bank++) {
+    const e = tlbEntry(cpu + R_TLB + bank * TLB_BANK_SIZE, address);
+    store<u64>(e, TAG_NONE);
+    store<u64>(e, TAG_NONE, TLB_WRITE);
+  }
+  store<u64>(itlbEntry(cpu + ITLB, address), TAG_NONE);
+  store<u64>(itlbEntry(cpu + ITLB + ITLB_BANK_SIZE, address), TAG_NONE);
+}
+
+/**
+ * INVLPG. Large pages are held as 4 KiB entries, and all of those belong to the page that INVLPG drops; the region hashes tell
+ * when there can be any.
+ */
+export function flushPage(address: u64): void {
+  if (large1G & regionBit(address, 30)) {
+    flushAll();
+    return;
+  }
+  if (large2M & (regionBit(address, 21) | regionBit(address ^ 0x200000, 21))) {
+    // 4 MiB, the largest page of 32-bit paging, covers the 2 MiB ones.
+    const first = address & ~0x3fffff;
+    for (let page: u64 = 0; page < 1024; page++) flushPage4K(first + (page << 12));
+    return;
+  }
+  flushPage4K(address);
+}
+
+/** Drops write translations of a linear page that has become code. */
+export function dropWriteTranslations(linearPage: u32): void {
+  for (let bank: u32 = 0; bank < 3; bank++) {
+    const base = cpu + R_TLB + bank * TLB_BANK_SIZE + TLB_WRITE;
+    for (let e = base; e < base + 2 * HALF_BYTES; e += 16) {
+      const tag = load<u64>(e);
+      if (tag !== TAG_NONE && (<u32>tag + load<u32>(e, 8)) >> 12 === linearPage) store<u64>(e, TAG_NONE);
+    }
+  }
+}
+
+function fill(entry: u32, address: u64, linear: u32): void {
+  const page = address & ~0xfff;
+  store<u64>(entry, page);
+  store<u32>(entry, (linear & ~0xfff) - <u32>page, 8);
+  noteFill(address);
+}
+
+// @ts-ignore: decorator
+@inline
+function privilege(): u32 {
+  return load<u32>(cpu, R_CPL) === 3 ? ACCESS_USER : 0;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Memory-mapped I/O
+
+/** A read of at most 8 bytes at a guest-physical address that is not RAM. */
+export function mmioReadAny(gpa: u64, sizeBytes: u32): u64 {
+  if (lapicClaims(cpu, gpa)) {
+    if (sizeBytes <= 4) return lapicMmioRead(cpu, <u32>gpa & 0xfff, sizeBytes);
+    return (
+      <u64>lapicMmioRead(cpu, <u32>gpa & 0xfff, 4) | (<u64>lapicMmioRead(cpu, (<u32>gpa + 4) & 0xfff, 4) << 32)
+    );
+  }
+  if (sizeBytes !== 1 && sizeBytes !== 2 && sizeBytes !== 4 && sizeBytes !== 8) {
+    let value: u64 = 0;
+    for (let i: u32 = 0; i < sizeBytes; i++) value |= mmioReadAny(gpa + i, 1) << (i << 3);
+    return value;
+  }
+  if (mmioClaimed(gpa)) return mmioRead(gpa, sizeBytes);
+  if (sizeBytes === 8) return <u64>hostMmioRead(<f64>gpa, 4) | (<u64>hostMmioRead(<f64>(gpa + 4), 4) << 32);
+  return hostMmioRead(<f64>gpa, sizeBytes);
+}
+
+/** A write of at most 8 bytes at a guest-physical address that is not RAM. */
+export function mmioWriteAny(gpa: u64, sizeBytes: u32, value: u64): void {
+  if (lapicClaims(cpu, gpa)) {
+    lapicMmioWrite(cpu, <u32>gpa & 0xfff, min<u32>(sizeBytes, 4), <u32>value);
+    if (sizeBytes === 8) lapicMmioWrite(cpu, (<u32>gpa + 4) & 0xfff, 4, <u32>(value >> 32));
+    return;
+  }
+  if (sizeBytes !== 1 && sizeBytes !== 2 && sizeBytes !== 4 && sizeBytes !== 8) {
+    for (let i: u32 = 0; i < sizeBytes; i++) mmioWriteAny(gpa + i, 1, (value >> (i << 3)) & 0xff);
+    return;
+  }
+  if (mmioClaimed(gpa)) {
+    mmioWrite(gpa, sizeBytes, value);
+    return;
+  }
+  if (sizeBytes === 8) {
+    hostMmioWrite(<f64>gpa, 4, <u32>value);
+    hostMmioWrite(<f64>(gpa + 4), 4, <u32>(value >> 32));
+  } else hostMmioWrite(<f64>gpa, sizeBytes, <u32>value);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Physical accesses of 1-8 bytes inside one page
+
+function loadSized(p: u32, sizeBytes: u32): u64 {
+  switch (sizeBytes) {
+    case 1:
+      return load<u8>(p);
+    case 2:
+      return load<u16>(p);
+    case 4:
+      return load<u32>(p);
+    case 8:
+      return load<u64>(p);
+    default: {
+      let value: u64 = 0;
+      for (let i: u32 = 0; i < sizeBytes; i++) value |= (<u64>load<u8>(p + i)) << (i << 3);
+      return value;
+    }
+  }
+}
+
+function storeSized(p: u32, sizeBytes: u32, value: u64): void {
+  switch (sizeBytes) {
+    case 1:
+      store<u8>(p, <u8>value);
+      break;
+    case 2:
+      store<u16>(p, <u16>value);
+      break;
+    case 4:
+      store<u32>(p, <u32>value);
+      break;
+    case 8:
+      store<u64>(p, value);
+      break;
+    default:
+      for (let i: u32 = 0; i < sizeBytes; i++) store<u8>(p + i, <u8>(value >> (i << 3)));
+  }
+}
+
+/** A store to linear memory that may hold decoded code. */
+function storeNoting(linear: u32, sizeBytes: u32, value: u64): void {
+  storeSized(linear, sizeBytes, value);
+  if (isCodePage(linear)) {
+    noteWrite(linear, sizeBytes);
+    leaveBlock();
+  }
+}
+
+function physicalRead(gpa: u64, sizeBytes: u32): u64 {
+  const p = ramRead(gpa);
+  return p ? loadSized(p, sizeBytes) : mmioReadAny(gpa, sizeBytes);
+}
+
+function physicalWrite(gpa: u64, sizeBytes: u32, value: u64): void {
+  const p = ramWrite(gpa);
+  if (p) storeNoting(p, sizeBytes, value);
+  else mmioWriteAny(gpa, sizeBytes, value);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Slow paths
+
+// @ts-ignore: decorator
+@inline
+function lowMask(sizeBytes: u32): u64 {
+  return u64.MAX_VALUE >> (64 - (sizeBytes << 3));
+}
+
+/** A read that missed the TLB: 1 to 8 bytes at a linear address with the current privilege. 0 after a fault. */
+export function slowRead(address: u64, sizeBytes: u32): u64 {
+  return readAs(address, sizeBytes, privilege());
+}
+
+/** A write that missed the TLB. */
+export function slowWrite(address: u64, sizeBytes: u32, value: u64): void {
+  writeAs(address, sizeBytes, value, privilege());
+}
+
+function readAs(address: u64, sizeBytes: u32, access: u32): u64 {
+  const room: u32 = 0x1000 - (<u32>address & 0xfff);
+  if (sizeBytes > room) {
+    // Translate both pages before either is read, so that a fault has no side effects.
+    const low = walk(address, access);
+    if (low === WALK_FAULT) return 0;
+    const high = walk(nextPage(address), access);
+    if (high === WALK_FAULT) return 0;
+    return physicalRead(low, room) | (physicalRead(high, sizeBytes - room) << (room << 3));
+  }
+  const gpa = walk(address, access);
+  if (gpa === WALK_FAULT) return 0;
+  const p = ramRead(gpa);
+  if (!p) return mmioReadAny(gpa, sizeBytes);
+  if (!(access & ACCESS_IMPLICIT)) fill(tlbEntry(tlbBank, address), address, p);
+  return loadSized(p, sizeBytes);
+}
+
+function writeAs(address: u64, sizeBytes: u32, value: u64, access: u32): void {
+  const room: u32 = 0x1000 - (<u32>address & 0xfff);
+  if (sizeBytes > room) {
+    const low = walk(address, access | ACCESS_WRITE);
+    if (low === WALK_FAULT) return;
+    const high = walk(nextPage(address), access | ACCESS_WRITE);
+    if (high === WALK_FAULT) return;
+    physicalWrite(low, room, value & lowMask(room));
+    physicalWrite(high, sizeBytes - room, value >> (room << 3));
+    return;
+  }
+  const gpa = walk(address, access | ACCESS_WRITE);
+  if (gpa === WALK_FAULT) return;
+  const p = ramWrite(gpa);
+  if (!p) {
+    mmioWriteAny(gpa, sizeBytes, value);
+    return;
+  }
+  storeNoting(p, sizeBytes, value);
+  if (!(access & ACCESS_IMPLICIT) && !isCodePage(p)) fill(tlbEntry(tlbBank, address) + TLB_WRITE, address, p);
+}
+
+// @ts-ignore: decorator
+@inline
+function nextPage(address: u64): u64 {
+  return (address | 0xfff) + 1;
+}
+
+/** A supervisor read of 1-8 bytes whatever the CPL: descriptor tables, TSS. Does not use or fill the TLB. */
+export function readSystem(address: u64, sizeBytes: u32): u64 {
+  return readAs(address, sizeBytes, ACCESS_IMPLICIT);
+}
+
+/** A supervisor write of 1-8 bytes whatever the CPL. */
+export function writeSystem(address: u64, sizeBytes: u32, value: u64): void {
+  writeAs(address, sizeBytes, value, ACCESS_IMPLICIT);
+}
+
+/**
+ * Linear address of `address` for reading when its page is RAM, else 0 (a fault may have been raised; check `faulted`).
+ * Good up to the end of the page.
+ */
+export function readPointer(address: u64): u32 {
+  const e = tlbEntry(tlbBank, address);
+  if (load<u64>(e) === (address & ~0xfff)) return load<u32>(e, 8) + <u32>address;
+  const gpa = walk(address, privilege());
+  if (gpa === WALK_FAULT) return 0;
+  const p = ramRead(gpa);
+  if (p) fill(e, address, p);
+  return p;
+}
+
+/** Like readPointer for writing: 0 as well when the page holds decoded code (use slowWrite). */
+export function writePointer(address: u64): u32 {
+  const e = tlbEntry(tlbBank, address) + TLB_WRITE;
+  if (load<u64>(e) === (address & ~0xfff)) return load<u32>(e, 8) + <u32>address;
+  const gpa = walk(address, privilege() | ACCESS_WRITE);
+  if (gpa === WALK_FAULT) return 0;
+  const p = ramWrite(gpa);
+  if (!p || isCodePage(p)) return 0;
+  fill(e, address, p);
+  return p;
+}
+
+/** Checks that bytes may be written, raising the fault if not; nothing is changed but A and D bits. */
+export function probeWrite(address: u64, sizeBytes: u32): bool {
+  if (walk(address, privilege() | ACCESS_WRITE) === WALK_FAULT) return false;
+  const last = address + sizeBytes - 1;
+  if ((last ^ address) & ~0xfff) return walk(last & ~0xfff, privilege() | ACCESS_WRITE) !== WALK_FAULT;
+  return true;
+}
+
+/** Guest-physical address of a linear address for a debugger, or u64.MAX_VALUE; raises nothing, changes nothing. */
+export function probe(address: u64): u64 {
+  return walk(address, ACCESS_PROBE | ACCESS_IMPLICIT);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Instruction fetch
+
+// @ts-ignore: decorator
+@inline
+export function itlbEntry(bank: u32, address: u64): u32 {
+  return bank + ((<u32>(address >> 8) & 0x1ff0) | (<u32>(address >> 50) & 0x2000));
+}
+
+/**
+ * Linear address of the page that holds code at `address` (which it must be translated for), from the instruction TLB or
+ * by a walk. 0 after a fault, or when the page is not memory (fetchGpa then says which address).
+ */
+export function codePage(address: u64): u32 {
+  const e = itlbEntry(itlbBank, address);
+  if (load<u64>(e) === (address & ~0xfff)) return load<u32>(e, 8);
+  const gpa = walk(address, privilege() | ACCESS_EXECUTE);
+  if (gpa === WALK_FAULT) return 0;
+  const p = ramRead(gpa);
+  if (!p) {
+    fetchGpa = gpa;
+    return 0;
+  }
+  store<u64>(e, address & ~0xfff);
+  store<u32>(e, p & ~0xfff, 8);
+  noteFill(address);
+  return p & ~0xfff;
+}
+
+/** Where codePage() found no memory. */
+export let fetchGpa: u64 = 0;
+
+/** True while the last access raised a fault. */
+// @ts-ignore: decorator
+@inline
+export function accessFaulted(): bool {
+  return (faulted & FAULTED) !== 0;
+}
+
+assert(ITLB_ENTRIES * 16 === ITLB_BANK_SIZE);
