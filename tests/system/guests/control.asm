@@ -1,0 +1,159 @@
+; Values that control registers and model-specific registers must refuse (SDM volume 3, 2.5, 5.1, 4.1.1; volume 4, chapter 2). QEMU's TCG
+; accepts most of them, so the expectation comes from the SDM.
+%include "common.inc"
+
+        bits 32
+main:
+        LINE "control"
+        call load_tss32
+        TRY
+        mov eax, cr0
+        and eax, ~1
+        or eax, 0x80000000
+        mov cr0, eax
+        TRIED "PG without PE"
+        TRY
+        mov eax, cr0
+        or eax, 0x20000000
+        and eax, ~0x40000000
+        mov cr0, eax
+        TRIED "NW without CD"
+        TRY
+        mov eax, cr4
+        or eax, 0x80000000
+        mov cr4, eax
+        TRIED "cr4 bit 31"
+        mov eax, TABLES
+        mov cr3, eax
+        mov ecx, 0xc0000080
+        rdmsr
+        or eax, 0x100
+        wrmsr
+        TRY
+        mov eax, cr0
+        or eax, 0x80000000
+        mov cr0, eax
+        TRIED "PG with LME and without PAE"
+        mov ecx, 0xc0000080
+        rdmsr
+        and eax, ~0x100
+        wrmsr
+        TRY
+        mov ecx, 0xc0000080
+        rdmsr
+        or eax, 0x2
+        wrmsr
+        TRIED "efer bit 1"
+        TRY
+        mov eax, cr1
+        TRIED "mov from cr1"
+        TRY
+        mov cr5, eax
+        TRIED "mov to cr5"
+        LONG go
+        bits 64
+go:
+        TRY
+        mov rax, cr4
+        btr rax, 5
+        mov cr4, rax
+        TRIED "clearing PAE in long mode"
+        TRY
+        mov ecx, 0xc0000080
+        rdmsr
+        and eax, ~0x100
+        wrmsr
+        TRIED "clearing LME with paging"
+        TRY
+        mov rax, cr0
+        bts rax, 32
+        mov cr0, rax
+        TRIED "cr0 bit 32"
+        TRY
+        mov rax, cr0
+        btr rax, 31
+        mov cr0, rax
+        TRIED "clearing PG in 64-bit mode"
+        TRY
+        mov rax, cr3
+        bts rax, 62
+        mov cr3, rax
+        TRIED "cr3 bit 62"
+        TRY
+        mov eax, 0x10
+        mov cr8, rax
+        TRIED "cr8 0x10"
+        TRY
+        mov eax, 0x0f
+        mov cr8, rax
+        xor eax, eax
+        mov cr8, rax
+        TRIED "cr8 0x0f"
+%macro REFUSE 4                         ; name, msr, high, low
+        TRY
+        mov ecx, %2
+        mov edx, %3
+        mov eax, %4
+        wrmsr
+        TRIED %1
+%endmacro
+        REFUSE "fs base non-canonical", 0xc0000100, 0x00008000, 0
+        REFUSE "gs base non-canonical", 0xc0000101, 0xffff0000, 0
+        REFUSE "kernel gs base non-canonical", 0xc0000102, 0x7fffffff, 0
+        REFUSE "lstar non-canonical", 0xc0000082, 0x00008000, 0
+        REFUSE "cstar non-canonical", 0xc0000083, 0x00008000, 0
+        REFUSE "sysenter esp non-canonical", 0x175, 0x00008000, 0
+        REFUSE "sysenter eip non-canonical", 0x176, 0x00008000, 0
+        REFUSE "sysenter eip", 0x176, 0, 0
+        REFUSE "pat of type 2", 0x277, 0x00070106, 0x00070102
+        REFUSE "pat of type 3", 0x277, 0x00070106, 0x00070103
+        REFUSE "pat", 0x277, 0x00070406, 0x00070406
+        REFUSE "apic base reserved", 0x1b, 0xffff0000, 0xfee00900
+        REFUSE "unknown msr", 0x4fffffff, 0, 0
+        TRY
+        mov ecx, 0x4fffffff
+        rdmsr
+        TRIED "rdmsr of an unknown msr"
+        TRY
+        mov rax, 0x100000000
+        mov dr7, rax
+        TRIED "dr7 bit 32"
+        TRY
+        mov rax, 0x100000000
+        mov dr6, rax
+        TRIED "dr6 bit 32"
+        mov rax, cr4
+        bts rax, 3
+        mov cr4, rax
+        TRY
+        db 0x0f, 0x21, 0xe0             ; mov rax, dr4
+        TRIED "dr4 with DE"
+        mov rax, cr4
+        btr rax, 3
+        mov cr4, rax
+        TRY
+        db 0x0f, 0x21, 0xe0             ; mov rax, dr4
+        TRIED "dr4 without DE"
+        TRY
+        mov rax, cr4
+        bts rax, 18
+        mov cr4, rax
+        xor ecx, ecx
+        xor edx, edx
+        mov eax, 2
+        xsetbv
+        TRIED "xcr0 without x87"
+        TRY
+        xor ecx, ecx
+        xor edx, edx
+        mov eax, 5
+        xsetbv
+        TRIED "xcr0 avx without sse"
+        TRY
+        mov ecx, 1
+        xor edx, edx
+        mov eax, 3
+        xsetbv
+        TRIED "xsetbv of xcr1"
+        LINE "end"
+        EXIT
