@@ -328,7 +328,7 @@ function* fetchFaults(): Generator<Form> {
     return { code, codeOffset: 0x2000 - present, repeat: false, prepare: () => undefined };
   });
   yield form('fetch.last-byte', 4, 'exact', (prng) => {
-    const code = prng.pick([[0x01, 0xd8], [0x48, 0xff, 0xc0], [0x0f, 0xaf, 0xc1], [0x90]]);
+    const code = prng.pick([[0x01, 0xd8], [0x48, 0xff, 0xc0], [0x0f, 0xb6, 0xc1], [0x90]]);
     return { code, codeOffset: 0x2000 - code.length, repeat: false, prepare: () => undefined };
   });
 }
