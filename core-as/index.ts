@@ -1,4 +1,5 @@
 /** What the core module exports; devices/machine/core.ts is the typed binding. */
+import { lastException as delivered } from './cpu/exception';
 import { initCodeCache } from './cpu/code-cache';
 import { rflags, writeRflags } from './cpu/flags';
 import { bindCpu, cpu } from './cpu/state';
@@ -9,7 +10,6 @@ import { mapRam } from './mmu/physical';
 import { probe } from './mmu/tlb';
 
 export { run, stateChanged, stepOne, vcpuReset } from './cpu/run';
-export { lastException } from './cpu/exception';
 export { commitChunk, noteWrite } from './mmu/physical';
 export {
   platformReset,
@@ -60,4 +60,9 @@ export function raiseNmi(vcpu: u32): void {
 /** Guest-physical address of a linear address with this vCPU's page tables; u64.MAX_VALUE when it is not mapped. */
 export function translate(address: u64): u64 {
   return probe(address);
+}
+
+/** Vector | error code << 8 of the exception delivered during the last stepOne(), -1 for none. */
+export function lastException(): i32 {
+  return delivered;
 }

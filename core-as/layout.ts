@@ -155,7 +155,7 @@ export const VCPU_STRIDE = 0x100000;
 export const MAX_VCPUS = 16;
 
 // Architectural state (saved in a snapshot: [0, VCPU_STATE_SIZE)).
-export const VCPU_STATE_SIZE = 0x4000;
+export const VCPU_STATE_SIZE = 0x3000;
 /** u64 x 16: RAX RCX RDX RBX RSP RBP RSI RDI R8-R15. */
 export const R_GPR = 0x000;
 /** u64 x 16: temporaries of the micro-ops; slot 16 + 0. */

@@ -78,7 +78,7 @@ function operandBytes(code: u32, fullBytes: u32): u32 {
  */
 export function decodeSimd(map: u32, opcode: u32): bool {
   // The table looks at modrm where a group shares an opcode; it is the next byte, read before it is consumed.
-  const d = simdDescribe(map, simdPrefix(), opcode, load<u8>(dp), vex, vexL, vexW);
+  const d = simdDescribe(map, simdPrefix(), opcode, load<u8>(dp), vex, vexL, vex ? vexW : (rex >> 3) & 1);
   if (!d) return false;
   const noModrm = map === 1 && opcode === 0x77;
   if (!noModrm) readModrm();

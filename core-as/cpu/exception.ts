@@ -100,6 +100,15 @@ export function restoreLastException(value: i32): void {
   lastException = value;
 }
 
+/** RIP of the INT, INT3 or INTO being delivered. */
+let softwareRip: u64 = 0;
+
+/** Delivers INT n, INT3 or INTO; R_RIP is the next instruction's, `start` the instruction's own. */
+export function deliverSoftware(vector: u32, event: u32, start: u64): void {
+  softwareRip = start;
+  deliverEvent(vector, event, false, 0);
+}
+
 /** Contributory exceptions (SDM vol. 3, table 6-4). */
 function contributory(vector: u32): bool {
   return vector === 0 || (vector >= VECTOR_TS && vector <= VECTOR_GP);
@@ -125,6 +134,8 @@ export function deliverEvent(vector: u32, event: u32, hasCode: bool, code: u32):
     inject(vector, event, hasCode, code);
     if (!(faulted & FAULTED)) return;
     const second = faultVector;
+    // What delivering INT n raises is a fault of that instruction.
+    if (event === EVENT_SOFTWARE || event === EVENT_BREAKPOINT) setRip(softwareRip);
     if (first === VECTOR_DF || depth > 8) {
       tripleFault(vector);
       return;

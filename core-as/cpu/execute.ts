@@ -57,7 +57,7 @@ import {
   cpuid,
   hasFeature,
 } from './cpuid';
-import { EVENT_BREAKPOINT, EVENT_SOFTWARE, EVENT_TRAP, deliverEvent } from './exception';
+import { EVENT_BREAKPOINT, EVENT_SOFTWARE, EVENT_TRAP, deliverEvent, deliverSoftware } from './exception';
 import { carry, condition, rflags, setCarry, zero } from './flags';
 import { rdmsr, wrmsr } from './msr';
 import {
@@ -333,16 +333,16 @@ export function execute(p: u32, page: u64): u32 {
       if (!(faulted & FAULTED)) interruptsMayBeEnabled();
       return redispatch();
     case X.INT:
-      return softwareInterrupt(load<u8>(p, U_IMM));
+      return softwareInterrupt(load<u8>(p, U_IMM), page + load<u16>(p, U_OFF) - csBase);
     case X.INT3:
-      deliverEvent(VECTOR_BP, EVENT_BREAKPOINT, false, 0);
+      deliverSoftware(VECTOR_BP, EVENT_BREAKPOINT, page + load<u16>(p, U_OFF) - csBase);
       return REDISPATCH;
     case X.INT1:
       deliverEvent(VECTOR_DB, EVENT_TRAP, false, 0);
       return REDISPATCH;
     case X.INTO:
       if (!(rflags(cpu) & FLAG_OF)) return DONE;
-      deliverEvent(VECTOR_OF, EVENT_BREAKPOINT, false, 0);
+      deliverSoftware(VECTOR_OF, EVENT_BREAKPOINT, page + load<u16>(p, U_OFF) - csBase);
       return REDISPATCH;
     case X.BOUND:
       bound(p, size);
@@ -874,12 +874,12 @@ function enterFrame(size: u32, operand: u32): void {
   moveStack(-(<i64>(depth + bytes)));
 }
 
-function softwareInterrupt(vector: u32): u32 {
+function softwareInterrupt(vector: u32, start: u64): u32 {
   if (v8086 && iopl() < 3) {
     raiseGp();
     return FAULT;
   }
-  deliverEvent(vector, EVENT_SOFTWARE, false, 0);
+  deliverSoftware(vector, EVENT_SOFTWARE, start);
   return REDISPATCH;
 }
 

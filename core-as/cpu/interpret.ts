@@ -45,6 +45,7 @@ import {
 } from './flags';
 import {
   effectiveAddress,
+  faultedOnStack,
   rmwAddress,
   rmwBegin,
   rmwPointer,
@@ -62,8 +63,10 @@ import {
   clearFault,
   cpu,
   csBase,
+  faultNonCanonical,
   faulted,
   itlbBank,
+  makeStackFault,
   mode,
   tlbBank,
 } from './state';
@@ -1155,7 +1158,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           continue;
         case K.INC8: {
           const a: u32 = load<u8>(r + D(p));
-          const v = a + 1;
+          const v: u32 = a + 1;
           setLazy(r, <i64>(<i8>v), keepCarry(r, aux8(<u32>(a & ~v))));
           store<u8>(r + D(p), <u8>v);
           p += UOP_SIZE;
@@ -1163,7 +1166,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         }
         case K.INC16: {
           const a: u32 = load<u16>(r + D(p));
-          const v = a + 1;
+          const v: u32 = a + 1;
           setLazy(r, <i64>(<i16>v), keepCarry(r, aux16(<u32>(a & ~v))));
           store<u16>(r + D(p), <u16>v);
           p += UOP_SIZE;
@@ -1171,7 +1174,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         }
         case K.INC32: {
           const a: u32 = load<u32>(r + D(p));
-          const v = a + 1;
+          const v: u32 = a + 1;
           setLazy(r, <i64>(<i32>v), keepCarry(r, aux32(<u32>(a & ~v))));
           store<u64>(r + D(p), v);
           p += UOP_SIZE;
@@ -1179,7 +1182,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         }
         case K.INC64: {
           const a: u64 = load<u64>(r + D(p));
-          const v = a + 1;
+          const v: u64 = a + 1;
           setLazy(r, <i64>v, keepCarry(r, aux64(a & ~v)));
           store<u64>(r + D(p), v);
           p += UOP_SIZE;
@@ -1187,7 +1190,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         }
         case K.DEC8: {
           const a: u32 = load<u8>(r + D(p));
-          const v = a - 1;
+          const v: u32 = a - 1;
           setLazy(r, <i64>(<i8>v), keepCarry(r, aux8(<u32>(~a & v))));
           store<u8>(r + D(p), <u8>v);
           p += UOP_SIZE;
@@ -1195,7 +1198,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         }
         case K.DEC16: {
           const a: u32 = load<u16>(r + D(p));
-          const v = a - 1;
+          const v: u32 = a - 1;
           setLazy(r, <i64>(<i16>v), keepCarry(r, aux16(<u32>(~a & v))));
           store<u16>(r + D(p), <u16>v);
           p += UOP_SIZE;
@@ -1203,7 +1206,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         }
         case K.DEC32: {
           const a: u32 = load<u32>(r + D(p));
-          const v = a - 1;
+          const v: u32 = a - 1;
           setLazy(r, <i64>(<i32>v), keepCarry(r, aux32(<u32>(~a & v))));
           store<u64>(r + D(p), v);
           p += UOP_SIZE;
@@ -1211,7 +1214,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         }
         case K.DEC64: {
           const a: u64 = load<u64>(r + D(p));
-          const v = a - 1;
+          const v: u64 = a - 1;
           setLazy(r, <i64>v, keepCarry(r, aux64(~a & v)));
           store<u64>(r + D(p), v);
           p += UOP_SIZE;
@@ -1219,7 +1222,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         }
         case K.NEG8: {
           const a: u32 = load<u8>(r + D(p));
-          const v = 0 - a;
+          const v: u32 = 0 - a;
           setLazy(r, <i64>(<i8>v), aux8(<u32>(a | v)));
           store<u8>(r + D(p), <u8>v);
           p += UOP_SIZE;
@@ -1227,7 +1230,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         }
         case K.NEG16: {
           const a: u32 = load<u16>(r + D(p));
-          const v = 0 - a;
+          const v: u32 = 0 - a;
           setLazy(r, <i64>(<i16>v), aux16(<u32>(a | v)));
           store<u16>(r + D(p), <u16>v);
           p += UOP_SIZE;
@@ -1235,7 +1238,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         }
         case K.NEG32: {
           const a: u32 = load<u32>(r + D(p));
-          const v = 0 - a;
+          const v: u32 = 0 - a;
           setLazy(r, <i64>(<i32>v), aux32(<u32>(a | v)));
           store<u64>(r + D(p), v);
           p += UOP_SIZE;
@@ -1243,28 +1246,36 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         }
         case K.NEG64: {
           const a: u64 = load<u64>(r + D(p));
-          const v = 0 - a;
+          const v: u64 = 0 - a;
           setLazy(r, <i64>v, aux64(a | v));
           store<u64>(r + D(p), v);
           p += UOP_SIZE;
           continue;
         }
-        case K.NOT8:
-          store<u8>(r + D(p), ~load<u8>(r + D(p)));
+        case K.NOT8: {
+          const v: u32 = ~load<u8>(r + D(p));
+          store<u8>(r + D(p), <u8>v);
           p += UOP_SIZE;
           continue;
-        case K.NOT16:
-          store<u16>(r + D(p), ~load<u16>(r + D(p)));
+        }
+        case K.NOT16: {
+          const v: u32 = ~load<u16>(r + D(p));
+          store<u16>(r + D(p), <u16>v);
           p += UOP_SIZE;
           continue;
-        case K.NOT32:
-          store<u64>(r + D(p), <u64>(~load<u32>(r + D(p))));
+        }
+        case K.NOT32: {
+          const v: u32 = ~load<u32>(r + D(p));
+          store<u64>(r + D(p), v);
           p += UOP_SIZE;
           continue;
-        case K.NOT64:
-          store<u64>(r + D(p), ~load<u64>(r + D(p)));
+        }
+        case K.NOT64: {
+          const v: u64 = ~load<u64>(r + D(p));
+          store<u64>(r + D(p), v);
           p += UOP_SIZE;
           continue;
+        }
         case K.SHLI32: {
           const a = load<u32>(r + D(p));
           const c = I32(p);
@@ -1713,6 +1724,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
       if (!p) break;
       if (faulted) {
         if (faulted & FAULTED) {
+          if (faultNonCanonical && faultedOnStack(p)) makeStackFault();
           budget -= load<u8>(p, U_INDEX);
           store<u64>(r, (page + load<u16>(p, U_OFF) - csBase) & (mode === MODE_64 ? u64.MAX_VALUE : 0xffffffff), R_RIP);
           deliverFault();

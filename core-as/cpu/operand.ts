@@ -6,6 +6,9 @@ import {
   CS,
   FAULTED,
   FS,
+  faultAddress,
+  gpr,
+  RSP,
   MODE_64,
   SS,
   TLB_WRITE,
@@ -21,7 +24,7 @@ import {
   tlbBank,
 } from './state';
 import { SEG_ACCESS, SEG_BASE, SEG_LIMIT } from '../layout';
-import { SEG_A16, SEG_A32, SEG_REGISTER, U_BASE, U_D, U_DISP, U_IDX, U_S, U_SCALE, U_SEG } from './uops';
+import { K, SEG_A16, SEG_A32, SEG_REGISTER, U_BASE, U_D, U_DISP, U_IDX, U_KIND, U_S, U_SCALE, U_SEG } from './uops';
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Addresses
@@ -93,6 +96,15 @@ export function segmentLimitFault(target: u64): bool {
   if (((target - csBase) & 0xffffffff) <= <u64>load<u32>(segment(CS), SEG_LIMIT)) return false;
   raiseCode(VECTOR_GP, 0);
   return true;
+}
+
+/** True when the fault in flight, at a non-canonical address, came from a stack reference of the micro-op. */
+export function faultedOnStack(p: u32): bool {
+  const kind: i32 = load<u16>(p, U_KIND);
+  if (kind >= K.CALL && kind <= K.LEAVE) return true;
+  // CALL_X functions may have referred to the stack implicitly; a memory operand elsewhere decides by its segment.
+  if (kind === K.CALL_X && faultAddress - gpr(RSP) + 256 < 512) return true;
+  return (load<u8>(p, U_SEG) & 0x87) === SS;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

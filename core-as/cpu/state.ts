@@ -164,6 +164,24 @@ export function raiseGp(): void {
 
 export function clearFault(): void {
   faulted = 0;
+  faultNonCanonical = false;
+}
+
+/** The fault is a #GP for this non-canonical linear address; the interpreter makes it #SS(0) when it was a stack reference. */
+export let faultNonCanonical: bool = false;
+export let faultAddress: u64 = 0;
+
+/** #GP(0) for an address that is not canonical. */
+export function raiseNonCanonical(address: u64): void {
+  if (faulted & FAULTED) return;
+  raiseCode(VECTOR_GP, 0);
+  faultNonCanonical = true;
+  faultAddress = address;
+}
+
+/** Turns the #GP of a non-canonical stack reference into #SS(0) (SDM vol. 1, 3.3.7.1). */
+export function makeStackFault(): void {
+  faultVector = VECTOR_SS;
 }
 
 /** After this instruction, leave the block: its code may have changed. */

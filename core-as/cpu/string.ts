@@ -39,8 +39,8 @@ export function stringInstruction(p: u32, size: u32, x: u32): bool {
     return !(faulted & FAULTED);
   }
   let count = gpr(RCX) & mask;
-  // A repeat count of zero still clears the upper half of RCX with 32-bit addresses in 64-bit mode.
-  if (mask === 0xffffffff) setGpr(RCX, count);
+  // A repeat count of zero clears the upper half of RCX with 32-bit addresses, as counting down to it does.
+  if (!count) setCount(mask, 0);
   let budget = MOST_SLOW_ELEMENTS;
   let bulk = MOST_ELEMENTS;
   while (count) {

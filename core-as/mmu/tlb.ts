@@ -20,8 +20,11 @@ import {
   TLB_WRITE,
   cpu,
   faulted,
+  isCanonical,
   itlbBank,
   leaveBlock,
+  longMode,
+  raiseNonCanonical,
   tlbBank,
 } from '../cpu/state';
 import { isCodePage, noteWrite, ramRead, ramWrite } from './physical';
@@ -270,10 +273,19 @@ export function slowWrite(address: u64, sizeBytes: u32, value: u64): void {
   writeAs(address, sizeBytes, value, privilege());
 }
 
+/** #GP for an access that begins in the canonical range and ends outside it: that comes before any page fault. */
+function endsOutside(address: u64, sizeBytes: u32): bool {
+  const last = address + sizeBytes - 1;
+  if (!longMode || isCanonical(last)) return false;
+  raiseNonCanonical(last);
+  return true;
+}
+
 function readAs(address: u64, sizeBytes: u32, access: u32): u64 {
   const room: u32 = 0x1000 - (<u32>address & 0xfff);
   if (sizeBytes > room) {
     // Translate both pages before either is read, so that a fault has no side effects.
+    if (endsOutside(address, sizeBytes)) return 0;
     const low = walk(address, access);
     if (low === WALK_FAULT) return 0;
     const high = walk(nextPage(address), access);
@@ -291,6 +303,7 @@ function readAs(address: u64, sizeBytes: u32, access: u32): u64 {
 function writeAs(address: u64, sizeBytes: u32, value: u64, access: u32): void {
   const room: u32 = 0x1000 - (<u32>address & 0xfff);
   if (sizeBytes > room) {
+    if (endsOutside(address, sizeBytes)) return;
     const low = walk(address, access | ACCESS_WRITE);
     if (low === WALK_FAULT) return;
     const high = walk(nextPage(address), access | ACCESS_WRITE);
@@ -354,6 +367,7 @@ export function writePointer(address: u64): u32 {
 
 /** Checks that bytes may be written, raising the fault if not; nothing is changed but A and D bits. */
 export function probeWrite(address: u64, sizeBytes: u32): bool {
+  if (endsOutside(address, sizeBytes)) return false;
   if (walk(address, privilege() | ACCESS_WRITE) === WALK_FAULT) return false;
   const last = address + sizeBytes - 1;
   if ((last ^ address) & ~0xfff) return walk(last & ~0xfff, privilege() | ACCESS_WRITE) !== WALK_FAULT;

@@ -14,7 +14,7 @@ import {
   isCanonical,
   longMode,
   raiseCode,
-  raiseGp,
+  raiseNonCanonical,
 } from '../cpu/state';
 import { ramRead, ramWrite } from './physical';
 
@@ -102,7 +102,7 @@ export function walk(address: u64, access: u32): u64 {
   let level: i32;
   if (longMode) {
     if (!isCanonical(address)) {
-      if (!(access & ACCESS_PROBE)) raiseGp();
+      if (!(access & ACCESS_PROBE)) raiseNonCanonical(address);
       return WALK_FAULT;
     }
     table = load<u64>(cpu, R_CR3) & 0x000ffffffffff000;

@@ -29,8 +29,8 @@ import {
   softFusedMultiplyAdd,
 } from './softfloat';
 
-/** Results wait here until floatCommit: scratch slot 7. The decoder keeps memory operands in lower slots. */
-export const RESULT: u32 = R_SIMD_SCRATCH + 7 * 32;
+/** Results wait here until floatCommit: scratch slot 6. Slot 7 is the interpreter's copy of a memory operand. */
+export const RESULT: u32 = R_SIMD_SCRATCH + 6 * 32;
 
 const NORMAL_SPAN_64: u32 = 0x7fe;
 const NORMAL_SPAN_32: u32 = 0xfe;
