@@ -44,6 +44,8 @@ export interface Form {
   l: number;
   w: number;
   descriptor: number;
+  /** W = 1 where W means nothing: the same instruction as with W = 0. */
+  isAlias: boolean;
 }
 
 /** Fields of a descriptor (core-as/simd/row.ts). */
@@ -54,6 +56,7 @@ export const WRITES = 1 << 14;
 export const IMM8 = 1 << 16;
 export const VSIB = 1 << 18;
 export const NO_VVVV = 1 << 28;
+export const W_IS_GPR = 1 << 30;
 export const NO_MODRM = 1 << 31;
 
 const GROUP_OPCODES = new Set([0x71, 0x72, 0x73]);
@@ -77,12 +80,26 @@ export function enumerateForms(describe: Describe): Form[] {
           const descriptor = describe(map, prefix, opcode, modrm, vex, l, w);
           if (!descriptor) continue;
           if (descriptor & NO_MODRM && !isRegister) continue;
-          forms.push({ map, prefix, opcode, digit, isRegister, vex, l, w, descriptor });
+          const isAlias =
+            w === 1 && !(descriptor & W_IS_GPR) && descriptor === describe(map, prefix, opcode, modrm, vex, l, 0);
+          forms.push({ map, prefix, opcode, digit, isRegister, vex, l, w, descriptor, isAlias });
         }
       }
     }
   }
   return forms;
+}
+
+/** Identifies a form in vectors.bin. */
+export function formKey(form: Form): number {
+  const encoding = (form.vex << 2) | (form.l << 1) | form.w;
+  const modrm = ((form.digit + 1) << 1) | Number(form.isRegister);
+  return (form.map << 20) | (form.opcode << 12) | (form.prefix << 10) | (encoding << 7) | modrm;
+}
+
+/** How many cases vectors.bin holds of a form. */
+export function caseCount(form: Form): number {
+  return form.isAlias ? 3 : 24;
 }
 
 export function formName(form: Form): string {
