@@ -2,11 +2,11 @@
 import { hostNowNs } from './host';
 import { CFGF_DETERMINISTIC, CFG_FLAGS, CFG_TIME_OFFSET_NS, DET_NOW_NS } from './layout';
 
-/** TSC frequency: 1,953,125 / 131,072 times the local APIC's 134,217,728 Hz crystal (CPUID leaf 0x15). */
-export const TSC_HZ: u64 = 2_000_000_000;
+/** The local APIC's clock, which CPUID leaf 0x15 calls the core crystal. */
 export const CRYSTAL_HZ: u64 = 134_217_728;
-export const TSC_RATIO_NUMERATOR: u32 = 1_953_125;
-export const TSC_RATIO_DENOMINATOR: u32 = 131_072;
+/** TSC frequency over the crystal's; a small whole number, because guests compute kHz * numerator in 32 bits. */
+export const TSC_RATIO: u32 = 15;
+export const TSC_HZ: u64 = 2_013_265_920;
 
 /** Nanoseconds since the machine was created, host time or counted instructions. */
 export function machineNowNs(): f64 {

@@ -1,7 +1,7 @@
 /** CPUID: one table of features decides what is shown, what may be switched off, and what instructions exist. */
 import { CFG_CORES, CFG_CPU_LEVEL, CFG_FEATURES_OFF, CFG_FLAGS, CFG_NCPUS, CFG_THREADS, CFGF_X2APIC, R_CR4, R_INDEX, R_XCR0 } from '../layout';
 import { PHYSICAL_ADDRESS_BITS } from '../mmu/walk';
-import { CRYSTAL_HZ, TSC_RATIO_DENOMINATOR, TSC_RATIO_NUMERATOR } from '../time';
+import { CRYSTAL_HZ, TSC_RATIO } from '../time';
 import { CR4_OSXSAVE, RAX, RBX, RCX, RDX, cpu, gpr, setGpr } from './state';
 
 /** Registers a feature bit lives in. */
@@ -219,11 +219,11 @@ export function cpuid(): void {
       xsaveLeaf(subleaf);
       break;
     case 0x15:
-      answer(TSC_RATIO_DENOMINATOR, TSC_RATIO_NUMERATOR, <u32>CRYSTAL_HZ, 0);
+      answer(1, TSC_RATIO, <u32>CRYSTAL_HZ, 0);
       break;
     case 0x16:
       // Base, maximum and bus frequency in MHz.
-      answer(2000, 2000, 100, 0);
+      answer(2013, 2013, 134, 0);
       break;
     case 0x40000000:
       // "bhyve bhyve "
