@@ -91,6 +91,11 @@ export const SYSTEM_GUESTS: readonly SystemGuest[] = [
       reserved('2 MiB page with bit 13', 8, 'at +0 cr2 8000200000'),
       reserved('1 GiB page with bit 13', 8, 'at +0 cr2 8040000000'),
       reserved('pml4e with bit 7', 8, 'at +a cr2 18000000000'),
+      {
+        qemu: 'non-canonical by rbp: vector d error 0 at +0',
+        right: 'non-canonical by rbp: vector c error 0 at +0',
+        why: 'a non-canonical address by RBP or RSP is #SS, as recorded in tests/vectors',
+      },
     ],
   },
   {

@@ -79,6 +79,17 @@ go:
         bts rax, 62
         mov cr3, rax
         TRIED "cr3 bit 62"
+        ; refused as well where there is no PCIDE
+        TRY
+        mov rax, cr3
+        or rax, 1
+        mov cr3, rax
+        mov rax, cr4
+        bts rax, 17
+        mov cr4, rax
+        TRIED "PCIDE with a PCID in CR3"
+        mov eax, PML4
+        mov cr3, rax
         TRY
         mov eax, 0x10
         mov cr8, rax

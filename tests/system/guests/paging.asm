@@ -1,4 +1,4 @@
-; 4-level paging: page sizes, permissions, NX, WP, SMEP, SMAP, reserved bits, accessed and dirty bits, INVLPG, PCID, canonical addresses.
+; 4-level paging: page sizes, permissions, NX, WP, SMEP, SMAP, reserved bits, accessed and dirty bits, INVLPG, canonical addresses.
 %include "common.inc"
 
 ; 4 KiB pages at linear 512 GiB (PML4 entry 1): tables after those of common.inc
@@ -334,22 +334,6 @@ go:
         invlpg [rax]
         TRIED "invlpg of a non-canonical address"
 
-        ; PCID: the upper bits of CR3
-        mov eax, 1
-        cpuid
-        bt ecx, 17
-        jnc .no_pcid
-        TRY
-        mov rax, cr3
-        or rax, 1
-        mov cr3, rax
-        mov rax, cr4
-        bts rax, 17
-        mov cr4, rax
-        TRIED "PCIDE with a PCID in CR3"
-.no_pcid:
-        mov eax, PML4
-        mov cr3, rax
         ; writes to a page table are seen by the walk
         PTE 11, PHYSICAL | 3
         mov rbx, LINEAR + 11 * 0x1000
