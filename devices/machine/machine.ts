@@ -167,7 +167,11 @@ export class Machine implements AsyncDisposable {
     this.#ports = parts.platform.serialPorts;
     this.consoles = parts.platform.consoles;
     this.#vcpuCores = parts.cores;
-    this.#pump = new HostPump(parts.state, () => this.#service());
+    this.#pump = new HostPump(
+      parts.state,
+      () => this.#service(),
+      () => this.#host.yieldNow(),
+    );
     this.#runner = parts.makeRunner(this);
     this.exited = new Promise((resolve) => {
       this.#resolveExited = resolve;

@@ -87,7 +87,7 @@ function rig(mode: 'thread' | 'inline', vcpus: number): Rig {
     runner.service();
     if (state.u32(SUSPEND_REASON) !== 0) resolveEnd?.();
   };
-  const pump = new HostPump(state, service);
+  const pump = new HostPump(state, service, () => host.yieldNow());
   const release = host.keepAlive();
   let runner: VcpuRunner;
   if (mode === 'thread') {
