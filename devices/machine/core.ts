@@ -60,8 +60,6 @@ export interface CoreExports {
   uartIrqLevel(uart: number): number;
   uartRead(uart: number, register: number): number;
   uartWrite(uart: number, register: number, value: number): void;
-  /** A byte of the RTC's RAM, as its battery would have kept it. */
-  setCmos(index: number, value: number): void;
 }
 
 /** The functions that the core imports besides its memory (core-as/host.ts). */

@@ -1,4 +1,5 @@
 /** The devices of one machine outside the core, plugged into its buses. */
+import { RTC } from '../../core-as/layout.ts';
 import type { Interrupts } from '../bus/interrupts.ts';
 import type { MmioBus } from '../bus/mmio-bus.ts';
 import {
@@ -97,7 +98,8 @@ export class Platform {
     this.keyboardController = new KeyboardController(ports, interrupts, suspend);
     claimFixedPorts(ports);
     for (const { index, value } of cmosMemoryPresets(memory.lowBytes, memory.highBytes)) {
-      core.exports.setCmos(index, value);
+      // The RTC's block begins with its 128 bytes of RAM (core-as/intc/rtc.ts), which a reset leaves alone.
+      core.state.u8[RTC + index] = value;
     }
     const hasLpc = pciFunctions(parts.tree).some(({ device }) => device === 'lpc');
     this.testDevice = hasLpc && settings.lpc.pcTestdev ? new PcTestDevice(ports, mmio, lines, suspend) : undefined;

@@ -29,7 +29,6 @@ import {
   R_GPR,
   R_PENDING,
   R_RFLAGS,
-  RTC,
   SUSPEND_POWEROFF,
   SUSPEND_REASON,
   UART,
@@ -193,9 +192,6 @@ export function setIsaIrq(irq: u32, asserted: u32): void {
 export function pulseIsaIrq(_irq: u32): void {}
 export function setIoApicPin(_pin: u32, _asserted: u32): void {}
 export function sendMsi(_addressLow: u32, _addressHigh: u32, _data: u32): void {}
-export function setCmos(index: u32, value: u32): void {
-  store<u8>(RTC + index, <u8>value);
-}
 export function platformReset(): void {}
 export function raiseNmi(_vcpu: u32): void {}
 export function getRflags(): u64 {
