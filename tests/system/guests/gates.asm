@@ -241,6 +241,8 @@ after_jmp:
         popfd
         pushfd
         pop eax
+        mov ecx, USER_DATA              ; IRET has cleared the DS of ring 0
+        mov ds, ecx
         mov [SCRATCH], eax
         USER_TRIED "popf in ring 3"
         mov eax, [SCRATCH]
