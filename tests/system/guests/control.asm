@@ -1,6 +1,6 @@
 ; Values that control registers and model-specific registers must refuse (SDM volume 3, 2.5, 5.1, 4.1.1; volume 4, chapter 2). QEMU's TCG
 ; accepts most of them, so the expectation comes from the SDM.
-%include "common.inc"
+%include "common.nasm"
 
         bits 32
 main:

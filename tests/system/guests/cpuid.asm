@@ -1,5 +1,5 @@
 ; CPUID agrees with itself and with what the processor does. Only whether it does is printed.
-%include "common.inc"
+%include "common.nasm"
 
         bits 32
 %macro CHECK 2                          ; text, condition that must hold (jump suffix)

@@ -1,5 +1,5 @@
 ; INT3, INTO, ICEBP, single step, instruction and data breakpoints, MOV SS shadow, general detect, RF.
-%include "common.inc"
+%include "common.nasm"
 
         bits 32
 main:

@@ -1,5 +1,5 @@
 ; Double faults: which pairs of exceptions make one (SDM volume 3, table 6-5), on a stack of their own.
-%include "common.inc"
+%include "common.nasm"
 
         bits 32
 main:

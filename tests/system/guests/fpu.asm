@@ -1,5 +1,5 @@
 ; Delivery of #NM, #MF, #XM and #UD for x87 and SSE; what control bits make of WAIT, FXSAVE and MOVAPS.
-%include "common.inc"
+%include "common.nasm"
 
         bits 32
 main:

@@ -1,5 +1,5 @@
 ; Privilege changes: ring 3 and back, interrupt and call gates with stack switches, far returns, IRET forms, I/O permission.
-%include "common.inc"
+%include "common.nasm"
 
         bits 32
 main:

@@ -1,5 +1,5 @@
 ; Interrupt shadows, local APIC (self-IPIs, priorities, timer), NMI, 8259s, I/O APIC, 8254, RTC.
-%include "common.inc"
+%include "common.nasm"
 
 APIC            equ LOCAL_APIC
 IOAPIC          equ IO_APIC

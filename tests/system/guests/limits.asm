@@ -1,6 +1,6 @@
 ; Segment limits and types at the access itself, in 32-bit protected mode. QEMU's TCG does not check them, so the expectation comes
 ; from the SDM (volume 3, 5.3 and 5.5).
-%include "common.inc"
+%include "common.nasm"
 
         bits 32
 ; DESCRIPTOR slot, base, limit, access byte, flags nibble

@@ -1,5 +1,5 @@
 ; Unaligned and page-crossing accesses, string instructions across page faults, alignment checks, restartable instructions.
-%include "common.inc"
+%include "common.nasm"
 
 ; Two pages at 512 GiB, the third one absent; physical pages that are no neighbours.
 PDPT1           equ TABLES + 0x4000

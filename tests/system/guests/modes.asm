@@ -1,5 +1,5 @@
 ; Switches between protected, long, compatibility and real mode.
-%include "common.inc"
+%include "common.nasm"
 
         bits 32
 main:

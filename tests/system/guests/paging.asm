@@ -1,7 +1,7 @@
 ; 4-level paging: page sizes, permissions, NX, WP, SMEP, SMAP, reserved bits, accessed and dirty bits, INVLPG, canonical addresses.
-%include "common.inc"
+%include "common.nasm"
 
-; 4 KiB pages at linear 512 GiB (PML4 entry 1): tables after those of common.inc
+; 4 KiB pages at linear 512 GiB (PML4 entry 1): tables after those of common.nasm
 PDPT1           equ TABLES + 0x4000
 PD1             equ TABLES + 0x5000
 PT1             equ TABLES + 0x6000

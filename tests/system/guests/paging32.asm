@@ -1,5 +1,5 @@
 ; 32-bit and PAE paging: 4 KiB, 4 MiB and 2 MiB pages, permissions, error codes, accessed and dirty bits.
-%include "common.inc"
+%include "common.nasm"
 
 DIRECTORY       equ TABLES
 TABLE           equ TABLES + 0x1000

@@ -1,5 +1,5 @@
 ; Segment loads and accesses in 32-bit protected mode: types, limits, presence, privilege, error codes.
-%include "common.inc"
+%include "common.nasm"
 
         bits 32
 ; DESCRIPTOR slot, base, limit, access byte, flags nibble

@@ -1,5 +1,5 @@
 ; Self-modifying code: the next instruction, the same page, another page, through a second mapping, by string instructions, in a loop.
-%include "common.inc"
+%include "common.nasm"
 
         bits 32
 main:

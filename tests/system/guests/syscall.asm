@@ -1,5 +1,5 @@
 ; SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS and the forms of IRETQ, in 64-bit mode.
-%include "common.inc"
+%include "common.nasm"
 
 ; SYSCALL wants kernel CS, SS = CS + 8; SYSRET user SS = base + 8, CS = base + 16; SYSEXIT CS + 16/24 (32-bit), + 32/40 (64-bit).
 S_BASE          equ FREE_SEL            ; kernel code, kernel data, user code 32, user data, user code 64, user data

@@ -1,5 +1,5 @@
 ; A triple fault shuts the processor down; the machine ends.
-%include "common.inc"
+%include "common.nasm"
 
         bits 32
 main:

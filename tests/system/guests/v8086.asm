@@ -1,5 +1,5 @@
 ; Virtual-8086 mode: entry by IRET, segments, sensitive instructions with IOPL 0 and 3, interrupts back to ring 0.
-%include "common.inc"
+%include "common.nasm"
 
 V86             equ 0x8000              ; the 16-bit code lies here
         bits 32
