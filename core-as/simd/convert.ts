@@ -70,7 +70,9 @@ function double(address: u32): f64 {
   return reinterpret<f64>(bits);
 }
 
+/** Promotion is exact; only NaNs, infinities and denormals need a look at the rules. */
 function singleToDouble(bits: u32): u64 {
+  if (((bits >> 23) & 0xff) - 1 < 0xfe) return reinterpret<u64>(<f64>reinterpret<f32>(bits));
   return softConvert(bits, FORMAT_SINGLE, FORMAT_DOUBLE);
 }
 
@@ -86,6 +88,14 @@ function doubleToSingle(bits: u64): u32 {
     }
   }
   return <u32>softConvert(bits, FORMAT_DOUBLE, FORMAT_SINGLE);
+}
+
+/** A 32-bit integer to single precision: rounded natively in the common mode, exactness seen by converting back. */
+function integerToSingle(value: i32): u32 {
+  if (floatRounding() !== ROUND_NEAREST) return <u32>softFromInteger(value, FORMAT_SINGLE);
+  const converted = <f32>value;
+  if (<f64>converted !== <f64>value) floatRaise(FLAG_PRECISION);
+  return reinterpret<u32>(converted);
 }
 
 /** Conversions that fill a vector register; `source` is an address, `first` the register that scalar forms merge into. */
@@ -128,7 +138,7 @@ export function executeConvert(
       break;
     case op.OP_CVTDQ2PS:
       for (let i: u32 = 0; i < lanes << 2; ++i) {
-        store<u32>(result + (i << 2), <u32>softFromInteger(load<i32>(source + (i << 2)), FORMAT_SINGLE));
+        store<u32>(result + (i << 2), integerToSingle(load<i32>(source + (i << 2))));
       }
       break;
     case op.OP_CVTPS2DQ:
@@ -154,7 +164,10 @@ export function executeConvert(
     }
     case op.OP_CVTSI2SS:
       v128.store(result, v128.load(first));
-      store<u32>(result, <u32>softFromInteger(w ? load<i64>(source) : <i64>load<i32>(source), FORMAT_SINGLE));
+      store<u32>(
+        result,
+        w ? <u32>softFromInteger(load<i64>(source), FORMAT_SINGLE) : integerToSingle(load<i32>(source)),
+      );
       whole = false;
       break;
     case op.OP_CVTSI2SD:
@@ -206,7 +219,7 @@ export function executeConvertMmx(cpu: u32, operation: u32, source: u32): bool {
   for (let i: u32 = 0; i < 2; ++i) {
     switch (operation) {
       case op.OP_CVTPI2PS:
-        store<u32>(result + (i << 2), <u32>softFromInteger(load<i32>(source + (i << 2)), FORMAT_SINGLE));
+        store<u32>(result + (i << 2), integerToSingle(load<i32>(source + (i << 2))));
         break;
       case op.OP_CVTPI2PD:
         store<f64>(result + (i << 3), <f64>load<i32>(source + (i << 2)));

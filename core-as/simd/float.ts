@@ -221,12 +221,27 @@ function areSafe32(a: v128): bool {
   return i32x4.all_true(i32x4.lt_u(i32x4.sub(magnitude, i32x4.splat(0x01000000)), i32x4.splat(0x7e800000)));
 }
 
-/** The same for doubles, by their upper dwords: a zero there may be a denormal, so it does not count as fit. */
+/** Both lanes hold a normal double or zero. */
 // @ts-ignore: decorator
 @inline
-function areNormal64(a: v128, smallest: i32, span: i32): bool {
+function areFit64(a: v128): bool {
+  const zero = i64x2.eq(v128.and(a, i64x2.splat(i64.MAX_VALUE)), i64x2.splat(0));
+  return i32x4.all_true(v128.or(zero, normalUpper64(a, 0x00100000, 0x7fe00000)));
+}
+
+/** Both lanes hold a normal double that is not of the smallest exponent. */
+// @ts-ignore: decorator
+@inline
+function areSafe64(a: v128): bool {
+  return i32x4.all_true(normalUpper64(a, 0x00200000, 0x7fd00000));
+}
+
+/** Lanes whose upper dword's magnitude lies in [smallest, smallest + span). */
+// @ts-ignore: decorator
+@inline
+function normalUpper64(a: v128, smallest: i32, span: i32): v128 {
   const upper = v128.and(v128.shuffle<u32>(a, a, 1, 1, 3, 3), i32x4.splat(0x7fffffff));
-  return i32x4.all_true(i32x4.lt_u(i32x4.sub(upper, i32x4.splat(smallest)), i32x4.splat(span)));
+  return i32x4.lt_u(i32x4.sub(upper, i32x4.splat(smallest)), i32x4.splat(span));
 }
 
 /** Tries a packed operation natively; true if the result, stored at `result`, is right and raises nothing new. */
@@ -260,9 +275,7 @@ function packedNative(kind: u32, format: u32, a: u32, b: u32, result: u32): bool
     }
     if (!areSafe32(r)) return false;
   } else {
-    const smallest = 0x00100000;
-    const span = 0x7fe00000;
-    if (!areNormal64(y, smallest, span) || (kind !== KIND_SQRT && !areNormal64(x, smallest, span))) return false;
+    if (!areFit64(y) || (kind !== KIND_SQRT && !areFit64(x))) return false;
     switch (kind) {
       case KIND_ADD:
         r = f64x2.add(x, y);
@@ -285,7 +298,7 @@ function packedNative(kind: u32, format: u32, a: u32, b: u32, result: u32): bool
       default:
         r = f64x2.sqrt(y);
     }
-    if (!areNormal64(r, 0x00200000, 0x7fd00000)) return false;
+    if (!areSafe64(r)) return false;
   }
   v128.store(result, r);
   return true;
