@@ -41,15 +41,16 @@ export class HostPump {
     const { i32 } = this.state;
     // The word before the work: whatever is left undone because it came later changes the word.
     let seen = Atomics.load(i32, HOST_DOORBELL >> 2);
+    let served = seen;
     for (let round = 0; round < ROUNDS; round++) {
       this.service();
       if (!this.#running) return;
-      let now = seen;
-      for (let look = 0; look < LOOKS && now === seen; look++) now = Atomics.load(i32, HOST_DOORBELL >> 2);
-      if (now === seen) break;
-      seen = now;
+      served = seen;
+      for (let look = 0; look < LOOKS && seen === served; look++) seen = Atomics.load(i32, HOST_DOORBELL >> 2);
+      if (seen === served) break;
     }
-    const wait = Atomics.waitAsync(i32, HOST_DOORBELL >> 2, seen);
+    // Compared with what was served, not with what was seen last: after the last round those may differ.
+    const wait = Atomics.waitAsync(i32, HOST_DOORBELL >> 2, served);
     // A task of the event loop, not a microtask: timers and input get their turn however busy the guest is.
     if (wait.async) void wait.value.then(this.#turn);
     else void this.yieldNow().then(this.#turn);
