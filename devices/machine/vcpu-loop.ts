@@ -1,5 +1,6 @@
 /** Running vCPUs: the blocking loop of a vCPU's own thread, and the taking of turns on the devices' thread. */
 import {
+  ACT_WAIT_SIPI,
   CFG_FLAGS,
   CFG_TIME_OFFSET_NS,
   CFGF_DETERMINISTIC,
@@ -10,6 +11,9 @@ import {
   EXIT_HLT,
   EXIT_STOPPED,
   EXIT_SUSPEND,
+  PEND_INTR,
+  PEND_NMI,
+  R_ACTIVITY,
   R_DOORBELL,
   R_EXIT_DEADLINE_NS,
   R_EXIT_DETAIL,
@@ -55,12 +59,18 @@ export function afterRun(core: Core, exitReason: number): AfterRun {
   }
 }
 
+/** PEND_* bits that end a sleep. A vCPU that waits for SIPI takes no interrupts; one bit of those would keep it spinning. */
+function wakingBits(state: CoreState, block: number): number {
+  const pending = state.u32(block + R_PENDING);
+  return state.u32(block + R_ACTIVITY) === ACT_WAIT_SIPI ? pending & ~(PEND_INTR | PEND_NMI) : pending;
+}
+
 /** Sleeps in HLT until the doorbell rings or the vCPU's next timer is due. For threads that may block. */
 export function sleepBlocking(state: CoreState, vcpu: number, hostNowNs: () => number): void {
   const block = vcpuBlock(vcpu);
   // The doorbell before the pending bits: a kick sets bits first, so one of the two loads sees it.
   const seen = Atomics.load(state.i32, (block + R_DOORBELL) >> 2);
-  if (Atomics.load(state.i32, (block + R_PENDING) >> 2) !== 0) return;
+  if (wakingBits(state, block) !== 0) return;
   const leftNs = state.f64(block + R_EXIT_DEADLINE_NS) - machineNowNs(state, hostNowNs);
   if (!(leftNs > 0)) return;
   Atomics.wait(state.i32, (block + R_DOORBELL) >> 2, seen, Math.min(leftNs, LONGEST_SLEEP_NS) / 1e6);
@@ -169,7 +179,7 @@ export class InlineLoop {
   }
 
   #wakes(core: Core): boolean {
-    if (core.state.u32(core.block + R_PENDING) !== 0) return true;
+    if (wakingBits(core.state, core.block) !== 0) return true;
     return core.state.f64(core.block + R_EXIT_DEADLINE_NS) <= machineNowNs(core.state, this.deps.hostNowNs);
   }
 
