@@ -1,0 +1,38 @@
+/** The two machines that are compared, as command lines: the same kernel, initramfs, memory and one processor. */
+import { join } from 'node:path';
+import { root, runCaptured } from '../host-node/setup/common.mjs';
+
+/** cryptomgr.notests leaves out the kernel's self-tests of its ciphers, as `npm start` does. */
+const KERNEL_WORDS = 'console=ttyS0 cryptomgr.notests';
+const MEMORY = '512M';
+
+/** webhyve with one vCPU on a thread of its own. */
+export function webhyve({ kernel, initrd }) {
+  return {
+    name: 'webhyve',
+    command: process.execPath,
+    args: [
+      join(root, 'dist/bin/bhyve.js'),
+      ...['-A', '-H', '-u', '-c', '1', '-m', MEMORY, '-s', '0,hostbridge', '-s', '31,lpc', '-l', 'com1,stdio'],
+      ...['-f', `kexec,${kernel},${initrd},${KERNEL_WORDS}`, 'bench'],
+    ],
+  };
+}
+
+/** QEMU's translator of x86 to the host's instructions. */
+export function qemuTcg({ kernel, initrd }) {
+  return {
+    name: 'qemu-tcg',
+    command: 'qemu-system-x86_64',
+    args: [
+      ...['-accel', 'tcg', '-m', MEMORY, '-smp', '1', '-nodefaults', '-display', 'none', '-no-reboot'],
+      ...['-serial', 'stdio', '-kernel', kernel, '-initrd', initrd, '-append', KERNEL_WORDS],
+    ],
+  };
+}
+
+/** First line of QEMU's --version, or undefined when it is not installed. */
+export function qemuVersion() {
+  const { status, stdout } = runCaptured('qemu-system-x86_64', ['--version']);
+  return status === 0 ? stdout.toString().split('\n')[0] : undefined;
+}

@@ -1,0 +1,119 @@
+/**
+ * `npm run bench`: boots the same Linux here and on QEMU's TCG, by turns, runs a few commands in it, and prints seconds and
+ * ratios. Ends with status 1 when the ratio of the boots is above the limit or the two machines computed different things.
+ */
+import { availableParallelism, cpus } from 'node:os';
+import { runMain, SetupError } from '../host-node/setup/common.mjs';
+import { fetchGuest } from '../host-node/setup/fetch-guest.mjs';
+import { qemuTcg, qemuVersion, webhyve } from './contestants.mjs';
+import { GuestSession } from './guest-session.mjs';
+import { WORKLOADS } from './workloads.mjs';
+
+const USAGE = 'usage: npm run bench -- [--runs N] [--boot-only]';
+const DEFAULT_RUNS = 3;
+/** What the project promises: a boot takes at most this many times as long as on QEMU's TCG. */
+const MAX_BOOT_RATIO = 8;
+const BOOT_TIMEOUT_MS = 180_000;
+const COMMAND_TIMEOUT_MS = 120_000;
+const PROMPT = /\/ # /;
+
+function parseArguments(args) {
+  const options = { runs: DEFAULT_RUNS, bootOnly: false };
+  const words = [...args];
+  for (let word = words.shift(); word !== undefined; word = words.shift()) {
+    if (word === '--boot-only') options.bootOnly = true;
+    else if (word === '--runs') {
+      options.runs = Number(words.shift());
+      if (!Number.isInteger(options.runs) || options.runs < 1 || options.runs > 100) throw new SetupError(USAGE);
+    } else throw new SetupError(USAGE);
+  }
+  return options;
+}
+
+/** Boots to the prompt, runs the workloads, ends the machine. Resolves to seconds and outputs by name. */
+async function measure(contestant, workloads) {
+  const session = new GuestSession(contestant);
+  try {
+    const { atMs } = await session.expect(PROMPT, BOOT_TIMEOUT_MS);
+    const results = new Map([['boot to the prompt', { seconds: (atMs - session.startedMs) / 1000, output: '' }]]);
+    // No echo, and no message of the kernel in the middle of an output.
+    await session.run('stty -echo; dmesg -n 1', COMMAND_TIMEOUT_MS);
+    for (const { name, command } of workloads) results.set(name, await session.run(command, COMMAND_TIMEOUT_MS));
+    return results;
+  } finally {
+    await session.kill();
+  }
+}
+
+const median = (values) => {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+};
+
+function printTable(rows) {
+  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+  for (const [number, row] of rows.entries()) {
+    const cells = row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column])));
+    process.stdout.write(`| ${cells.join(' | ')} |\n`);
+    if (number > 0) continue;
+    const rules = widths.map((width, column) => (column === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));
+    process.stdout.write(`| ${rules.join(' | ')} |\n`);
+  }
+}
+
+await runMain(async (args) => {
+  const { runs, bootOnly } = parseArguments(args);
+  const workloads = bootOnly ? [] : WORKLOADS;
+  const guest = await fetchGuest();
+  const version = qemuVersion();
+  const contestants = [webhyve(guest), ...(version === undefined ? [] : [qemuTcg(guest)])];
+  process.stdout.write(`Linux ${guest.release ?? '(of your own)'}; Node ${process.versions.node}; `);
+  process.stdout.write(
+    `${version ?? 'no QEMU'}; ${availableParallelism()} x ${cpus()[0]?.model ?? 'unknown processor'}\n`,
+  );
+
+  const collected = new Map(contestants.map(({ name }) => [name, []]));
+  for (let run = 1; run <= runs; run++) {
+    for (const contestant of contestants) {
+      const results = await measure(contestant, workloads);
+      collected.get(contestant.name).push(results);
+      const boot = results.get('boot to the prompt').seconds;
+      process.stderr.write(`run ${run} of ${runs}, ${contestant.name}: prompt after ${boot.toFixed(2)} s\n`);
+    }
+  }
+
+  const seconds = (name, what) => median(collected.get(name).map((results) => results.get(what).seconds));
+  const names = ['boot to the prompt', ...workloads.map(({ name }) => name)];
+  const header = [
+    'median seconds',
+    ...contestants.map(({ name }) => name),
+    ...(version === undefined ? [] : ['ratio']),
+  ];
+  const rows = names.map((what) => {
+    const times = contestants.map(({ name }) => seconds(name, what));
+    const ratio = times[1] === undefined ? [] : [(times[0] / times[1]).toFixed(2)];
+    return [what, ...times.map((time) => time.toFixed(2)), ...ratio];
+  });
+  process.stdout.write('\n');
+  printTable([header, ...rows]);
+  process.stdout.write('\n');
+
+  let status = 0;
+  for (const { name } of workloads) {
+    const outputs = new Set([...collected.values()].flat().map((results) => results.get(name).output));
+    if (outputs.size === 1) continue;
+    process.stdout.write(`FAILED: "${name}" printed different things: ${JSON.stringify([...outputs])}\n`);
+    status = 1;
+  }
+  if (version === undefined) {
+    process.stdout.write(
+      'SKIPPED: qemu-system-x86_64 is not installed (package qemu-system-x86): nothing to compare with\n',
+    );
+    return status;
+  }
+  const ratio = seconds('webhyve', names[0]) / seconds('qemu-tcg', names[0]);
+  const verdict = ratio <= MAX_BOOT_RATIO ? 'ok' : 'FAILED';
+  process.stdout.write(`${verdict}: boot ratio ${ratio.toFixed(2)}, limit ${MAX_BOOT_RATIO}\n`);
+  return ratio <= MAX_BOOT_RATIO ? status : 1;
+});
