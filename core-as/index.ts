@@ -2,12 +2,12 @@
 import { lastException as delivered } from './cpu/exception';
 import { initCodeCache } from './cpu/code-cache';
 import { rflags, writeRflags } from './cpu/flags';
-import { bindCpu, cpu } from './cpu/state';
+import { bindCpu, cpu, updateMode } from './cpu/state';
 import { kickVcpu, vcpuBlock } from './kick';
 import { platformReset } from './intc/platform';
 import { PEND_NMI, R_INDEX } from './layout';
 import { mapRam } from './mmu/physical';
-import { probe } from './mmu/tlb';
+import { initTlb, probe } from './mmu/tlb';
 
 export { run, stateChanged, stepOne, vcpuReset } from './cpu/run';
 export { commitChunk, noteWrite } from './mmu/physical';
@@ -34,6 +34,7 @@ export function init(vcpu: i32): void {
   bindCpu(vcpuBlock(vcpu));
   store<u32>(cpu, vcpu, R_INDEX);
   initCodeCache();
+  initTlb();
 }
 
 /** Once a machine, after the configuration words are set and before any vCPU is reset. */
@@ -47,9 +48,10 @@ export function getRflags(): u64 {
   return rflags(cpu);
 }
 
-/** Sets RFLAGS; call stateChanged() afterwards. */
+/** Sets RFLAGS, with what derives from it. */
 export function setRflags(value: u64): void {
   writeRflags(cpu, value);
+  updateMode();
 }
 
 /** A non-maskable interrupt for a vCPU (bhyvectl --inject-nmi). */

@@ -1,4 +1,5 @@
 /** The two-byte opcode map 0F, and the scalar parts of 0F38 and 0F3A (SDM vol. 2, tables ). */
+import { SIMD_W_IS_GPR } from '../simd/row';
 import { simdDescribe } from '../simd/table';
 import { jumpNear, loadFarSegment, stackSize } from './decode';
 import {
@@ -23,6 +24,7 @@ import {
   rmSource,
   setAddress,
   setEnds,
+  setStringDestination,
   sibIndex,
   u8next,
   undefinedOpcode,
@@ -60,11 +62,14 @@ const D_ALIGN_VEX: u32 = 1 << 25;
 const D_MEMORY_ONLY: u32 = 1 << 26;
 const D_REGISTER_ONLY: u32 = 1 << 27;
 const D_NO_VVVV: u32 = 1 << 28;
+const D_MMX: u32 = 1 << 17;
 const D_VSIB: u32 = 1 << 18;
 
 /** U_IMM of SIMD micro-ops: bit 32 the operand must be aligned to its size, bit 33 VSIB; bits 40-44 the feature, bit 45 VEX, bits 48-51 VSIB index. */
 export const SIMD_ALIGNED: u64 = 1 << 32;
 export const SIMD_VSIB: u64 = 1 << 33;
+/** In U_IMM: the instruction uses MMX registers. */
+export const SIMD_MMX: u64 = 1 << 34;
 export const SIMD_FEATURE_SHIFT: u64 = 40;
 
 function operandBytes(code: u32, fullBytes: u32): u32 {
@@ -78,21 +83,31 @@ function operandBytes(code: u32, fullBytes: u32): u32 {
  */
 export function decodeSimd(map: u32, opcode: u32): bool {
   // The table looks at modrm where a group shares an opcode; it is the next byte, read before it is consumed.
-  const d = simdDescribe(map, simdPrefix(), opcode, load<u8>(dp), vex, vexL, vex ? vexW : (rex >> 3) & 1);
+  let w = vex ? vexW : (rex >> 3) & 1;
+  let d = simdDescribe(map, simdPrefix(), opcode, load<u8>(dp), vex, vexL, w);
   if (!d) return false;
+  if (w && d & SIMD_W_IS_GPR && dmode !== MODE_64) {
+    // W chooses a 64-bit general register, of which there is none outside 64-bit mode.
+    w = 0;
+    d = simdDescribe(map, simdPrefix(), opcode, load<u8>(dp), vex, vexL, w);
+  }
   const noModrm = map === 1 && opcode === 0x77;
   if (!noModrm) readModrm();
   if (lock || (isMemory && d & D_REGISTER_ONLY) || (!isMemory && d & D_MEMORY_ONLY) || (vex && d & D_NO_VVVV && vexV)) {
     undefinedOpcode();
     return true;
   }
-  const w = vex ? vexW : (rex >> 3) & 1;
   let imm = <u64>(vexV << 8) | ((vex ? 1 : 0) << 16) | (vexL << 17) | (w << 18) | ((dmode === MODE_64 ? 1 : 0) << 19);
   imm |= (<u64>((d >> 20) & 31)) << SIMD_FEATURE_SHIFT;
   const code = (d >> D_SIZE_SHIFT) & 15;
   const bytes = operandBytes(code, vexL ? 32 : 16);
   let p: u32;
-  if (!isMemory) p = emit(K.SIMD_R, reg, rm);
+  if (d & D_MMX) imm |= SIMD_MMX;
+  if (!isMemory && code === 11) {
+    // MASKMOVQ, MASKMOVDQU: registers in modrm, memory at DS:rDI.
+    p = emit(K.SIMD_SPECIAL, reg, rm);
+    setStringDestination(p);
+  } else if (!isMemory) p = emit(K.SIMD_R, reg, rm);
   else {
     p = emit(code === 11 || d & D_VSIB ? K.SIMD_SPECIAL : d & D_STORE ? K.SIMD_ST : K.SIMD_LD, reg, 0xff);
     setAddress(p);

@@ -311,6 +311,13 @@ export function offsetInT1(): void {
   eaFlat = asize === SEG_A64 && eaSeg < FS;
 }
 
+/** Gives a micro-op the memory operand DS:rDI (DS may be overridden). */
+export function setStringDestination(p: u32): void {
+  store<u8>(p, 7 << 3, U_BASE);
+  store<u8>(p, <u8>REG_ZERO, U_IDX);
+  store<u8>(p, <u8>((segmentOverride >= 0 ? <u32>segmentOverride : DS) | asize), U_SEG);
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Emitting
 

@@ -95,6 +95,12 @@ export function clearLastException(): void {
   lastException = -1;
 }
 
+/** An event was delivered since clearEventDelivered(): the instruction that caused it does not end with a trap of its own. */
+export let eventDelivered: bool = false;
+export function clearEventDelivered(): void {
+  eventDelivered = false;
+}
+
 /** Puts back what clearLastException forgot. */
 export function restoreLastException(value: i32): void {
   lastException = value;
@@ -120,13 +126,14 @@ export function deliverFault(): void {
   const code = faultCode;
   const hasCode = faultHasCode;
   clearFault();
-  deliverEvent(vector, vector === VECTOR_DB ? EVENT_TRAP : EVENT_FAULT, hasCode, code);
+  deliverEvent(vector, EVENT_FAULT, hasCode, code);
 }
 
 /** Delivers an event; what delivery itself raises is delivered in its place, up to the triple fault. */
 export function deliverEvent(vector: u32, event: u32, hasCode: bool, code: u32): void {
   const exception = event === EVENT_FAULT || event === EVENT_TRAP;
   if (exception) lastException = <i32>(vector | (code << 8));
+  eventDelivered = true;
   store<u32>(cpu, 0, R_INT_SHADOW);
   let first: u32 = exception ? vector : 0xff;
   for (let depth = 0; ; depth++) {

@@ -68,6 +68,7 @@ import {
   itlbBank,
   makeStackFault,
   mode,
+  mustStep,
   tlbBank,
 } from './state';
 import {
@@ -1657,7 +1658,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           }
           target = load<u64>(r, R_RIP) + csBase;
           page = 1;
-          if (budget <= 0 || load<u32>(r, R_PENDING)) {
+          if (budget <= 0 || load<u32>(r, R_PENDING) || mustStep) {
             retired = start - budget;
             store<u64>(r, load<u64>(r, R_ICOUNT) + retired, R_ICOUNT);
             return INTERPRET_YIELD;

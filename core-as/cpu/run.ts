@@ -64,15 +64,17 @@ import { flushAll } from '../mmu/tlb';
 import { machineNowNs } from '../time';
 import { MODE_SINGLE, readCodeRing } from './code-cache';
 import { refreshFeatures } from './cpuid';
-import { EVENT_EXTERNAL, clearLastException, clearShutdown, deliverDebugTrap, deliverEvent, lastException, restoreLastException, shutdown } from './exception';
+import { breakpointHits, clearBreakpointHits, instructionBreakpoint } from './debug';
+import { EVENT_EXTERNAL, clearEventDelivered, clearLastException, clearShutdown, deliverDebugTrap, deliverEvent, eventDelivered, lastException, restoreLastException, shutdown } from './exception';
 import { writeRflags } from './flags';
-import { INTERPRET_EXIT, interpret, retired } from './interpret';
+import { INTERPRET_EXIT, INTERPRET_YIELD, interpret, retired } from './interpret';
 import { MISC_ENABLE_RESET, PAT_RESET } from './msr';
 import {
   CS,
   DS,
   ES,
   FLAG_IF,
+  FLAG_RF,
   FLAG_TF,
   FS,
   GS,
@@ -83,6 +85,9 @@ import {
   VECTOR_NMI,
   clearFault,
   cpu,
+  csBase,
+  mustStep,
+  rip,
   setGpr,
   setIntrWaiting,
   setRip,
@@ -179,9 +184,8 @@ export function run(budget: i32): i32 {
     tick();
     const event = serviceEvents();
     if (event >= 0) return event;
-    const flags = load<u32>(cpu, R_RFLAGS);
     let status: i32;
-    if (flags & FLAG_TF || load<u32>(cpu, R_INT_SHADOW)) status = single();
+    if (mustStep || load<u32>(cpu, R_INT_SHADOW)) status = single();
     else status = interpret(min<i32>(left, SLICE), 0);
     left -= retired;
     countTime();
@@ -214,6 +218,10 @@ export function stepOne(): i32 {
 /** One instruction with the interrupt shadow and single-step rules. */
 function single(): i32 {
   const trap = (load<u32>(cpu, R_RFLAGS) & FLAG_TF) !== 0;
+  const resume = load<u32>(cpu, R_RFLAGS) & FLAG_RF;
+  if (mustStep && !load<u32>(cpu, R_INT_SHADOW) && instructionBreakpoint(rip() + csBase)) return INTERPRET_YIELD;
+  clearBreakpointHits();
+  clearEventDelivered();
   const shadow = load<u32>(cpu, R_INT_SHADOW);
   store<u32>(cpu, 0, R_INT_SHADOW);
   const before = lastException;
@@ -222,7 +230,12 @@ function single(): i32 {
   const excepted = lastException;
   if (excepted < 0) restoreLastException(before);
   // The shadow of MOV SS also holds back the trap; a second MOV SS in it does not extend it.
-  if (trap && excepted < 0 && !shutdown && !load<u32>(cpu, R_INT_SHADOW)) deliverDebugTrap(DR6_BS);
+  const bits = (trap ? DR6_BS : 0) | breakpointHits | load<u64>(cpu, R_PENDING_DB);
+  if (!eventDelivered && resume && mustStep) store<u32>(cpu, load<u32>(cpu, R_RFLAGS) & ~FLAG_RF, R_RFLAGS);
+  if (bits && !eventDelivered && !shutdown && !load<u32>(cpu, R_INT_SHADOW)) {
+    store<u64>(cpu, 0, R_PENDING_DB);
+    deliverDebugTrap(bits);
+  }
   if (shadow && load<u32>(cpu, R_INT_SHADOW) && status !== INTERPRET_EXIT) store<u32>(cpu, 0, R_INT_SHADOW);
   return status;
 }

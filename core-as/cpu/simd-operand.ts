@@ -6,7 +6,7 @@ import { simdExecute, simdExecuteSpecial } from '../simd/execute';
 import { SIMD_FAULT, SIMD_GP, SIMD_XM } from '../simd/status';
 import { checkWritable, readBlock, writeBlock } from './block-access';
 import { simdFeatureOff, simdFeatureUsesMmx } from './cpuid';
-import { SIMD_ALIGNED, SIMD_FEATURE_SHIFT, SIMD_VSIB } from './decode-0f';
+import { SIMD_ALIGNED, SIMD_FEATURE_SHIFT, SIMD_MMX, SIMD_VSIB } from './decode-0f';
 import { arithmeticFlags, setArithmeticFlags } from './flags';
 import { addressMask, cutAddress, effectiveAddress, linearAddress, segmentedOperand } from './operand';
 import {
@@ -59,7 +59,7 @@ export function simdCheck(p: u32): bool {
     raise(VECTOR_NM);
     return false;
   }
-  if (simdFeatureUsesMmx(feature) && x87PendingException(cpu)) {
+  if (imm & SIMD_MMX && x87PendingException(cpu)) {
     raise(VECTOR_MF);
     return false;
   }

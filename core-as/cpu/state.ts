@@ -6,6 +6,7 @@ import {
   R_CPL,
   R_CR0,
   R_CR4,
+  R_DR,
   R_EFER,
   R_GPR,
   R_LAPIC,
@@ -215,6 +216,12 @@ export let csBase: u64 = 0;
 export let stackMask: u64 = 0;
 /** TLB bank for data accesses at the current privilege (address). */
 export let tlbBank: u32 = 0;
+/** An empty bank that is never filled: every access takes the slow path, which checks alignment and data breakpoints. */
+export let checkedBank: u32 = 0;
+/** #AC is possible: CPL 3, CR0.AM, EFLAGS.AC. */
+export let alignmentChecked: bool = false;
+/** Instructions must be run one at a time: EFLAGS.TF, or breakpoints armed in DR7. */
+export let mustStep: bool = false;
 /** Address of the bank of instruction translations at the current privilege. */
 export let itlbBank: u32 = 0;
 
@@ -228,6 +235,9 @@ export const TLB_BANK_AC: u32 = 2;
 export const ITLB: u32 = R_TLB + 3 * TLB_BANK_SIZE;
 export const ITLB_BANK_SIZE: u32 = 0x4000;
 
+/** Offset of the empty bank in a vCPU block. */
+export const CHECKED_BANK: u32 = ITLB + 2 * ITLB_BANK_SIZE;
+
 /** Index of the data bank in use. */
 // @ts-ignore: decorator
 @inline
@@ -238,7 +248,14 @@ export function dataBank(): u32 {
 
 /** Re-derives the TLB banks; call after CPL, EFLAGS.AC or CR4.SMAP changed. */
 export function updateBanks(): void {
-  tlbBank = cpu + R_TLB + dataBank() * TLB_BANK_SIZE;
+  const dr7 = load<u32>(cpu, R_DR + 7 * 8);
+  const flags = load<u32>(cpu, R_RFLAGS);
+  mustStep = (flags & FLAG_TF) !== 0 || (dr7 & 0xff) !== 0;
+  alignmentChecked =
+    (flags & FLAG_AC) !== 0 && load<u32>(cpu, R_CPL) === 3 && (load<u64>(cpu, R_CR0) & (CR0_AM | CR0_PE)) === (CR0_AM | CR0_PE);
+  checkedBank = cpu + CHECKED_BANK;
+  if (alignmentChecked || dr7 & 0xff) tlbBank = checkedBank;
+  else tlbBank = cpu + R_TLB + dataBank() * TLB_BANK_SIZE;
   itlbBank = cpu + ITLB + (load<u32>(cpu, R_CPL) === 3 ? ITLB_BANK_SIZE : 0);
 }
 

@@ -5,7 +5,7 @@ import { aluSized } from './alu';
 import { zero } from './flags';
 import { ioAllowed, portIn, portOut } from './io';
 import { addressMask, linearAddress, readLinear, readRegister, rmwBegin, writeLinear } from './operand';
-import { ES, FAULTED, FLAG_DF, RAX, RCX, RDI, RDX, RSI, clearFault, cpu, faulted, gpr, setGpr, setGprSized } from './state';
+import { ES, FAULTED, FLAG_DF, RAX, RCX, RDI, RDX, RSI, clearFault, cpu, faulted, gpr, mustStep, setGpr, setGprSized } from './state';
 import { SUB_REP, SUB_REPNE, U_SEG, U_SUB, X } from './uops';
 
 /** Elements done in one go before pending interrupts are looked at. */
@@ -43,6 +43,11 @@ export function stringInstruction(p: u32, size: u32, x: u32): bool {
   if (!count) setCount(mask, 0);
   let budget = MOST_SLOW_ELEMENTS;
   let bulk = MOST_ELEMENTS;
+  if (mustStep) {
+    // Every iteration ends with a trap.
+    budget = 1;
+    bulk = 0;
+  }
   while (count) {
     if (!backwards && (x === X.MOVS || x === X.STOS) && bulk) {
       const done = x === X.MOVS ? bulkMove(seg & 7, mask, size, min<u64>(count, bulk)) : bulkStore(mask, size, min<u64>(count, bulk));

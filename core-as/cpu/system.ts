@@ -345,6 +345,8 @@ export function moveToDebug(p: u32): void {
     else value = (value & 0xffff23ff) | DR7_FIXED;
   }
   store<u64>(cpu + (<u32>n << 3), value, R_DR);
+  // Armed breakpoints decide how memory is accessed and whether instructions run one at a time.
+  updateMode();
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

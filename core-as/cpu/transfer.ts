@@ -1,6 +1,7 @@
 /** Far jumps, calls and returns, interrupt returns, and the fast system calls. */
 import {
   R_CPL,
+  R_DR,
   R_EFER,
   R_MSR_CSTAR,
   R_MSR_LSTAR,
@@ -513,6 +514,7 @@ function interruptReturnInner(sizeBytes: u32): void {
     // v8086 IRET leaves IOPL alone.
     if (v8086) mask &= ~FLAG_IOPL;
     writeFlagsMasked(flags, mask);
+    dropResumeFlag();
     setRealCodeSegment(sel);
     enter(newRip);
     return;
@@ -526,7 +528,13 @@ function interruptReturnInner(sizeBytes: u32): void {
   const mask = writableFlags(level, iopl(), sizeBytes);
   if (!returnTo(newRip, sel, sizeBytes, sizeBytes * 3, 0)) return;
   writeFlagsMasked(flags, mask);
+  dropResumeFlag();
   updateMode();
+}
+
+/** RF matters to instruction breakpoints alone; with none armed it is spent at once. */
+function dropResumeFlag(): void {
+  if (!(load<u32>(cpu, R_DR + 7 * 8) & 0xff)) store<u32>(cpu, load<u32>(cpu, R_RFLAGS) & ~FLAG_RF, R_RFLAGS);
 }
 
 function returnToV8086(newRip: u64, sel: u32, flags: u64): void {

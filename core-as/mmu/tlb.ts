@@ -13,11 +13,13 @@ import { lapicMmioRead, lapicMmioWrite } from '../intc/lapic-registers';
 import { mmioClaimed, mmioRead, mmioWrite } from '../intc/platform';
 import { R_CPL, R_TLB } from '../layout';
 import {
+  CHECKED_BANK,
   FAULTED,
   ITLB,
   ITLB_BANK_SIZE,
   TLB_BANK_SIZE,
   TLB_WRITE,
+  checkedBank,
   cpu,
   faulted,
   isCanonical,
@@ -27,6 +29,7 @@ import {
   raiseNonCanonical,
   tlbBank,
 } from '../cpu/state';
+import { accessAllowed } from '../cpu/debug';
 import { isCodePage, noteWrite, ramRead, ramWrite } from './physical';
 import {
   ACCESS_EXECUTE,
@@ -65,6 +68,12 @@ export function flushAll(): void {
   upperHalfHasLocal = false;
   large2M = 0;
   large1G = 0;
+}
+
+/** Makes every bank of a new instance empty, the one that stays empty included. */
+export function initTlb(): void {
+  clear(cpu + CHECKED_BANK, TLB_BANK_SIZE);
+  flushAll();
 }
 
 /** Drops what a CR3 write drops: everything but global pages (SDM vol. 3, 4.10.4.1). */
@@ -140,6 +149,7 @@ export function dropWriteTranslations(linearPage: u32): void {
 }
 
 function fill(entry: u32, address: u64, linear: u32): void {
+  if (tlbBank === checkedBank) return;
   const page = address & ~0xfff;
   store<u64>(entry, page);
   store<u32>(entry, (linear & ~0xfff) - <u32>page, 8);
@@ -265,11 +275,13 @@ function lowMask(sizeBytes: u32): u64 {
 
 /** A read that missed the TLB: 1 to 8 bytes at a linear address with the current privilege. 0 after a fault. */
 export function slowRead(address: u64, sizeBytes: u32): u64 {
+  if (tlbBank === checkedBank && !accessAllowed(address, sizeBytes, false)) return 0;
   return readAs(address, sizeBytes, privilege());
 }
 
 /** A write that missed the TLB. */
 export function slowWrite(address: u64, sizeBytes: u32, value: u64): void {
+  if (tlbBank === checkedBank && !accessAllowed(address, sizeBytes, true)) return;
   writeAs(address, sizeBytes, value, privilege());
 }
 
@@ -344,6 +356,7 @@ export function writeSystem(address: u64, sizeBytes: u32, value: u64): void {
  * Good up to the end of the page.
  */
 export function readPointer(address: u64): u32 {
+  if (tlbBank === checkedBank) return 0;
   const e = tlbEntry(tlbBank, address);
   if (load<u64>(e) === (address & ~0xfff)) return load<u32>(e, 8) + <u32>address;
   const gpa = walk(address, privilege());
@@ -355,6 +368,7 @@ export function readPointer(address: u64): u32 {
 
 /** Like readPointer for writing: 0 as well when the page holds decoded code (use slowWrite). */
 export function writePointer(address: u64): u32 {
+  if (tlbBank === checkedBank) return 0;
   const e = tlbEntry(tlbBank, address) + TLB_WRITE;
   if (load<u64>(e) === (address & ~0xfff)) return load<u32>(e, 8) + <u32>address;
   const gpa = walk(address, privilege() | ACCESS_WRITE);
