@@ -28,10 +28,10 @@ export { kickVcpu } from './kick';
 /** Binds this instance to a vCPU; -1 for the devices' thread, which has none. */
 export function init(vcpu: i32): void {
   if (vcpu < 0) {
-    bindCpu(0);
+    bindCpu(0, 0);
     return;
   }
-  bindCpu(vcpuBlock(vcpu));
+  bindCpu(vcpuBlock(vcpu), vcpu);
   store<u32>(cpu, vcpu, R_INDEX);
   initCodeCache();
   initTlb();

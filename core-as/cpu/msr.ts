@@ -40,6 +40,7 @@ import {
   RCX,
   RDX,
   cpu,
+  cpuIndex,
   gpr,
   isCanonical,
   raiseGp,
@@ -118,8 +119,8 @@ function isLapicMsr(msr: u32): bool {
 function read(msr: u32): u64 {
   found = true;
   if (isLapicMsr(msr)) {
-    found = lapicMsrExists(cpu, msr, false);
-    return found ? lapicMsrRead(cpu, msr) : 0;
+    found = lapicMsrExists(cpuIndex, msr, false);
+    return found ? lapicMsrRead(cpuIndex, msr) : 0;
   }
   const plain = plainRegister(msr);
   if (plain) return load<u64>(plain);
@@ -188,8 +189,8 @@ function writeEfer(value: u64): bool {
 function write(msr: u32, value: u64): bool {
   found = true;
   if (isLapicMsr(msr)) {
-    found = lapicMsrExists(cpu, msr, true);
-    return found && lapicMsrWrite(cpu, msr, value);
+    found = lapicMsrExists(cpuIndex, msr, true);
+    return found && lapicMsrWrite(cpuIndex, msr, value);
   }
   switch (msr) {
     case 0xc0000080:

@@ -85,6 +85,7 @@ import {
   VECTOR_NMI,
   clearFault,
   cpu,
+  cpuIndex,
   csBase,
   mustStep,
   rip,
@@ -144,8 +145,8 @@ export function resetState(init: bool): void {
     x87Reset(cpu);
     store<u64>(cpu, PAT_RESET, R_MSR_PAT);
     store<u64>(cpu, MISC_ENABLE_RESET, R_MSR_MISC_ENABLE);
-    lapicReset(cpu);
-  } else lapicInit(cpu);
+    lapicReset(cpuIndex);
+  } else lapicInit(cpuIndex);
   store<u32>(cpu, index === 0 ? ACT_RUNNING : ACT_WAIT_SIPI, R_ACTIVITY);
   stateChanged();
 }
@@ -256,7 +257,7 @@ let fraction: u64 = 0;
 /** Fires due timers, and leaves in R_EXIT_DEADLINE_NS when the next one is due. */
 function tick(): void {
   const now = machineNowNs();
-  let deadline = cpuTimerTick(cpu, now);
+  let deadline = cpuTimerTick(cpuIndex, now);
   if (load<u32>(cpu, R_INDEX) === 0) deadline = min<f64>(deadline, platformTimerTick(now));
   store<f64>(cpu, deadline, R_EXIT_DEADLINE_NS);
 }
@@ -304,14 +305,14 @@ function serviceEvents(): i32 {
     if (load<u32>(cpu, R_RFLAGS) & FLAG_IF && !shadow) {
       atomic.and<u32>(cpu, ~PEND_INTR, R_PENDING);
       setIntrWaiting(false);
-      if (interruptPending(cpu)) {
-        const vector = interruptAcknowledge(cpu);
+      if (interruptPending(cpuIndex)) {
+        const vector = interruptAcknowledge(cpuIndex);
         if (vector >= 0) {
           wake();
           deliverEvent(<u32>vector, EVENT_EXTERNAL, false, 0);
           if (shutdown) return exit(EXIT_SUSPEND);
           // There may be another of higher priority after this one's handler set IF.
-          if (interruptPending(cpu)) atomic.or<u32>(cpu, PEND_INTR, R_PENDING);
+          if (interruptPending(cpuIndex)) atomic.or<u32>(cpu, PEND_INTR, R_PENDING);
           return -1;
         }
       }

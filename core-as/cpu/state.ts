@@ -23,8 +23,11 @@ import {
 
 /** Address of this vCPU's block; 0 in the devices' instance. */
 export let cpu: u32 = 0;
-export function bindCpu(block: u32): void {
+/** Its number. */
+export let cpuIndex: u32 = 0;
+export function bindCpu(block: u32, index: u32): void {
   cpu = block;
+  cpuIndex = index;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -98,6 +98,7 @@ import {
   VECTOR_UD,
   cpl,
   cpu,
+  cpuIndex,
   faulted,
   gpr,
   isCanonical,
@@ -144,7 +145,7 @@ export function moveFromControl(p: u32): void {
       value = load<u64>(cpu, R_CR4);
       break;
     default:
-      value = lapicTpr(cpu);
+      value = lapicTpr(cpuIndex);
   }
   writeRegister(load<u8>(p, U_S), size, value);
 }
@@ -168,7 +169,7 @@ export function moveToControl(p: u32): void {
       break;
     default:
       if (value & ~15) raiseGp();
-      else lapicSetTpr(cpu, <u32>value);
+      else lapicSetTpr(cpuIndex, <u32>value);
   }
 }
 

@@ -21,6 +21,7 @@ import {
   TLB_WRITE,
   checkedBank,
   cpu,
+  cpuIndex,
   faulted,
   isCanonical,
   itlbBank,
@@ -167,10 +168,10 @@ function privilege(): u32 {
 
 /** A read of at most 8 bytes at a guest-physical address that is not RAM. */
 export function mmioReadAny(gpa: u64, sizeBytes: u32): u64 {
-  if (lapicClaims(cpu, gpa)) {
-    if (sizeBytes <= 4) return lapicMmioRead(cpu, <u32>gpa & 0xfff, sizeBytes);
+  if (lapicClaims(cpuIndex, gpa)) {
+    if (sizeBytes <= 4) return lapicMmioRead(cpuIndex, <u32>gpa & 0xfff, sizeBytes);
     return (
-      <u64>lapicMmioRead(cpu, <u32>gpa & 0xfff, 4) | (<u64>lapicMmioRead(cpu, (<u32>gpa + 4) & 0xfff, 4) << 32)
+      <u64>lapicMmioRead(cpuIndex, <u32>gpa & 0xfff, 4) | (<u64>lapicMmioRead(cpuIndex, (<u32>gpa + 4) & 0xfff, 4) << 32)
     );
   }
   if (sizeBytes !== 1 && sizeBytes !== 2 && sizeBytes !== 4 && sizeBytes !== 8) {
@@ -185,9 +186,9 @@ export function mmioReadAny(gpa: u64, sizeBytes: u32): u64 {
 
 /** A write of at most 8 bytes at a guest-physical address that is not RAM. */
 export function mmioWriteAny(gpa: u64, sizeBytes: u32, value: u64): void {
-  if (lapicClaims(cpu, gpa)) {
-    lapicMmioWrite(cpu, <u32>gpa & 0xfff, min<u32>(sizeBytes, 4), <u32>value);
-    if (sizeBytes === 8) lapicMmioWrite(cpu, (<u32>gpa + 4) & 0xfff, 4, <u32>(value >> 32));
+  if (lapicClaims(cpuIndex, gpa)) {
+    lapicMmioWrite(cpuIndex, <u32>gpa & 0xfff, min<u32>(sizeBytes, 4), <u32>value);
+    if (sizeBytes === 8) lapicMmioWrite(cpuIndex, (<u32>gpa + 4) & 0xfff, 4, <u32>(value >> 32));
     return;
   }
   if (sizeBytes !== 1 && sizeBytes !== 2 && sizeBytes !== 4 && sizeBytes !== 8) {
