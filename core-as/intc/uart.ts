@@ -7,6 +7,11 @@
  * - Enabling the THRE interrupt while the transmitter is empty raises it (Linux starts every transmission so).
  * - MSR shows CTS, DSR and DCD while a backend is attached; bhyve always shows 0, and `stty crtscts` then hangs.
  * - THRE and TEMT go away while the ring to the host is nearly full: a slow reader slows the guest, nothing is lost.
+ * - Input waits in the host's ring until the guest listens: until it enables the receive interrupt (IER.ERBFI), or has read
+ *   LSR {@link LISTEN_POLLS} times with nothing received and nothing sent between (firmware, boot loaders). Listening ends when ERBFI is
+ *   cleared or the receiver is reset. A reset of the receiver drops what LSR or IIR have told the guest of, at most a FIFO's
+ *   worth; anything else in the FIFO goes back to the ring. Systems reset the FIFO and read RBR once when they open
+ *   the port, and bhyve then also empties its terminal: piped input and type-ahead would be lost.
  */
 import {
   CFGF_LPC,
@@ -45,12 +50,21 @@ const U_IRQ = 0x2c;
 const U_RX_COUNT = 0x30;
 const U_RX_FIRST = 0x34;
 const U_RX_FIFO = 0x40;
+/** Bit i: the byte in slot i of the FIFO came from the host's ring, which keeps it until the guest takes it. */
+const U_RX_BORROWED = 0x50;
+/** So many of the FIFO's bytes, the oldest, have been announced to the guest by LSR or IIR. */
+const U_RX_SEEN = 0x54;
+/** Reads of LSR since something was last received or sent, up to LISTEN_POLLS. */
+const U_IDLE_POLLS = 0x58;
 
 const FIFO_SIZE: u32 = 16;
 const RING_SIZE: u32 = UART_RING_SIZE;
 const RING_MASK: u32 = RING_SIZE - 1;
 /** Free bytes at which THRE comes back: enough that the guest is not interrupted for every few bytes. */
 const TX_RESUME_FREE: u32 = 2048;
+
+/** More than any driver needs to find and set up the port, few for one that waits: a firmware may poll at 18 Hz only. */
+const LISTEN_POLLS: u32 = 16;
 
 /** Register numbers. */
 const REG_DATA: u32 = 0;
@@ -132,7 +146,8 @@ function rxDepth(block: u32): u32 {
   return load<u32>(block, U_FCR) & FCR_ENABLE ? FIFO_SIZE : 1;
 }
 
-function rxPush(block: u32, byte: u32): void {
+/** Adds a byte; `borrowed` is 1 for one of the host's ring, 0 for one of the loopback. */
+function rxPush(block: u32, byte: u32, borrowed: u32): void {
   const count = load<u32>(block, U_RX_COUNT);
   if (count >= rxDepth(block)) {
     store<u32>(block, load<u32>(block, U_LSR) | LSR_OE, U_LSR);
@@ -140,50 +155,79 @@ function rxPush(block: u32, byte: u32): void {
   }
   const at = (load<u32>(block, U_RX_FIRST) + count) & (FIFO_SIZE - 1);
   store<u8>(block + at, <u8>byte, U_RX_FIFO);
+  store<u32>(block, (load<u32>(block, U_RX_BORROWED) & ~(1 << at)) | (borrowed << at), U_RX_BORROWED);
   store<u32>(block, count + 1, U_RX_COUNT);
 }
 
-/** Moves input from the host's ring into the FIFO. In loopback the line is cut and the ring waits. */
-function refill(n: u32): void {
-  const block = uartBlock(n);
-  if (load<u32>(block, U_MCR) & MCR_LOOPBACK) return;
-  const depth = rxDepth(block);
-  let tail = atomic.load<u32>(block, UART_RX_TAIL);
-  const before = atomic.load<u32>(block, UART_RX_HEAD) - tail;
-  // The host owns the head; an impossible distance means no input rather than old bytes for ever.
-  let available: u32 = before <= RING_SIZE ? before : 0;
-  if (!available) return;
-  while (available && load<u32>(block, U_RX_COUNT) < depth) {
-    rxPush(block, load<u8>(rxRing(n) + (tail & RING_MASK)));
-    tail++;
-    available--;
-  }
-  if (available === before) return;
-  atomic.store<u32>(block, tail, UART_RX_TAIL);
-  // Whoever waits with a full ring hears of room once, when half of it is free, and at the latest when all is.
-  const half = RING_SIZE / 2;
-  if (available === 0 || (before > half && available <= half)) notifyHost(n);
+function listening(block: u32): bool {
+  return (load<u32>(block, U_IER) & IER_RX) !== 0 || load<u32>(block, U_IDLE_POLLS) >= LISTEN_POLLS;
 }
 
-function rxPop(block: u32): u32 {
+/** Shows the guest input from the host's ring in the FIFO. In loopback the line is cut and the ring waits. */
+function refill(n: u32): void {
+  const block = uartBlock(n);
+  if (load<u32>(block, U_MCR) & MCR_LOOPBACK || !listening(block)) return;
+  const tail = atomic.load<u32>(block, UART_RX_TAIL);
+  const inRing = atomic.load<u32>(block, UART_RX_HEAD) - tail;
+  const depth = rxDepth(block);
+  let borrowed = popcnt<u32>(load<u32>(block, U_RX_BORROWED));
+  // The host owns the head; an impossible distance means no input rather than old bytes for ever.
+  if (inRing > RING_SIZE) return;
+  while (borrowed < inRing && load<u32>(block, U_RX_COUNT) < depth) {
+    rxPush(block, load<u8>(rxRing(n) + ((tail + borrowed) & RING_MASK)), 1);
+    borrowed++;
+  }
+}
+
+function rxPop(n: u32): u32 {
+  const block = uartBlock(n);
   const count = load<u32>(block, U_RX_COUNT);
   if (!count) return 0;
   const first = load<u32>(block, U_RX_FIRST);
+  const borrowed = load<u32>(block, U_RX_BORROWED);
+  const seen = load<u32>(block, U_RX_SEEN);
   store<u32>(block, (first + 1) & (FIFO_SIZE - 1), U_RX_FIRST);
   store<u32>(block, count - 1, U_RX_COUNT);
+  store<u32>(block, borrowed & ~(1 << first), U_RX_BORROWED);
+  if (seen) store<u32>(block, seen - 1, U_RX_SEEN);
+  if (borrowed & (1 << first)) {
+    const tail = atomic.load<u32>(block, UART_RX_TAIL) + 1;
+    atomic.store<u32>(block, tail, UART_RX_TAIL);
+    // Whoever waits with a full ring hears of room once, when half of it is free, and at the latest when all is.
+    const left = atomic.load<u32>(block, UART_RX_HEAD) - tail;
+    if (left === 0 || left === RING_SIZE / 2) notifyHost(n);
+  }
   return load<u8>(block + first, U_RX_FIFO);
 }
 
-function rxClear(block: u32): void {
-  store<u32>(block, 0, U_RX_COUNT);
-  store<u32>(block, 0, U_RX_FIRST);
+/** LSR or IIR tell the guest of the FIFO's bytes: they are its own now, to take or to drop. */
+function rxAnnounce(block: u32): void {
+  store<u32>(block, load<u32>(block, U_RX_COUNT), U_RX_SEEN);
 }
 
-/** bhyve drains its terminal when the FIFOs are switched: type-ahead for the firmware must not reach the system. */
-function dropQueuedInput(n: u32): void {
+/** FCR resets the receiver: what the guest knows of is gone, what it does not returns to the ring. */
+function rxReset(n: u32): void {
   const block = uartBlock(n);
-  atomic.store<u32>(block, atomic.load<u32>(block, UART_RX_HEAD), UART_RX_TAIL);
-  notifyHost(n);
+  while (load<u32>(block, U_RX_SEEN)) rxPop(n);
+  store<u32>(block, 0, U_RX_COUNT);
+  store<u32>(block, 0, U_RX_FIRST);
+  store<u32>(block, 0, U_RX_BORROWED);
+  store<u32>(block, 0, U_IDLE_POLLS);
+}
+
+/** The guest stopped listening: what it has not been told of waits in the ring again. */
+function stopListening(block: u32): void {
+  store<u32>(block, 0, U_IDLE_POLLS);
+  let count = load<u32>(block, U_RX_COUNT);
+  let borrowed = load<u32>(block, U_RX_BORROWED);
+  while (count > load<u32>(block, U_RX_SEEN)) {
+    const newest: u32 = 1 << ((load<u32>(block, U_RX_FIRST) + count - 1) & (FIFO_SIZE - 1));
+    if (!(borrowed & newest)) break;
+    borrowed &= ~newest;
+    count--;
+  }
+  store<u32>(block, count, U_RX_COUNT);
+  store<u32>(block, borrowed, U_RX_BORROWED);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -205,11 +249,12 @@ function resumeTransmitter(block: u32): void {
 function transmit(n: u32, byte: u32): void {
   const block = uartBlock(n);
   if (load<u32>(block, U_MCR) & MCR_LOOPBACK) {
-    rxPush(block, byte);
+    rxPush(block, byte, 0);
     store<u32>(block, 1, U_THRE_PENDING);
     return;
   }
   store<u32>(block, 0, U_THRE_PENDING);
+  if (load<u32>(block, U_IDLE_POLLS) < LISTEN_POLLS) store<u32>(block, 0, U_IDLE_POLLS);
   if (load<u32>(block, UART_CONNECTED)) {
     // Full only for a guest that does not look at THRE: as on the wire, its byte is lost.
     if (txFree(block)) {
@@ -304,29 +349,42 @@ export function uartRingChanged(n: u32): void {
 // ---------------------------------------------------------------------------------------------------------------------
 // Registers
 
+function readLineStatus(block: u32): u32 {
+  const kept = load<u32>(block, U_LSR);
+  store<u32>(block, kept & ~LSR_OE, U_LSR);
+  const empty = load<u32>(block, U_TX_BLOCKED) ? 0 : LSR_THRE | LSR_TEMT;
+  if (load<u32>(block, U_RX_COUNT)) {
+    rxAnnounce(block);
+    return kept | empty | LSR_DR;
+  }
+  // A guest that waits for the transmitter or tests itself is not waiting for input.
+  if (empty && !(load<u32>(block, U_MCR) & MCR_LOOPBACK)) {
+    const polls = load<u32>(block, U_IDLE_POLLS);
+    if (polls < LISTEN_POLLS) store<u32>(block, polls + 1, U_IDLE_POLLS);
+  }
+  return kept | empty;
+}
+
 function readRegister(n: u32, register: u32): u32 {
   const block = uartBlock(n);
   const dlab = (load<u32>(block, U_LCR) & LCR_DLAB) !== 0;
   switch (register) {
     case REG_DATA:
-      return dlab ? load<u32>(block, U_DLL) : rxPop(block);
+      return dlab ? load<u32>(block, U_DLL) : rxPop(n);
     case REG_IER:
       return dlab ? load<u32>(block, U_DLM) : load<u32>(block, U_IER);
     case REG_IIR_FCR: {
       const id = interruptId(block);
       if (id === IIR_THRE) store<u32>(block, 0, U_THRE_PENDING);
+      else if (id === IIR_RX_TIMEOUT) rxAnnounce(block);
       return id | (load<u32>(block, U_FCR) & FCR_ENABLE ? IIR_FIFOS_ENABLED : 0);
     }
     case REG_LCR:
       return load<u32>(block, U_LCR);
     case REG_MCR:
       return load<u32>(block, U_MCR);
-    case REG_LSR: {
-      const kept = load<u32>(block, U_LSR);
-      store<u32>(block, kept & ~LSR_OE, U_LSR);
-      const empty = load<u32>(block, U_TX_BLOCKED) ? 0 : LSR_THRE | LSR_TEMT;
-      return kept | empty | (load<u32>(block, U_RX_COUNT) ? LSR_DR : 0);
-    }
+    case REG_LSR:
+      return readLineStatus(block);
     case REG_MSR: {
       const value = load<u32>(block, U_MSR);
       store<u32>(block, value & 0xf0, U_MSR);
@@ -342,20 +400,18 @@ function readRegister(n: u32, register: u32): u32 {
 function writeIer(block: u32, value: u32): void {
   const before = load<u32>(block, U_IER);
   store<u32>(block, value & 0x0f, U_IER);
+  if (before & ~value & IER_RX) stopListening(block);
   if (value & ~before & IER_THRE && !load<u32>(block, U_TX_BLOCKED)) store<u32>(block, 1, U_THRE_PENDING);
 }
 
 function writeFcr(n: u32, value: u32): void {
   const block = uartBlock(n);
-  if ((value ^ load<u32>(block, U_FCR)) & FCR_ENABLE) {
-    rxClear(block);
-    dropQueuedInput(n);
-  }
+  if ((value ^ load<u32>(block, U_FCR)) & FCR_ENABLE) rxReset(n);
   if (!(value & FCR_ENABLE)) {
     store<u32>(block, 0, U_FCR);
     return;
   }
-  if (value & FCR_RX_RESET) rxClear(block);
+  if (value & FCR_RX_RESET) rxReset(n);
   store<u32>(block, value & FCR_KEPT, U_FCR);
 }
 
