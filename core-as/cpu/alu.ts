@@ -137,7 +137,7 @@ function mask(sizeBytes: u32): u64 {
 
 function auxSized(carries: u64, sizeBytes: u32): u32 {
   const top = <u64>((sizeBytes << 3) - 2);
-  return (<u32>((carries >> top) & 3) << 30) | (<u32>carries & 8);
+  return ((<u32>((carries >> top) & 3)) << 30) | ((<u32>carries) & 8);
 }
 
 /** a op b with flags, op 0-7 in the order ADD OR ADC SBB AND SUB XOR CMP; the result is not masked. */
@@ -217,15 +217,15 @@ export function shiftSized(operation: u32, value: u64, count: u32, sizeBytes: u3
     case 0: {
       const n = <u64>(count & (bits - 1));
       v = n ? ((value << n) | (value >> (bits - n))) & m : value;
-      cf = <u32>v & 1;
-      rotateFlags(cf, cf ^ <u32>(v >> top));
+      cf = (<u32>v) & 1;
+      rotateFlags(cf, cf ^ (<u32>(v >> top)));
       return v;
     }
     case 1: {
       const n = <u64>(count & (bits - 1));
       v = n ? ((value >> n) | (value << (bits - n))) & m : value;
       cf = <u32>(v >> top);
-      rotateFlags(cf, cf ^ (<u32>(v >> (top - 1)) & 1));
+      rotateFlags(cf, cf ^ ((<u32>(v >> (top - 1))) & 1));
       return v;
     }
     case 2:
@@ -240,34 +240,38 @@ export function shiftSized(operation: u32, value: u64, count: u32, sizeBytes: u3
           v = ((v << 1) | cf) & m;
           cf = next;
         }
-        rotateFlags(cf, cf ^ <u32>(v >> top));
+        rotateFlags(cf, cf ^ (<u32>(v >> top)));
       } else {
         while (n--) {
-          const next = <u32>v & 1;
-          v = (v >> 1) | (<u64>cf << top);
+          const next = (<u32>v) & 1;
+          v = (v >> 1) | ((<u64>cf) << top);
           cf = next;
         }
-        rotateFlags(cf, (<u32>(v >> top) ^ <u32>(v >> (top - 1))) & 1);
+        rotateFlags(cf, ((<u32>(v >> top)) ^ (<u32>(v >> (top - 1)))) & 1);
       }
       return v;
     }
     case 5:
       // SHR: count may exceed the width of 8- and 16-bit operands.
       v = count >= bits ? 0 : value >> count;
-      cf = count > bits ? 0 : <u32>(value >> (count - 1)) & 1;
-      setLazy(cpu, signExtend(v, sizeBytes), auxCarryOverflow(cf, count > bits ? 0 : <u32>((value >> (count - 1)) >> top) & 1));
+      cf = count > bits ? 0 : (<u32>(value >> (count - 1))) & 1;
+      setLazy(
+        cpu,
+        signExtend(v, sizeBytes),
+        auxCarryOverflow(cf, count > bits ? 0 : (<u32>((value >> (count - 1)) >> top)) & 1),
+      );
       return v;
     case 7: {
       const wide = signExtend(value, sizeBytes);
-      v = <u64>(wide >> count) & m;
-      cf = <u32>(wide >> (count - 1)) & 1;
+      v = (<u64>(wide >> count)) & m;
+      cf = (<u32>(wide >> (count - 1))) & 1;
       setLazy(cpu, signExtend(v, sizeBytes), auxCarryOverflow(cf, 0));
       return v;
     }
     default:
       v = count >= bits ? 0 : (value << count) & m;
-      cf = count > bits ? 0 : <u32>(value >> (bits - count)) & 1;
-      setLazy(cpu, signExtend(v, sizeBytes), auxCarryOverflow(cf, cf ^ <u32>(v >> top)));
+      cf = count > bits ? 0 : (<u32>(value >> (bits - count))) & 1;
+      setLazy(cpu, signExtend(v, sizeBytes), auxCarryOverflow(cf, cf ^ (<u32>(v >> top))));
       return v;
   }
 }
@@ -301,19 +305,19 @@ export function doubleShift(right: bool, value: u64, other: u64, count: u32, siz
     const n = <u64>(count - 16);
     if (right) {
       v = ((other >> n) | (value << (16 - n))) & m;
-      cf = <u32>(other >> (n - 1)) & 1;
+      cf = (<u32>(other >> (n - 1))) & 1;
     } else {
       v = ((other << n) | (value >> (16 - n))) & m;
-      cf = <u32>(other >> (16 - n)) & 1;
+      cf = (<u32>(other >> (16 - n))) & 1;
     }
   } else if (right) {
     v = count === bits ? other : ((value >> count) | (other << (bits - count))) & m;
-    cf = <u32>(value >> (count - 1)) & 1;
+    cf = (<u32>(value >> (count - 1))) & 1;
   } else {
     v = count === bits ? other : ((value << count) | (other >> (bits - count))) & m;
-    cf = <u32>(value >> (bits - count)) & 1;
+    cf = (<u32>(value >> (bits - count))) & 1;
   }
-  const ov = <u32>((v ^ value) >> (bits - 1)) & 1;
+  const ov = (<u32>((v ^ value) >> (bits - 1))) & 1;
   setLazy(cpu, signExtend(v, sizeBytes), auxCarryOverflow(cf, ov));
   return v;
 }

@@ -8,13 +8,13 @@ export function readBlock(address: u64, to: u32, bytes: u32): void {
   let done: u32 = 0;
   while (done < bytes) {
     const at = address + done;
-    const room = min<u32>(bytes - done, 0x1000 - (<u32>at & 0xfff));
+    const room = min<u32>(bytes - done, 0x1000 - ((<u32>at) & 0xfff));
     const from = readPointer(at);
     if (faulted & FAULTED) return;
     if (from) memory.copy(to + done, from, room);
     else {
       // Device memory: in the widest pieces that stay aligned.
-      for (let i: u32 = 0; i < room; ) {
+      for (let i: u32 = 0; i < room;) {
         const n: u32 = room - i >= 8 ? 8 : room - i >= 4 ? 4 : room - i >= 2 ? 2 : 1;
         const value = readLinear(at + i, n);
         if (faulted & FAULTED) return;
@@ -39,12 +39,12 @@ export function writeBlock(address: u64, from: u32, bytes: u32): void {
   let done: u32 = 0;
   while (done < bytes) {
     const at = address + done;
-    const room = min<u32>(bytes - done, 0x1000 - (<u32>at & 0xfff));
+    const room = min<u32>(bytes - done, 0x1000 - ((<u32>at) & 0xfff));
     const to = writePointer(at);
     if (faulted & FAULTED) return;
     if (to) memory.copy(to, from + done, room);
     else {
-      for (let i: u32 = 0; i < room; ) {
+      for (let i: u32 = 0; i < room;) {
         const n: u32 = room - i >= 8 ? 8 : room - i >= 4 ? 4 : room - i >= 2 ? 2 : 1;
         const q = from + done + i;
         writeLinear(at + i, n, n === 8 ? load<u64>(q) : n === 4 ? load<u32>(q) : n === 2 ? load<u16>(q) : load<u8>(q));

@@ -7,13 +7,7 @@
  *
  * The cache lies at R_CODE_CACHE: hash heads, page heads (one u32 per 4 KiB of linear memory), then blocks.
  */
-import {
-  CODE_RING,
-  CODE_RING_ENTRIES,
-  CODE_RING_SEQ,
-  R_CODE_CACHE,
-  R_CODE_CACHE_SIZE,
-} from '../layout';
+import { CODE_RING, CODE_RING_ENTRIES, CODE_RING_SEQ, R_CODE_CACHE, R_CODE_CACHE_SIZE } from '../layout';
 import { RING_BECAME_CODE, markCodePage } from '../mmu/physical';
 import { dropWriteTranslations } from '../mmu/tlb';
 import { UOP_SIZE } from './uops';
@@ -163,9 +157,10 @@ export function dropPage(linearPage: u32): void {
 /** Does what the code ring asks since it was last read. */
 export function readCodeRing(): void {
   const sequence = atomic.load<u32>(CODE_RING_SEQ);
-  if (sequence - ringSeen >  <u32>CODE_RING_ENTRIES / 2) {
+  if (sequence - ringSeen > <u32>CODE_RING_ENTRIES / 2) {
     // Too far behind to know: drop all code, and all write translations with it.
-    for (let i: u32 = 0; i < <u32>CODE_RING_ENTRIES; i++) dropWriteTranslations(load<u32>(CODE_RING + (i << 2)) & 0xfffff);
+    for (let i: u32 = 0; i < <u32>CODE_RING_ENTRIES; i++)
+      dropWriteTranslations(load<u32>(CODE_RING + (i << 2)) & 0xfffff);
     dropAllBlocks();
     return;
   }

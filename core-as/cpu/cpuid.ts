@@ -1,5 +1,15 @@
 /** CPUID: one table of features decides what is shown, what may be switched off, and what instructions exist. */
-import { CFG_CORES, CFG_CPU_LEVEL, CFG_FEATURES_OFF, CFG_FLAGS, CFG_NCPUS, CFG_THREADS, CFGF_X2APIC, R_CR4, R_INDEX, R_XCR0 } from '../layout';
+import {
+  CFG_CORES,
+  CFG_CPU_LEVEL,
+  CFG_FEATURES_OFF,
+  CFG_FLAGS,
+  CFG_THREADS,
+  CFGF_X2APIC,
+  R_CR4,
+  R_INDEX,
+  R_XCR0,
+} from '../layout';
 import { PHYSICAL_ADDRESS_BITS } from '../mmu/walk';
 import { CRYSTAL_HZ, TSC_RATIO } from '../time';
 import { CR4_OSXSAVE, RAX, RBX, RCX, RDX, cpu, gpr, setGpr } from './state';

@@ -34,18 +34,7 @@ import {
   vexW,
 } from './decode-state';
 import { FS, GS, MODE_64, SS, protectedMode } from './state';
-import {
-  K,
-  SUB_REP,
-  SUB_REPNE,
-  T0,
-  U_D,
-  U_IMM,
-  U_S,
-  U_SCALE,
-  U_SUB,
-  X,
-} from './uops';
+import { K, SUB_REP, SUB_REPNE, T0, U_D, U_IMM, U_S, U_SCALE, U_SUB, X } from './uops';
 
 /** Mandatory-prefix number as simdDescribe wants it: none, 66, F3, F2. */
 function simdPrefix(): u32 {
@@ -97,7 +86,7 @@ export function decodeSimd(map: u32, opcode: u32): bool {
     undefinedOpcode();
     return true;
   }
-  let imm = <u64>(vexV << 8) | ((vex ? 1 : 0) << 16) | (vexL << 17) | (w << 18) | ((dmode === MODE_64 ? 1 : 0) << 19);
+  let imm = (<u64>(vexV << 8)) | ((vex ? 1 : 0) << 16) | (vexL << 17) | (w << 18) | ((dmode === MODE_64 ? 1 : 0) << 19);
   imm |= (<u64>((d >> 20) & 31)) << SIMD_FEATURE_SHIFT;
   const code = (d >> D_SIZE_SHIFT) & 15;
   const bytes = operandBytes(code, vexL ? 32 : 16);

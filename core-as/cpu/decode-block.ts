@@ -1,13 +1,7 @@
 /** Decodes straight-line code from one page into a block of micro-ops. */
 import { R_DECODE_BUFFER } from '../layout';
 import { codePage, mmioReadAny, fetchGpa } from '../mmu/tlb';
-import {
-  BLOCK_HEADER,
-  MAX_BLOCK_INSNS,
-  MODE_SINGLE,
-  enterBlock,
-  reserveBlock,
-} from './code-cache';
+import { BLOCK_HEADER, MAX_BLOCK_INSNS, MODE_SINGLE, enterBlock, reserveBlock } from './code-cache';
 import { decodeInstruction } from './decode';
 import { beginInstruction, dp, emit, ends, finishInstruction, out, setDmode, setOut, tooLong } from './decode-state';
 import { FAULTED, cpu, faulted } from './state';
@@ -85,7 +79,7 @@ function decodeFromDevice(block: u32, address: u64): u32 {
   const buffer = cpu + R_DECODE_BUFFER;
   const gpa = fetchGpa;
   for (let i: u32 = 0; i < 16; i++) store<u8>(buffer + i, <u8>mmioReadAny(gpa + i, 1));
-  decodeOne(buffer, <u32>address & 0xfff);
+  decodeOne(buffer, (<u32>address) & 0xfff);
   return block + BLOCK_HEADER;
 }
 

@@ -158,7 +158,7 @@ export function readPrefixes(): u32 {
       case 0x36:
       case 0x3e:
         // In 64-bit mode these four are ignored (SDM vol. 2, 2.1.1).
-        if (dmode !== MODE_64) segmentOverride = <i32>(byte >> 3) & 3;
+        if (dmode !== MODE_64) segmentOverride = (<i32>(byte >> 3)) & 3;
         rex = 0;
         continue;
       case 0x64:

@@ -44,7 +44,7 @@ export function decodeVex(first: u32): void {
     if (w) newRex |= 8;
   }
   if (dmode !== MODE_64) newRex = 0;
-  setVex(SIMD_VEX, (~(byte >> 3)) & (dmode === MODE_64 ? 15 : 7), (byte >> 2) & 1, w);
+  setVex(SIMD_VEX, ~(byte >> 3) & (dmode === MODE_64 ? 15 : 7), (byte >> 2) & 1, w);
   setRex(newRex);
   switch (byte & 3) {
     case 1:

@@ -34,7 +34,6 @@ import {
   s8next,
   setAddress,
   setEnds,
-  setOsize,
   sizeIndex,
   tooLong,
   u16next,
@@ -43,10 +42,9 @@ import {
   u8next,
   undefinedOpcode,
 } from './decode-state';
-import { CS, DS, ES, MODE_64, RAX, RCX, RSP, SS, mode, protectedMode, segment } from './state';
+import { CS, DS, ES, MODE_64, protectedMode } from './state';
 import {
   K,
-  SEG_A16,
   SEG_A32,
   SEG_A64,
   SUB_LINKABLE,
@@ -772,7 +770,9 @@ export function decodeInstruction(start: u32, pageOffset: u32): void {
 
 /** Opcodes outside the ALU block that take a LOCK prefix (with a memory operand, checked where they are decoded). */
 function lockable(op: u32): bool {
-  return (op >= 0x80 && op <= 0x83) || op === 0x86 || op === 0x87 || op === 0xf6 || op === 0xf7 || op >= 0xfe || op === 0x0f;
+  return (
+    (op >= 0x80 && op <= 0x83) || op === 0x86 || op === 0x87 || op === 0xf6 || op === 0xf7 || op >= 0xfe || op === 0x0f
+  );
 }
 
 function exchange16(n: u32): void {
@@ -818,7 +818,7 @@ function farImmediate(x: u32): void {
   const offset = osize === 2 ? u16next() : u32next();
   const sel = u16next();
   setEnds();
-  emitXImm(x, osize, <i64>offset | ((<i64>sel) << 32));
+  emitXImm(x, osize, (<i64>offset) | ((<i64>sel) << 32));
 }
 
 /** Gives the LOAD_FAR just emitted its segment register. */

@@ -27,7 +27,6 @@ import {
   loadStackSegment,
   setCodeSegment,
   setRealCodeSegment,
-  setV8086Segment,
 } from './segment';
 import {
   ACCESS_DB,
@@ -501,7 +500,7 @@ function injectLong(vector: u32, event: u32, hasCode: bool, code: u32): void {
   let flags = load<u32>(cpu, R_RFLAGS) & ~(FLAG_TF | FLAG_NT | FLAG_RF | FLAG_VM);
   if (!(type & 1)) flags &= ~FLAG_IF;
   store<u32>(cpu, flags, R_RFLAGS);
-  setRip(<u64>(high & 0xffff0000) | (low & 0xffff) | (<u64>upper << 32));
+  setRip((<u64>(high & 0xffff0000)) | (low & 0xffff) | ((<u64>upper) << 32));
   updateMode();
 }
 
@@ -510,4 +509,3 @@ export function deliverDebugTrap(dr6: u64): void {
   store<u64>(cpu, load<u64>(cpu, R_DR + 6 * 8) | dr6, R_DR + 6 * 8);
   deliverEvent(VECTOR_DB, EVENT_TRAP, false, 0);
 }
-

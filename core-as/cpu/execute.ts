@@ -369,13 +369,13 @@ export function execute(p: u32, page: u64): u32 {
       shiftDouble(p, size, false, load<u32>(p, U_IMM));
       return done();
     case X.SHLD_CL:
-      shiftDouble(p, size, false, <u32>gpr(RCX) & 0xff);
+      shiftDouble(p, size, false, (<u32>gpr(RCX)) & 0xff);
       return done();
     case X.SHRD_I:
       shiftDouble(p, size, true, load<u32>(p, U_IMM));
       return done();
     case X.SHRD_CL:
-      shiftDouble(p, size, true, <u32>gpr(RCX) & 0xff);
+      shiftDouble(p, size, true, (<u32>gpr(RCX)) & 0xff);
       return done();
     case X.BT:
     case X.BTS:
@@ -443,7 +443,7 @@ export function execute(p: u32, page: u64): u32 {
     case X.IN:
     case X.OUT: {
       const immediate = load<i64>(p, U_IMM);
-      const port: u32 = immediate >= 0 ? <u32>immediate : <u32>gpr(RDX) & 0xffff;
+      const port: u32 = immediate >= 0 ? <u32>immediate : (<u32>gpr(RDX)) & 0xffff;
       if (!ioAllowed(port, size)) return FAULT;
       if ((sub & 0xffff) === X.IN) setGprSized(RAX, size, portIn(port, size));
       else portOut(port, size, <u32>readRegister(RAX, size));
@@ -826,7 +826,7 @@ function pushSegment(size: u32, sel: u32): void {
 }
 
 function popSegment(seg: u32, size: u32): u32 {
-  const sel = <u32>peekStack(0, size) & 0xffff;
+  const sel = (<u32>peekStack(0, size)) & 0xffff;
   if (faulted & FAULTED) return FAULT;
   // The pointer moves by the old stack's width even when SS itself is loaded.
   const sp = gpr(RSP);

@@ -64,7 +64,7 @@ export function aux32(carries: u32): u32 {
 // @ts-ignore: decorator
 @inline
 export function aux64(carries: u64): u32 {
-  return (<u32>(carries >> 32) & AUX_OVERFLOW_BITS) | (<u32>carries & 8);
+  return ((<u32>(carries >> 32)) & AUX_OVERFLOW_BITS) | ((<u32>carries) & 8);
 }
 
 /** Aux of explicit CF and OF (each 0 or 1), AF clear. */
@@ -79,7 +79,7 @@ export function auxCarryOverflow(carry: u32, overflow: u32): u32 {
 @inline
 export function signExtend(value: u64, sizeBytes: u32): i64 {
   const shift = <u64>(64 - (sizeBytes << 3));
-  return <i64>(value << shift) >> shift;
+  return (<i64>(value << shift)) >> shift;
 }
 
 // @ts-ignore: decorator
@@ -101,12 +101,12 @@ export function zero(cpu: u32): u32 {
 // @ts-ignore: decorator
 @inline
 export function sign(cpu: u32): u32 {
-  return <u32>(<u64>lazyResult(cpu) >> 63) ^ (lazyAux(cpu) & AUX_SIGN_FLIP);
+  return (<u32>((<u64>lazyResult(cpu)) >> 63)) ^ (lazyAux(cpu) & AUX_SIGN_FLIP);
 }
 // @ts-ignore: decorator
 @inline
 export function parity(cpu: u32): u32 {
-  const low = (<u32>lazyResult(cpu) ^ (lazyAux(cpu) >> 8)) & 0xff;
+  const low = ((<u32>lazyResult(cpu)) ^ (lazyAux(cpu) >> 8)) & 0xff;
   return (popcnt<u32>(low) & 1) ^ 1;
 }
 // @ts-ignore: decorator

@@ -2,15 +2,7 @@
 import { CMPXCHG16_LOCK, R_GPR } from '../layout';
 import { writePointer } from '../mmu/tlb';
 import { aluSized, divide128, doubleShift, mulHighSigned, mulHighUnsigned, remainder, unarySized } from './alu';
-import {
-  arithmeticFlags,
-  auxCarryOverflow,
-  setArithmeticFlags,
-  setCarry,
-  setLazy,
-  setZero,
-  signExtend,
-} from './flags';
+import { arithmeticFlags, auxCarryOverflow, setArithmeticFlags, setCarry, setLazy, setZero, signExtend } from './flags';
 import {
   cutAddress,
   effectiveAddress,
@@ -66,7 +58,7 @@ export function multiply(p: u32, size: u32, isSigned: bool): void {
   if (size === 8) {
     const low = a * b;
     const high = isSigned ? <u64>mulHighSigned(<i64>a, <i64>b) : mulHighUnsigned(a, b);
-    ov = isSigned ? u32(<i64>high !== <i64>low >> 63) : u32(high !== 0);
+    ov = isSigned ? u32(<i64>high !== (<i64>low) >> 63) : u32(high !== 0);
     setGpr(RAX, low);
     setGpr(RDX, high);
     result = low;
@@ -107,8 +99,7 @@ export function divide(p: u32, size: u32, isSigned: bool): void {
     return;
   }
   const bits = <u64>(size << 3);
-  const a: u64 =
-    size === 1 ? gpr(RAX) & 0xffff : (readRegister(RDX << 3, size) << bits) | readRegister(RAX << 3, size);
+  const a: u64 = size === 1 ? gpr(RAX) & 0xffff : (readRegister(RDX << 3, size) << bits) | readRegister(RAX << 3, size);
   let quotient: u64;
   let rest: u64;
   if (isSigned) {
@@ -204,7 +195,7 @@ function compareSwap(q: u32, size: u32, old: u64, value: u64): bool {
  * locked accesses are not atomic here, as on machines that fault on split locks they do not occur).
  */
 function atomicPointer(address: u64, size: u32): u32 {
-  if (<u32>address & (size - 1)) return 0;
+  if ((<u32>address) & (size - 1)) return 0;
   return writePointer(address);
 }
 
@@ -221,7 +212,7 @@ export function bitTest(p: u32, size: u32, operation: u32, immediate: bool): voi
     let ea = effectiveAddress(p);
     if (!immediate) {
       const log2Bits = <i64>(31 - clz<u32>(size << 3));
-      ea = cutAddress(ea + <u64>((<i64>offset >> log2Bits) * <i64>size), load<u8>(p, U_SEG));
+      ea = cutAddress(ea + <u64>(((<i64>offset) >> log2Bits) * <i64>size), load<u8>(p, U_SEG));
     }
     address = linearAddress(load<u8>(p, U_SEG) & 7, ea, size, operation !== 0);
     if (faulted & FAULTED) return;
@@ -235,7 +226,7 @@ export function bitTest(p: u32, size: u32, operation: u32, immediate: bool): voi
         ? readLinear(address, size)
         : rmwBegin(address, size);
     if (faulted & FAULTED) return;
-    setCarry(cpu, <u32>(value >> offset) & 1);
+    setCarry(cpu, (<u32>(value >> offset)) & 1);
     if (operation === 0) return;
     const changed = applyBit(operation, value, bit);
     if (rmIsRegister(p)) writeRegister(load<u8>(p, U_S), size, changed);
@@ -247,14 +238,14 @@ export function bitTest(p: u32, size: u32, operation: u32, immediate: bool): voi
   if (!q) {
     const value = rmwBegin(address, size);
     if (faulted & FAULTED) return;
-    setCarry(cpu, <u32>(value >> offset) & 1);
+    setCarry(cpu, (<u32>(value >> offset)) & 1);
     rmwEnd(size, applyBit(operation, value, bit));
     return;
   }
   for (;;) {
     const value = loadPlain(q, size);
     if (compareSwap(q, size, value, applyBit(operation, value, bit))) {
-      setCarry(cpu, <u32>(value >> offset) & 1);
+      setCarry(cpu, (<u32>(value >> offset)) & 1);
       return;
     }
   }
@@ -459,7 +450,7 @@ export function compareExchange8(p: u32): void {
 export function compareExchange16(p: u32): void {
   const address = segmentedOperand(p, 16, true);
   if (faulted & FAULTED) return;
-  if (<u32>address & 15) {
+  if ((<u32>address) & 15) {
     raiseGp();
     return;
   }
@@ -497,8 +488,8 @@ export function compareExchange16(p: u32): void {
 
 export function decimalAdjust(x: u32, base: u32): void {
   const flags = arithmeticFlags(cpu);
-  let al = <u32>gpr(RAX) & 0xff;
-  let ah = (<u32>gpr(RAX) >> 8) & 0xff;
+  let al = (<u32>gpr(RAX)) & 0xff;
+  let ah = ((<u32>gpr(RAX)) >> 8) & 0xff;
   const oldCarry = flags & FLAG_CF;
   let af = flags & FLAG_AF;
   let cf: u32 = 0;
@@ -585,7 +576,7 @@ export function crc32(p: u32, size: u32): void {
   if (faulted & FAULTED) return;
   let crc = <u32>readReg(p, 4);
   for (let i: u32 = 0; i < size; i++) {
-    crc ^= <u32>data & 0xff;
+    crc ^= (<u32>data) & 0xff;
     for (let bit = 0; bit < 8; bit++) crc = (crc >> 1) ^ (crc & 1 ? 0x82f63b78 : 0);
     data >>= 8;
   }

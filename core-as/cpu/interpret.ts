@@ -5,7 +5,7 @@
  * branch was taken) or a fault pending. The vCPU block's address, the micro-op pointer and the current page live in locals.
  */
 import { simdExecute } from '../simd/execute';
-import { R_ICOUNT, R_INT_SHADOW, R_PENDING, R_RIP, R_YMM } from '../layout';
+import { R_ICOUNT, R_INT_SHADOW, R_PENDING, R_RIP } from '../layout';
 import { codePage, itlbEntry, slowRead, slowWrite, tlbEntry } from '../mmu/tlb';
 import {
   add16,
@@ -24,10 +24,10 @@ import {
   sub64,
   sub8,
 } from './alu';
-import { B_PAGE2, BLOCK_HEADER, MODE_SINGLE, findBlock } from './code-cache';
+import { B_PAGE2, BLOCK_HEADER, findBlock } from './code-cache';
 import { decodeBlock } from './decode-block';
 import { deliverFault } from './exception';
-import { DONE, EXIT_RUN, FAULT, REDISPATCH, execute } from './execute';
+import { DONE, EXIT_RUN, FAULT, execute } from './execute';
 import {
   aux16,
   aux32,
@@ -325,7 +325,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
       store<u64>(r, page, REG_PAGE);
       store<u64>(r, page + 0x80000000, REG_PAGE_HIGH);
     }
-    const linear = linearPage ? linearPage | (<u32>target & 0xfff) : 0;
+    const linear = linearPage ? linearPage | ((<u32>target) & 0xfff) : 0;
     const block = linear ? findBlock(linear, mode | modeBits) : 0;
     if (block && (!load<u32>(block, B_PAGE2) || codePage(page + 0x1000) === load<u32>(block, B_PAGE2))) {
       p = block + BLOCK_HEADER;
@@ -1281,8 +1281,8 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           const a = load<u32>(r + D(p));
           const c = I32(p);
           const v = a << c;
-          const cf = <u32>(a >> (32 - c)) & 1;
-          setLazy(r, <i64>(<i32>v), auxCarryOverflow(cf, cf ^ <u32>(v >> 31)));
+          const cf = (<u32>(a >> (32 - c))) & 1;
+          setLazy(r, <i64>(<i32>v), auxCarryOverflow(cf, cf ^ (<u32>(v >> 31))));
           store<u64>(r + D(p), v);
           p += UOP_SIZE;
           continue;
@@ -1291,8 +1291,8 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           const a = load<u64>(r + D(p));
           const c = I64(p);
           const v = a << c;
-          const cf = <u32>(a >> (64 - c)) & 1;
-          setLazy(r, <i64>v, auxCarryOverflow(cf, cf ^ <u32>(v >> 63)));
+          const cf = (<u32>(a >> (64 - c))) & 1;
+          setLazy(r, <i64>v, auxCarryOverflow(cf, cf ^ (<u32>(v >> 63))));
           store<u64>(r + D(p), v);
           p += UOP_SIZE;
           continue;
@@ -1301,7 +1301,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           const a = load<u32>(r + D(p));
           const c = I32(p);
           const v = a >> c;
-          setLazy(r, <i64>(<i32>v), auxCarryOverflow(<u32>(a >> (c - 1)) & 1, <u32>((a >> (c - 1)) >> 31)));
+          setLazy(r, <i64>(<i32>v), auxCarryOverflow((<u32>(a >> (c - 1))) & 1, <u32>((a >> (c - 1)) >> 31)));
           store<u64>(r + D(p), v);
           p += UOP_SIZE;
           continue;
@@ -1310,7 +1310,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           const a = load<u64>(r + D(p));
           const c = I64(p);
           const v = a >> c;
-          setLazy(r, <i64>v, auxCarryOverflow(<u32>(a >> (c - 1)) & 1, <u32>((a >> (c - 1)) >> 63)));
+          setLazy(r, <i64>v, auxCarryOverflow((<u32>(a >> (c - 1))) & 1, <u32>((a >> (c - 1)) >> 63)));
           store<u64>(r + D(p), v);
           p += UOP_SIZE;
           continue;
@@ -1319,7 +1319,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           const a = load<i32>(r + D(p));
           const c = <i32>I32(p);
           const v = a >> c;
-          setLazy(r, <i64>v, auxCarryOverflow(<u32>(a >> (c - 1)) & 1, 0));
+          setLazy(r, <i64>v, auxCarryOverflow((<u32>(a >> (c - 1))) & 1, 0));
           store<u64>(r + D(p), <u64>(<u32>v));
           p += UOP_SIZE;
           continue;
@@ -1328,7 +1328,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           const a = load<i64>(r + D(p));
           const c = <i64>I64(p);
           const v = a >> c;
-          setLazy(r, <i64>v, auxCarryOverflow(<u32>(a >> (c - 1)) & 1, 0));
+          setLazy(r, <i64>v, auxCarryOverflow((<u32>(a >> (c - 1))) & 1, 0));
           store<u64>(r + D(p), <u64>(<u64>v));
           p += UOP_SIZE;
           continue;
@@ -1337,7 +1337,8 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           const sub = load<u32>(p, U_SUB);
           const size = (sub >> SUB_SIZE_SHIFT) & 15;
           const d = r + D(p);
-          const before: u64 = size === 8 ? load<u64>(d) : size === 4 ? load<u32>(d) : size === 2 ? load<u16>(d) : load<u8>(d);
+          const before: u64 =
+            size === 8 ? load<u64>(d) : size === 4 ? load<u32>(d) : size === 2 ? load<u16>(d) : load<u8>(d);
           const v = shiftSized(sub & 7, before, I32(p), size);
           if (size >= 4) store<u64>(d, v);
           else if (size === 2) store<u16>(d, <u16>v);
@@ -1349,7 +1350,8 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           const sub = load<u32>(p, U_SUB);
           const size = (sub >> SUB_SIZE_SHIFT) & 15;
           const d = r + D(p);
-          const before: u64 = size === 8 ? load<u64>(d) : size === 4 ? load<u32>(d) : size === 2 ? load<u16>(d) : load<u8>(d);
+          const before: u64 =
+            size === 8 ? load<u64>(d) : size === 4 ? load<u32>(d) : size === 2 ? load<u16>(d) : load<u8>(d);
           const v = shiftSized(sub & 7, before, load<u8>(r, 8), size);
           if (size >= 4) store<u64>(d, v);
           else if (size === 2) store<u16>(d, <u16>v);
@@ -1361,7 +1363,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           const v = <i64>(<i32>load<u32>(r + D(p))) * <i64>(<i32>S32(r, p));
           const ov = u32(v !== <i64>(<i32>v));
           setLazy(r, <i64>(<i32>v), auxCarryOverflow(ov, ov));
-          store<u64>(r + D(p), <u64>v & 0xffffffff);
+          store<u64>(r + D(p), (<u64>v) & 0xffffffff);
           p += UOP_SIZE;
           continue;
         }
@@ -1379,7 +1381,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           const v = <i64>(<i32>S32(r, p)) * <i64>(<i32>I32(p));
           const ov = u32(v !== <i64>(<i32>v));
           setLazy(r, <i64>(<i32>v), auxCarryOverflow(ov, ov));
-          store<u64>(r + D(p), <u64>v & 0xffffffff);
+          store<u64>(r + D(p), (<u64>v) & 0xffffffff);
           p += UOP_SIZE;
           continue;
         }
@@ -1451,7 +1453,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           p += UOP_SIZE;
           continue;
         case K.JNO:
-          if (!(overflow(r))) {
+          if (!overflow(r)) {
             target = page + load<u64>(p, U_IMM);
             break;
           }
@@ -1465,7 +1467,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           p += UOP_SIZE;
           continue;
         case K.JNB:
-          if (!(carry(r))) {
+          if (!carry(r)) {
             target = page + load<u64>(p, U_IMM);
             break;
           }
@@ -1507,7 +1509,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           p += UOP_SIZE;
           continue;
         case K.JNS:
-          if (!(sign(r))) {
+          if (!sign(r)) {
             target = page + load<u64>(p, U_IMM);
             break;
           }
@@ -1521,7 +1523,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           p += UOP_SIZE;
           continue;
         case K.JNP:
-          if (!(parity(r))) {
+          if (!parity(r)) {
             target = page + load<u64>(p, U_IMM);
             break;
           }
@@ -1535,7 +1537,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           p += UOP_SIZE;
           continue;
         case K.JNL:
-          if (!(less(r))) {
+          if (!less(r)) {
             target = page + load<u64>(p, U_IMM);
             break;
           }
@@ -1671,7 +1673,16 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         case K.SIMD_R: {
           if (!simdCheck(p)) break;
           const imm = load<u64>(p, U_IMM);
-          const status = simdExecute(r, load<u32>(p, U_SUB), D(p), load<u8>(p, U_S), <u32>(imm >> 8) & 15, <u32>imm & 0xff, <u32>(imm >> 16) & 15, 0);
+          const status = simdExecute(
+            r,
+            load<u32>(p, U_SUB),
+            D(p),
+            load<u8>(p, U_S),
+            (<u32>(imm >> 8)) & 15,
+            (<u32>imm) & 0xff,
+            (<u32>(imm >> 16)) & 15,
+            0,
+          );
           if (status) {
             simdFault(status);
             break;
@@ -1684,7 +1695,16 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           const operand = simdLoadOperand(p);
           if (faulted) break;
           const imm = load<u64>(p, U_IMM);
-          const status = simdExecute(r, load<u32>(p, U_SUB), D(p), 0xff, <u32>(imm >> 8) & 15, <u32>imm & 0xff, <u32>(imm >> 16) & 15, operand);
+          const status = simdExecute(
+            r,
+            load<u32>(p, U_SUB),
+            D(p),
+            0xff,
+            (<u32>(imm >> 8)) & 15,
+            (<u32>imm) & 0xff,
+            (<u32>(imm >> 16)) & 15,
+            operand,
+          );
           if (status) {
             simdFault(status);
             break;
@@ -1745,7 +1765,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           continue;
         }
         if (((target ^ page) & ~0xfff) === 0 && linearPage && mode === MODE_64) {
-          const to = findBlock(linearPage | (<u32>target & 0xfff), mode);
+          const to = findBlock(linearPage | ((<u32>target) & 0xfff), mode);
           if (to && !load<u32>(to, B_PAGE2)) {
             store<u32>(p, to + BLOCK_HEADER, U_LINK);
             p = to + BLOCK_HEADER;

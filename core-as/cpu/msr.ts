@@ -165,7 +165,7 @@ function read(msr: u32): u64 {
 /** PAT and MTRR memory types: 0, 1, 4, 5, 6, and 7 for PAT. */
 function typesValid(value: u64, pat: bool): bool {
   for (let i = 0; i < 8; i++) {
-    const type = <u32>value & 0xff;
+    const type = (<u32>value) & 0xff;
     if (type > 7 || type === 2 || type === 3 || (type === 7 && !pat)) return false;
     value >>= 8;
   }

@@ -115,7 +115,13 @@ export function readLinear(address: u64, sizeBytes: u32): u64 {
   const e = tlbEntry(tlbBank, address);
   if (load<u64>(e) === ((address + sizeBytes - 1) & ~0xfff)) {
     const q = load<u32>(e, 8) + <u32>address;
-    return sizeBytes === 8 ? load<u64>(q) : sizeBytes === 4 ? load<u32>(q) : sizeBytes === 2 ? load<u16>(q) : load<u8>(q);
+    return sizeBytes === 8
+      ? load<u64>(q)
+      : sizeBytes === 4
+        ? load<u32>(q)
+        : sizeBytes === 2
+          ? load<u16>(q)
+          : load<u8>(q);
   }
   return slowRead(address, sizeBytes);
 }
@@ -196,12 +202,18 @@ export function setRmwPointer(value: u32): void {
 export function rmwBegin(address: u64, sizeBytes: u32): u64 {
   rmwPointer = 0;
   rmwAddress = address;
-  if ((<u32>address & 0xfff) + sizeBytes <= 0x1000) {
+  if (((<u32>address) & 0xfff) + sizeBytes <= 0x1000) {
     const q = writePointer(address);
     if (faulted & FAULTED) return 0;
     if (q) {
       rmwPointer = q;
-      return sizeBytes === 8 ? load<u64>(q) : sizeBytes === 4 ? load<u32>(q) : sizeBytes === 2 ? load<u16>(q) : load<u8>(q);
+      return sizeBytes === 8
+        ? load<u64>(q)
+        : sizeBytes === 4
+          ? load<u32>(q)
+          : sizeBytes === 2
+            ? load<u16>(q)
+            : load<u8>(q);
     }
   }
   if (!probeWrite(address, sizeBytes)) return 0;
@@ -234,4 +246,3 @@ export function rmwEndRm(p: u32, sizeBytes: u32, value: u64): void {
   if (rmIsRegister(p)) writeRegister(load<u8>(p, U_S), sizeBytes, value);
   else rmwEnd(sizeBytes, value);
 }
-

@@ -65,7 +65,18 @@ import { machineNowNs } from '../time';
 import { MODE_SINGLE, readCodeRing } from './code-cache';
 import { refreshFeatures } from './cpuid';
 import { breakpointHits, clearBreakpointHits, instructionBreakpoint } from './debug';
-import { EVENT_EXTERNAL, clearEventDelivered, clearLastException, clearShutdown, deliverDebugTrap, deliverEvent, eventDelivered, lastException, restoreLastException, shutdown } from './exception';
+import {
+  EVENT_EXTERNAL,
+  clearEventDelivered,
+  clearLastException,
+  clearShutdown,
+  deliverDebugTrap,
+  deliverEvent,
+  eventDelivered,
+  lastException,
+  restoreLastException,
+  shutdown,
+} from './exception';
 import { writeRflags } from './flags';
 import { INTERPRET_EXIT, INTERPRET_YIELD, interpret, retired } from './interpret';
 import { MISC_ENABLE_RESET, PAT_RESET } from './msr';

@@ -1,13 +1,5 @@
 /** Segment registers and descriptors (SDM vol. 3, chapters 3 and 5). */
-import {
-  R_CPL,
-  R_GDT_BASE,
-  R_GDT_LIMIT,
-  SEG_ACCESS,
-  SEG_BASE,
-  SEG_LIMIT,
-  SEG_SELECTOR,
-} from '../layout';
+import { R_CPL, R_GDT_BASE, R_GDT_LIMIT, SEG_ACCESS, SEG_BASE, SEG_LIMIT, SEG_SELECTOR } from '../layout';
 import { readSystem, writeSystem } from '../mmu/tlb';
 import {
   ACCESS_DB,
@@ -248,7 +240,13 @@ export function isLongCode(access: u32): bool {
 
 /** Flat segments that SYSCALL, SYSENTER and their returns load without reading a descriptor. */
 export function setFlatCode(selector: u32, level: u32, long: bool): void {
-  setSegment(CS, selector, 0, 0xffffffff, 0xb | ACCESS_S | (level << 5) | ACCESS_P | ACCESS_G | (long ? ACCESS_L : ACCESS_DB));
+  setSegment(
+    CS,
+    selector,
+    0,
+    0xffffffff,
+    0xb | ACCESS_S | (level << 5) | ACCESS_P | ACCESS_G | (long ? ACCESS_L : ACCESS_DB),
+  );
   store<u32>(cpu, level, R_CPL);
 }
 export function setFlatStack(selector: u32, level: u32): void {

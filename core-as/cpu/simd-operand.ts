@@ -1,5 +1,22 @@
 /** SIMD and x87 instructions as the interpreter sees them: availability, operands, faults. */
-import { x87IsControl, x87IsWaiting, x87Memory, x87NoteData, x87NoteInstruction, x87OperandBytes, x87PendingException, x87Register, x87RegisterFlags, x87StatusWord, x87StoresAx, x87UsesFlags, X87_NO_STORE, X87_NO_SUCH_OPERAND, X87_STORES, X87_UNDEFINED } from '../fpu/x87';
+import {
+  x87IsControl,
+  x87IsWaiting,
+  x87Memory,
+  x87NoteData,
+  x87NoteInstruction,
+  x87OperandBytes,
+  x87PendingException,
+  x87Register,
+  x87RegisterFlags,
+  x87StatusWord,
+  x87StoresAx,
+  x87UsesFlags,
+  X87_NO_STORE,
+  X87_NO_SUCH_OPERAND,
+  X87_STORES,
+  X87_UNDEFINED,
+} from '../fpu/x87';
 import { R_CR0, R_CR4, R_IMAGE_SCRATCH, R_SIMD_SCRATCH, R_XCR0 } from '../layout';
 import { readPointer } from '../mmu/tlb';
 import { simdExecute, simdExecuteSpecial } from '../simd/execute';
@@ -38,7 +55,7 @@ const OPERAND_SLOT: u32 = R_SIMD_SCRATCH + 7 * 32;
 /** Raises #UD or #NM when the instruction is not available; returns false then. */
 export function simdCheck(p: u32): bool {
   const imm = load<u64>(p, U_IMM);
-  const feature = <u32>(imm >> SIMD_FEATURE_SHIFT) & 31;
+  const feature = (<u32>(imm >> SIMD_FEATURE_SHIFT)) & 31;
   const cr0 = load<u64>(cpu, R_CR0);
   const cr4 = load<u64>(cpu, R_CR4);
   if (simdFeatureOff(feature)) {
@@ -76,14 +93,14 @@ export function simdFault(status: i32): void {
 /** Address of the operand's bytes: guest RAM itself when it lies in one page, else a copy. Check `faulted`. */
 export function simdLoadOperand(p: u32): u32 {
   const imm = load<u64>(p, U_IMM);
-  const bytes = <u32>(imm >> 24) & 0xff;
+  const bytes = (<u32>(imm >> 24)) & 0xff;
   const address = segmentedOperand(p, bytes, false);
   if (faulted & FAULTED) return 0;
-  if (imm & SIMD_ALIGNED && <u32>address & (bytes - 1)) {
+  if (imm & SIMD_ALIGNED && (<u32>address) & (bytes - 1)) {
     raiseGp();
     return 0;
   }
-  if ((<u32>address & 0xfff) + bytes <= 0x1000) {
+  if (((<u32>address) & 0xfff) + bytes <= 0x1000) {
     const q = readPointer(address);
     if (q || faulted & FAULTED) return q;
   }
@@ -94,23 +111,23 @@ export function simdLoadOperand(p: u32): u32 {
 /** Executes a SIMD instruction with a memory destination. Returns simdExecute's status; memory faults are in `faulted`. */
 export function simdStore(p: u32): i32 {
   const imm = load<u64>(p, U_IMM);
-  const bytes = <u32>(imm >> 24) & 0xff;
+  const bytes = (<u32>(imm >> 24)) & 0xff;
   const address = segmentedOperand(p, bytes, true);
   if (faulted & FAULTED) return 0;
-  if (imm & SIMD_ALIGNED && <u32>address & (bytes - 1)) return SIMD_GP;
+  if (imm & SIMD_ALIGNED && (<u32>address) & (bytes - 1)) return SIMD_GP;
   const slot = cpu + OPERAND_SLOT;
   const status = simdExecute(
     cpu,
     load<u32>(p, U_SUB),
     load<u8>(p, U_D),
     0xff,
-    <u32>(imm >> 8) & 15,
-    <u32>imm & 0xff,
-    <u32>(imm >> 16) & 15,
+    (<u32>(imm >> 8)) & 15,
+    (<u32>imm) & 0xff,
+    (<u32>(imm >> 16)) & 15,
     slot,
   );
   if (status) return status;
-  if ((<u32>address & 0xfff) + bytes > 0x1000 && !checkWritable(address, bytes)) return 0;
+  if (((<u32>address) & 0xfff) + bytes > 0x1000 && !checkWritable(address, bytes)) return 0;
   writeBlock(address, slot, bytes);
   return 0;
 }
@@ -118,7 +135,7 @@ export function simdStore(p: u32): i32 {
 /** Executes a SIMD instruction that accesses memory element by element. */
 export function simdSpecial(p: u32): i32 {
   const imm = load<u64>(p, U_IMM);
-  const flags = <u32>(imm >> 16) & 15;
+  const flags = (<u32>(imm >> 16)) & 15;
   const seg: u32 = load<u8>(p, U_SEG);
   let base: u64;
   if (imm & SIMD_VSIB) {
@@ -132,10 +149,10 @@ export function simdSpecial(p: u32): i32 {
     load<u32>(p, U_SUB),
     load<u8>(p, U_D),
     load<u8>(p, U_S),
-    <u32>(imm >> 8) & 15,
+    (<u32>(imm >> 8)) & 15,
     flags,
     base,
-    <u32>(imm >> 48) & 15,
+    (<u32>(imm >> 48)) & 15,
     1 << load<u8>(p, U_SCALE),
     load<i32>(p, U_DISP),
     addressMask(seg),

@@ -255,7 +255,9 @@ export function updateBanks(): void {
   const flags = load<u32>(cpu, R_RFLAGS);
   mustStep = (flags & FLAG_TF) !== 0 || (dr7 & 0xff) !== 0;
   alignmentChecked =
-    (flags & FLAG_AC) !== 0 && load<u32>(cpu, R_CPL) === 3 && (load<u64>(cpu, R_CR0) & (CR0_AM | CR0_PE)) === (CR0_AM | CR0_PE);
+    (flags & FLAG_AC) !== 0 &&
+    load<u32>(cpu, R_CPL) === 3 &&
+    (load<u64>(cpu, R_CR0) & (CR0_AM | CR0_PE)) === (CR0_AM | CR0_PE);
   checkedBank = cpu + CHECKED_BANK;
   if (alignmentChecked || dr7 & 0xff) tlbBank = checkedBank;
   else tlbBank = cpu + R_TLB + dataBank() * TLB_BANK_SIZE;
@@ -361,7 +363,7 @@ export function setRip(value: u64): void {
 // @ts-ignore: decorator
 @inline
 export function isCanonical(address: u64): bool {
-  return <u64>(<i64>(address << 16) >> 16) === address;
+  return <u64>((<i64>(address << 16)) >> 16) === address;
 }
 
 /** Address of this vCPU's local APIC block. */

@@ -5,7 +5,23 @@ import { aluSized } from './alu';
 import { zero } from './flags';
 import { ioAllowed, portIn, portOut } from './io';
 import { addressMask, linearAddress, readLinear, readRegister, rmwBegin, writeLinear } from './operand';
-import { ES, FAULTED, FLAG_DF, RAX, RCX, RDI, RDX, RSI, clearFault, cpu, faulted, gpr, mustStep, setGpr, setGprSized } from './state';
+import {
+  ES,
+  FAULTED,
+  FLAG_DF,
+  RAX,
+  RCX,
+  RDI,
+  RDX,
+  RSI,
+  clearFault,
+  cpu,
+  faulted,
+  gpr,
+  mustStep,
+  setGpr,
+  setGprSized,
+} from './state';
 import { SUB_REP, SUB_REPNE, U_SEG, U_SUB, X } from './uops';
 
 /** Elements done in one go before pending interrupts are looked at. */
@@ -32,7 +48,7 @@ export function stringInstruction(p: u32, size: u32, x: u32): bool {
   const backwards = (load<u32>(cpu, R_RFLAGS) & FLAG_DF) !== 0;
   const step: u64 = backwards ? 0 - <u64>size : size;
   if (x === X.INS || x === X.OUTS) {
-    if (!ioAllowed(<u32>gpr(RDX) & 0xffff, size)) return false;
+    if (!ioAllowed((<u32>gpr(RDX)) & 0xffff, size)) return false;
   }
   if (!repeat) {
     element(seg & 7, mask, size, x, step);
@@ -50,7 +66,10 @@ export function stringInstruction(p: u32, size: u32, x: u32): bool {
   }
   while (count) {
     if (!backwards && (x === X.MOVS || x === X.STOS) && bulk) {
-      const done = x === X.MOVS ? bulkMove(seg & 7, mask, size, min<u64>(count, bulk)) : bulkStore(mask, size, min<u64>(count, bulk));
+      const done =
+        x === X.MOVS
+          ? bulkMove(seg & 7, mask, size, min<u64>(count, bulk))
+          : bulkStore(mask, size, min<u64>(count, bulk));
       if (faulted & FAULTED) return false;
       if (done) {
         count -= done;
@@ -135,7 +154,7 @@ function element(seg: u32, mask: u64, size: u32, x: u32, step: u64): void {
       // The port must not be read when the store would fault.
       rmwBegin(to, size);
       if (faulted & FAULTED) return;
-      writeLinear(to, size, portIn(<u32>gpr(RDX) & 0xffff, size));
+      writeLinear(to, size, portIn((<u32>gpr(RDX)) & 0xffff, size));
       if (faulted & FAULTED) return;
       advance(RDI, mask, step);
       break;
@@ -145,7 +164,7 @@ function element(seg: u32, mask: u64, size: u32, x: u32, step: u64): void {
       if (faulted & FAULTED) return;
       const value = readLinear(from, size);
       if (faulted & FAULTED) return;
-      portOut(<u32>gpr(RDX) & 0xffff, size, <u32>value);
+      portOut((<u32>gpr(RDX)) & 0xffff, size, <u32>value);
       advance(RSI, mask, step);
     }
   }

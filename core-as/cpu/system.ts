@@ -20,7 +20,16 @@ import {
 } from '../layout';
 import { flushAll, flushNonGlobal, flushPage } from '../mmu/tlb';
 import { pdptesValid } from '../mmu/walk';
-import { FEATURE_FSGSBASE, FEATURE_PCID, FEATURE_SMAP, FEATURE_SMEP, FEATURE_UMIP, FEATURE_XSAVE, hasFeature, xcr0Supported } from './cpuid';
+import {
+  FEATURE_FSGSBASE,
+  FEATURE_PCID,
+  FEATURE_SMAP,
+  FEATURE_SMEP,
+  FEATURE_UMIP,
+  FEATURE_XSAVE,
+  hasFeature,
+  xcr0Supported,
+} from './cpuid';
 import { setArithmeticFlags, setZero } from './flags';
 import { readTsc } from './msr';
 import {
@@ -215,7 +224,7 @@ export function writeCr3(value: u64): void {
   const cr4 = load<u64>(cpu, R_CR4);
   if (longMode) {
     // Bit 63 only suppresses flushing, with PCIDs; flushing all the same is allowed.
-    if (cr4 & CR4_PCIDE) value &= ~(<u64>1 << 63);
+    if (cr4 & CR4_PCIDE) value &= ~((<u64>1) << 63);
     if (value & 0xffffff0000000000) {
       raiseGp();
       return;
@@ -328,7 +337,7 @@ export function moveFromDebug(p: u32): void {
   if (!privileged()) return;
   const n = debugRegister(load<u8>(p, U_D));
   if (n < 0 || generalDetect()) return;
-  writeRegister(load<u8>(p, U_S), mode === MODE_64 ? 8 : 4, load<u64>(cpu + (<u32>n << 3), R_DR));
+  writeRegister(load<u8>(p, U_S), mode === MODE_64 ? 8 : 4, load<u64>(cpu + ((<u32>n) << 3), R_DR));
 }
 
 export function moveToDebug(p: u32): void {
@@ -345,7 +354,7 @@ export function moveToDebug(p: u32): void {
     if (n === 6) value = (value & 0xe00f) | DR6_FIXED;
     else value = (value & 0xffff23ff) | DR7_FIXED;
   }
-  store<u64>(cpu + (<u32>n << 3), value, R_DR);
+  store<u64>(cpu + ((<u32>n) << 3), value, R_DR);
   // Armed breakpoints decide how memory is accessed and whether instructions run one at a time.
   updateMode();
 }
@@ -463,7 +472,14 @@ export function lar(p: u32, size: u32): void {
       const type = access & 15;
       ok = longMode
         ? type === 2 || type === 9 || type === 11 || type === 12
-        : type === 1 || type === 2 || type === 3 || type === 4 || type === 5 || type === 9 || type === 11 || type === 12;
+        : type === 1 ||
+          type === 2 ||
+          type === 3 ||
+          type === 4 ||
+          type === 5 ||
+          type === 9 ||
+          type === 11 ||
+          type === 12;
     }
   }
   setZero(cpu, ok ? 1 : 0);
@@ -504,7 +520,7 @@ export function verify(p: u32, forWrite: bool): void {
 export function arpl(p: u32): void {
   const destination = <u32>readRm(p, 2);
   if (faulted & FAULTED) return;
-  const rpl = <u32>readReg(p, 2) & 3;
+  const rpl = (<u32>readReg(p, 2)) & 3;
   if ((destination & 3) < rpl) {
     writeRm(p, 2, (destination & ~3) | rpl);
     if (faulted & FAULTED) return;
@@ -652,7 +668,7 @@ export function segmentBaseInstruction(p: u32, size: u32, operation: u32): void 
 
 /** RDRAND, RDSEED: always succeed. */
 export function random(p: u32, size: u32): void {
-  const value = <u64>hostRandom() | (<u64>hostRandom() << 32);
+  const value = (<u64>hostRandom()) | ((<u64>hostRandom()) << 32);
   writeRm(p, size, value);
   setArithmeticFlags(cpu, FLAG_CF);
 }

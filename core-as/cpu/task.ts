@@ -127,7 +127,7 @@ export function taskSwitch(newSelector: u32, source: u32, external: u32): void {
   const registers = base + (wide ? 0x28 : 0x12);
   const selectors = base + (wide ? 0x48 : 0x22);
   const ldt = <u32>readSystem(base + (wide ? 0x60 : 0x2a), 2);
-  const trap = wide ? <u32>readSystem(base + 0x64, 2) & 1 : 0;
+  const trap = wide ? (<u32>readSystem(base + 0x64, 2)) & 1 : 0;
   if (faulted & FAULTED) return;
 
   // Busy bits and the link.
@@ -147,8 +147,8 @@ export function taskSwitch(newSelector: u32, source: u32, external: u32): void {
     flushNonGlobal();
   }
   setRip(newRip);
-  let image = <u32>newFlags | 2;
-  if (!wide) image |= <u32>rflags(cpu) & 0xffff0000 & ~FLAG_VM;
+  let image = (<u32>newFlags) | 2;
+  if (!wide) image |= (<u32>rflags(cpu)) & 0xffff0000 & ~FLAG_VM;
   if (source === TASK_CALL || source === TASK_INTERRUPT) image |= FLAG_NT;
   const gprStep = step;
   for (let n: u32 = 0; n < 8; n++) {

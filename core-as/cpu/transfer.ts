@@ -229,7 +229,7 @@ function checkTarget(access: u32, offset: u64): bool {
     if (isCanonical(offset)) return true;
   } else {
     const limit = (descriptorLow & 0xffff) | (descriptorHigh & 0xf0000);
-    const bytes: u64 = descriptorHigh & (1 << 23) ? (<u64>limit << 12) | 0xfff : limit;
+    const bytes: u64 = descriptorHigh & (1 << 23) ? ((<u64>limit) << 12) | 0xfff : limit;
     if (offset <= bytes) return true;
   }
   raiseGp();
@@ -370,7 +370,7 @@ function frame(sp: u64, depth: u32, sizeBytes: u32, value: u64): void {
 /** RETF with `extra` bytes of parameters released. */
 export function farReturn(sizeBytes: u32, extra: u32): void {
   const newRip = peekStack(0, sizeBytes);
-  const sel = <u32>peekStack(sizeBytes, sizeBytes) & 0xffff;
+  const sel = (<u32>peekStack(sizeBytes, sizeBytes)) & 0xffff;
   if (faulted & FAULTED) return;
   if (!protectedMode) {
     if (newRip > <u64>load<u32>(segment(CS), SEG_LIMIT)) {
@@ -421,7 +421,7 @@ function returnTo(newRip: u64, sel: u32, sizeBytes: u32, frameBytes: u32, extra:
   }
   // Outer level, or IRET in 64-bit mode, which always pops SS:RSP.
   const newSp = peekStack(frameBytes + extra, sizeBytes);
-  const newSs = <u32>peekStack(frameBytes + extra + sizeBytes, sizeBytes) & 0xffff;
+  const newSs = (<u32>peekStack(frameBytes + extra + sizeBytes, sizeBytes)) & 0xffff;
   if (faulted & FAULTED) return false;
   const s = segment(SS);
   const keep0 = load<u64>(s);
@@ -501,7 +501,7 @@ function interruptReturnInner(sizeBytes: u32): void {
     return;
   }
   const newRip = peekStack(0, sizeBytes);
-  const sel = <u32>peekStack(sizeBytes, sizeBytes) & 0xffff;
+  const sel = (<u32>peekStack(sizeBytes, sizeBytes)) & 0xffff;
   const flags = peekStack(sizeBytes * 2, sizeBytes);
   if (faulted & FAULTED) return;
   if (!protectedMode) {
@@ -572,7 +572,7 @@ export function syscall(): void {
   setGpr(11, flags);
   setRip(mode === MODE_64 ? load<u64>(cpu, R_MSR_LSTAR) : load<u64>(cpu, R_MSR_CSTAR));
   writeRflags(cpu, flags & ~load<u64>(cpu, R_MSR_SFMASK));
-  const cs = <u32>(star >> 32) & 0xfffc;
+  const cs = (<u32>(star >> 32)) & 0xfffc;
   setFlatCode(cs, 0, true);
   setFlatStack(cs + 8, 0);
   updateMode();

@@ -71,7 +71,7 @@ export function fxsave(p: u32, size: u32): void {
   if (!fxAvailable()) return;
   const address = segmentedOperand(p, 512, true);
   if (faulted & FAULTED) return;
-  if (<u32>address & 15) {
+  if ((<u32>address) & 15) {
     raiseGp();
     return;
   }
@@ -91,7 +91,7 @@ export function fxrstor(p: u32, size: u32): void {
   if (!fxAvailable()) return;
   const address = segmentedOperand(p, 512, false);
   if (faulted & FAULTED) return;
-  if (<u32>address & 15) {
+  if ((<u32>address) & 15) {
     raiseGp();
     return;
   }
@@ -118,7 +118,7 @@ function xsaveOperand(p: u32, bytes: u32, write: bool): u64 {
     return 0;
   }
   const address = segmentedOperand(p, bytes, write);
-  if (!(faulted & FAULTED) && <u32>address & 63) raiseGp();
+  if (!(faulted & FAULTED) && (<u32>address) & 63) raiseGp();
   return address;
 }
 

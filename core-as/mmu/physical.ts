@@ -54,7 +54,7 @@ export function commitChunk(index: u32): u32 {
       }
       return 0;
     }
-    atomic.store<u32>(slot, <u32>start | entry);
+    atomic.store<u32>(slot, (<u32>start) | entry);
     return <u32>start;
   }
 }
@@ -70,25 +70,26 @@ function inRam(gpa: u64): bool {
 export function ramRead(gpa: u64): u32 {
   const index = gpa >> CHUNK_SHIFT;
   if (index >= <u64>CHUNK_COUNT) return 0;
-  const entry = load<u32>(CHUNKS + (<u32>index << 2));
+  const entry = load<u32>(CHUNKS + ((<u32>index) << 2));
   if (!(entry & CHUNK_RAM) || !inRam(gpa)) return 0;
   let base = entry & ~CHUNK_FLAGS;
   if (!base) base = commitChunk(<u32>index);
-  return base ? base + (<u32>gpa & (CHUNK_SIZE - 1)) : 0;
+  return base ? base + ((<u32>gpa) & (CHUNK_SIZE - 1)) : 0;
 }
 
 /** Linear address of a guest-physical byte for writing; 0 when it is not writable memory. */
 export function ramWrite(gpa: u64): u32 {
   const index = gpa >> CHUNK_SHIFT;
   if (index >= <u64>CHUNK_COUNT) return 0;
-  if (load<u32>(CHUNKS + (<u32>index << 2)) & CHUNK_READONLY) return 0;
+  if (load<u32>(CHUNKS + ((<u32>index) << 2)) & CHUNK_READONLY) return 0;
   return ramRead(gpa);
 }
 
 /** Marks RAM in the chunk table as CFG_LOWMEM and CFG_HIGHMEM say; nothing is committed. */
 export function mapRam(): void {
   const low = load<u64>(CFG_LOWMEM);
-  for (let gpa: u64 = 0; gpa < low; gpa += CHUNK_SIZE) store<u32>(CHUNKS + (<u32>(gpa >> CHUNK_SHIFT) << 2), CHUNK_RAM);
+  for (let gpa: u64 = 0; gpa < low; gpa += CHUNK_SIZE)
+    store<u32>(CHUNKS + ((<u32>(gpa >> CHUNK_SHIFT)) << 2), CHUNK_RAM);
   const high: u64 = 0x100000000 + load<u64>(CFG_HIGHMEM);
   for (let gpa: u64 = 0x100000000; gpa < high; gpa += CHUNK_SIZE) {
     const index = <u32>(gpa >> CHUNK_SHIFT);

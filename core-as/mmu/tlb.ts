@@ -52,7 +52,7 @@ const ITLB_ENTRIES: u32 = 1024;
 // @ts-ignore: decorator
 @inline
 export function tlbEntry(bank: u32, address: u64): u32 {
-  return bank + ((<u32>(address >> 8) & 0x3ff0) | (<u32>(address >> 49) & 0x4000));
+  return bank + (((<u32>(address >> 8)) & 0x3ff0) | ((<u32>(address >> 49)) & 0x4000));
 }
 
 /** Some translation of an address with bit 63 set is not a global page, so a CR3 write must drop that half too. */
@@ -169,9 +169,10 @@ function privilege(): u32 {
 /** A read of at most 8 bytes at a guest-physical address that is not RAM. */
 export function mmioReadAny(gpa: u64, sizeBytes: u32): u64 {
   if (lapicClaims(cpuIndex, gpa)) {
-    if (sizeBytes <= 4) return lapicMmioRead(cpuIndex, <u32>gpa & 0xfff, sizeBytes);
+    if (sizeBytes <= 4) return lapicMmioRead(cpuIndex, (<u32>gpa) & 0xfff, sizeBytes);
     return (
-      <u64>lapicMmioRead(cpuIndex, <u32>gpa & 0xfff, 4) | (<u64>lapicMmioRead(cpuIndex, (<u32>gpa + 4) & 0xfff, 4) << 32)
+      (<u64>lapicMmioRead(cpuIndex, (<u32>gpa) & 0xfff, 4)) |
+      ((<u64>lapicMmioRead(cpuIndex, (<u32>gpa + 4) & 0xfff, 4)) << 32)
     );
   }
   if (sizeBytes !== 1 && sizeBytes !== 2 && sizeBytes !== 4 && sizeBytes !== 8) {
@@ -180,14 +181,14 @@ export function mmioReadAny(gpa: u64, sizeBytes: u32): u64 {
     return value;
   }
   if (mmioClaimed(gpa)) return mmioRead(gpa, sizeBytes);
-  if (sizeBytes === 8) return <u64>hostMmioRead(<f64>gpa, 4) | (<u64>hostMmioRead(<f64>(gpa + 4), 4) << 32);
+  if (sizeBytes === 8) return (<u64>hostMmioRead(<f64>gpa, 4)) | ((<u64>hostMmioRead(<f64>(gpa + 4), 4)) << 32);
   return hostMmioRead(<f64>gpa, sizeBytes);
 }
 
 /** A write of at most 8 bytes at a guest-physical address that is not RAM. */
 export function mmioWriteAny(gpa: u64, sizeBytes: u32, value: u64): void {
   if (lapicClaims(cpuIndex, gpa)) {
-    lapicMmioWrite(cpuIndex, <u32>gpa & 0xfff, min<u32>(sizeBytes, 4), <u32>value);
+    lapicMmioWrite(cpuIndex, (<u32>gpa) & 0xfff, min<u32>(sizeBytes, 4), <u32>value);
     if (sizeBytes === 8) lapicMmioWrite(cpuIndex, (<u32>gpa + 4) & 0xfff, 4, <u32>(value >> 32));
     return;
   }
@@ -295,7 +296,7 @@ function endsOutside(address: u64, sizeBytes: u32): bool {
 }
 
 function readAs(address: u64, sizeBytes: u32, access: u32): u64 {
-  const room: u32 = 0x1000 - (<u32>address & 0xfff);
+  const room: u32 = 0x1000 - ((<u32>address) & 0xfff);
   if (sizeBytes > room) {
     // Translate both pages before either is read, so that a fault has no side effects.
     if (endsOutside(address, sizeBytes)) return 0;
@@ -314,7 +315,7 @@ function readAs(address: u64, sizeBytes: u32, access: u32): u64 {
 }
 
 function writeAs(address: u64, sizeBytes: u32, value: u64, access: u32): void {
-  const room: u32 = 0x1000 - (<u32>address & 0xfff);
+  const room: u32 = 0x1000 - ((<u32>address) & 0xfff);
   if (sizeBytes > room) {
     if (endsOutside(address, sizeBytes)) return;
     const low = walk(address, access | ACCESS_WRITE);
@@ -400,7 +401,7 @@ export function probe(address: u64): u64 {
 // @ts-ignore: decorator
 @inline
 export function itlbEntry(bank: u32, address: u64): u32 {
-  return bank + ((<u32>(address >> 8) & 0x1ff0) | (<u32>(address >> 50) & 0x2000));
+  return bank + (((<u32>(address >> 8)) & 0x1ff0) | ((<u32>(address >> 50)) & 0x2000));
 }
 
 /**

@@ -174,12 +174,12 @@ function walk32(address: u32, access: u32, cr0: u64, cr4: u64): u64 {
   let rights: u64 = pde;
   let slot = directory;
   let entry = pde;
-  const large = (pde & <u32>PTE_PS) !== 0 && (cr4 & CR4_PSE) !== 0;
+  const large = (pde & (<u32>PTE_PS)) !== 0 && (cr4 & CR4_PSE) !== 0;
   if (large) {
     // PSE-36: bits 13-20 are physical bits 32-39, bit 21 is reserved.
     if (pde & 0x200000) return pageFault(address, PF_P | PF_RSVD, access);
   } else {
-    if (!(pde & <u32>PTE_A) && !(access & ACCESS_PROBE)) {
+    if (!(pde & (<u32>PTE_A)) && !(access & ACCESS_PROBE)) {
       p = ramWrite(directory);
       if (p) atomic.or<u32>(p, <u32>PTE_A);
     }
@@ -191,17 +191,17 @@ function walk32(address: u32, access: u32, cr0: u64, cr4: u64): u64 {
   }
   if (!allowed(rights, false, access, cr0, cr4)) return pageFault(address, PF_P, access);
   if (!(access & ACCESS_PROBE)) {
-    const bits: u32 = <u32>PTE_A | (access & ACCESS_WRITE ? <u32>PTE_D : 0);
+    const bits: u32 = (<u32>PTE_A) | (access & ACCESS_WRITE ? <u32>PTE_D : 0);
     if ((entry & bits) !== bits) {
       p = ramWrite(slot);
       if (p) atomic.or<u32>(p, bits);
       entry |= bits;
     }
   }
-  walkGlobal = (entry & <u32>PTE_G) !== 0;
+  walkGlobal = (entry & (<u32>PTE_G)) !== 0;
   walkPageShift = large ? 22 : 12;
-  if (large) return <u64>(entry & 0xffc00000) | (<u64>(entry & 0x1fe000) << 19) | (address & 0x3fffff);
-  return <u64>(entry & 0xfffff000) | (address & 0xfff);
+  if (large) return (<u64>(entry & 0xffc00000)) | ((<u64>(entry & 0x1fe000)) << 19) | (address & 0x3fffff);
+  return (<u64>(entry & 0xfffff000)) | (address & 0xfff);
 }
 
 /** True when the four PDPTEs that CR3 points at are valid for PAE paging (reserved bits, SDM vol. 3, 4.4.1). */
