@@ -16,8 +16,12 @@ const MB_HEAD = 0x00;
 const MB_TAIL = 0x04;
 /** u32: result of the last read. */
 const MB_ANSWER = 0x08;
-/** u32: CONTROL_*: what the vCPU's thread shall do when it leaves run(). */
+/**
+ * u32: CONTROL_* in the low bits: what the vCPU's thread shall do when it leaves run(). Above them a number that every order
+ * changes: a thread about to sleep on PAUSE notices RUN and PAUSE given in quick succession, and answers the second one too.
+ */
 const MB_CONTROL = 0x0c;
+const CONTROL_MASK = 3;
 /** u32: THREAD_*: what the vCPU's thread does. */
 const MB_THREAD = 0x10;
 const MB_RING = 0x100;
@@ -138,17 +142,22 @@ export class MailboxClient {
 
   /** Asks this thread itself to pause, unless it has been told to quit. */
   park(): void {
-    Atomics.compareExchange(this.#state.i32, index(this.vcpu, MB_CONTROL), CONTROL_RUN, CONTROL_PAUSE);
+    const word = index(this.vcpu, MB_CONTROL);
+    const order = Atomics.load(this.#state.i32, word);
+    // Any order given meanwhile is newer than this wish.
+    if ((order & CONTROL_MASK) === CONTROL_RUN) {
+      Atomics.compareExchange(this.#state.i32, word, order, (order & ~CONTROL_MASK) | CONTROL_PAUSE);
+    }
   }
 
   /** Sleeps, and says so, until the control word is something else than PAUSE; returns it. */
   waitWhilePaused(): number {
     const word = index(this.vcpu, MB_CONTROL);
     for (;;) {
-      const control = Atomics.load(this.#state.i32, word);
-      if (control !== CONTROL_PAUSE) return control;
+      const order = Atomics.load(this.#state.i32, word);
+      if ((order & CONTROL_MASK) !== CONTROL_PAUSE) return order & CONTROL_MASK;
       this.setThreadState(THREAD_STOPPED);
-      Atomics.wait(this.#state.i32, word, CONTROL_PAUSE);
+      Atomics.wait(this.#state.i32, word, order);
     }
   }
 
@@ -235,8 +244,13 @@ export class MailboxServer {
   }
 
   setControl(control: number): void {
-    Atomics.store(this.state.i32, index(this.vcpu, MB_CONTROL), control);
-    Atomics.notify(this.state.i32, index(this.vcpu, MB_CONTROL));
+    const word = index(this.vcpu, MB_CONTROL);
+    for (;;) {
+      const order = Atomics.load(this.state.i32, word);
+      const next = ((order & ~CONTROL_MASK) + CONTROL_MASK + 1) | control | 0;
+      if (Atomics.compareExchange(this.state.i32, word, order, next) === order) break;
+    }
+    Atomics.notify(this.state.i32, word);
   }
 
   /** The vCPU's thread is about to be started or resumed: what it said before no longer holds. */

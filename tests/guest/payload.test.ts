@@ -50,6 +50,18 @@ describe.each(['thread', 'inline'] as const)('payloads, %s', (backend) => {
     expect(await end([...outb(0xf4, 0x15), ...SPIN], ['-l', 'pc-testdev'])).toMatchObject({ code: 0x2b });
   });
 
+  test('the power button reaches a guest that has enabled ACPI', async () => {
+    // Waits for PM1_STS.PWRBTN: in ax, dx; test ah, 1; jz back.
+    const wait = [...movDx(0x400), 0x66, 0xed, 0xf6, 0xc4, 0x01, 0x74, 0xf9];
+    const code = [...outb(0xb2, 0xa0), ...outw(0x402, 0x100), ...print('ready'), ...wait, ...outw(0x404, 0x3400)];
+    await using guest = await payloadMachine(code, { backend });
+    expect(guest.machine.powerButton()).toBe(false);
+    guest.machine.start();
+    await guest.com1.expect('ready');
+    expect(guest.machine.powerButton()).toBe(true);
+    expect(await guest.machine.exited).toMatchObject({ code: 1, reason: 'poweroff' });
+  });
+
   test('a guest that loops for ever can be paused, resumed and destroyed', async () => {
     await using guest = await payloadMachine([...print('x'), ...SPIN], { backend });
     guest.machine.start();

@@ -211,6 +211,19 @@ describe.each(['thread', 'inline'] as const)('vCPUs in %s mode', (mode) => {
     await dispose();
   });
 
+  test('pause and resume in quick succession', async () => {
+    const { state, runner, dispose } = rig(mode, 2);
+    script(state, 0, 0, 0);
+    script(state, 1, 2, 1000);
+    runner.start();
+    for (let i = 0; i < 300; i++) {
+      await runner.pause();
+      runner.resume();
+    }
+    await runner.pause();
+    await dispose();
+  });
+
   test('a core that traps is reported and can be disposed of', async () => {
     const { state, runner, failures, dispose } = rig(mode, 1);
     script(state, 0, 5, 0);
