@@ -138,6 +138,7 @@ export function run(_budget: i32): i32 {
   }
   if (script === 9) {
     // Echoes COM1 until a "q" comes, which is echoed and powers off.
+    if (outputFull(0)) return EXIT_BUDGET;
     const byte = takeByte(0);
     if (byte >= 0) {
       putByte(0, <u32>byte);
@@ -156,11 +157,16 @@ function notifyHost(uart: u32): void {
   atomic.notify(HOST_DOORBELL, i32.MAX_VALUE);
 }
 
+function outputFull(uart: u32): bool {
+  const at = UART + uart * UART_STRIDE;
+  return atomic.load<u32>(at, UART_TX_HEAD) - atomic.load<u32>(at, UART_TX_TAIL) >= <u32>UART_RING_SIZE;
+}
+
 /** 1 when the ring took the byte, 0 when it is full. */
 function putByte(uart: u32, byte: u32): u64 {
   const at = UART + uart * UART_STRIDE;
   const head = atomic.load<u32>(at, UART_TX_HEAD);
-  if (head - atomic.load<u32>(at, UART_TX_TAIL) >= <u32>UART_RING_SIZE) return 0;
+  if (outputFull(uart)) return 0;
   store<u8>(UART_RINGS + uart * 2 * UART_RING_SIZE + (head & (UART_RING_SIZE - 1)), <u8>byte);
   atomic.store<u32>(at, head + 1, UART_TX_HEAD);
   notifyHost(uart);
