@@ -150,8 +150,8 @@ export function xcr0Supported(): u64 {
   return hasFeature(FEATURE_AVX) ? 7 : 3;
 }
 
-// Leaf 1 EDX bits that are always there: FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFSH FXSR.
-const LEAF1_EDX_FIXED: u32 = 0x010bfbff | (1 << 24);
+// Leaf 1 EDX bits that are always there: FPU DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFSH FXSR.
+const LEAF1_EDX_FIXED: u32 = 0x010bfbfd;
 const HYPERVISOR: u32 = 1 << 31;
 const ECX_X2APIC: u32 = 1 << 21;
 const ECX_OSXSAVE: u32 = 1 << 27;

@@ -59,7 +59,7 @@ const MTRR_CAP: u64 = 0x50a;
  * IA32_ARCH_CAPABILITIES: RDCL_NO, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO,
  * PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO: an interpreter does not speculate.
  */
-const ARCH_CAPABILITIES: u64 = 0x400000001d10e179;
+const ARCH_CAPABILITIES: u64 = 0x400000000d10e179;
 
 /** The time-stamp counter. */
 export function readTsc(): u64 {

@@ -80,12 +80,10 @@ import {
   CR4_PCIDE,
   CR4_PGE,
   CR4_PSE,
-  CR4_PVI,
   CR4_SMAP,
   CR4_SMEP,
   CR4_TSD,
   CR4_UMIP,
-  CR4_VME,
   CS,
   EFER_LMA,
   EFER_LME,
@@ -239,8 +237,6 @@ export function writeCr3(value: u64): void {
 
 function cr4Allowed(): u64 {
   let bits =
-    CR4_VME |
-    CR4_PVI |
     CR4_TSD |
     CR4_DE |
     CR4_PSE |

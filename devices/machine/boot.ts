@@ -10,6 +10,9 @@ import {
   R_GPR,
   R_IDT_BASE,
   R_IDT_LIMIT,
+  R_MSR_MTRR_DEF_TYPE,
+  R_MSR_MTRR_FIXED,
+  R_MSR_MTRR_VAR,
   R_RIP,
   R_SEG,
   SEG_ACCESS,
@@ -45,9 +48,33 @@ export const GPR_NAMES = [
 /** In the order of the vCPU block. */
 export const SEGMENT_NAMES: readonly SegmentName[] = ['es', 'cs', 'ss', 'ds', 'fs', 'gs', 'ldtr', 'tr'];
 
+const FIXED_MTRRS = 11;
+/** IA32_MTRR_FIX16K_A0000's place among the fixed-range registers. */
+const FIXED_MTRR_A0000 = 2;
+/** Mask of a 1 GiB range with 40 physical-address bits. */
+const MTRR_MASK_1G = 0xff_c000_0000n;
+const MTRR_VALID = 0x800n;
+const MTRR_ENABLED = 0x800n;
+const MTRR_FIXED_ENABLED = 0x400n;
+const MTRR_WRITE_BACK = 6n;
+
 export function writeBootImage(memory: GuestMemory, image: BootImage): void {
   for (const range of image.zeroRanges) memory.fill(range.gpa, range.lengthBytes, 0);
   for (const segment of image.segments) memory.write(segment.gpa, segment.bytes);
+}
+
+/**
+ * Memory types as firmware leaves them (SDM vol. 3, 12.11): RAM write-back, the VGA window and the 32-bit device hole uncached. Linux
+ * only trusts the PAT when the MTRRs are on.
+ */
+function setMemoryTypes(core: Core): void {
+  const { state, block } = core;
+  const allWriteBack = 0x0606_0606_0606_0606n;
+  for (let i = 0; i < FIXED_MTRRS; i++) state.setU64(block + R_MSR_MTRR_FIXED + i * 8, allWriteBack);
+  state.setU64(block + R_MSR_MTRR_FIXED + FIXED_MTRR_A0000 * 8, 0n);
+  state.setU64(block + R_MSR_MTRR_VAR, 0xc000_0000n);
+  state.setU64(block + R_MSR_MTRR_VAR + 8, MTRR_MASK_1G | MTRR_VALID);
+  state.setU64(block + R_MSR_MTRR_DEF_TYPE, MTRR_ENABLED | MTRR_FIXED_ENABLED | MTRR_WRITE_BACK);
 }
 
 /** Replaces the power-on state of the core's vCPU. */
@@ -73,6 +100,7 @@ export function writeInitialRegisters(core: Core, registers: InitialRegisters): 
   state.setU64(block + R_IDT_BASE, registers.idt.base);
   state.setU32(block + R_IDT_LIMIT, registers.idt.limit);
   state.setU32(block + R_CPL, 0);
+  setMemoryTypes(core);
   exports.setRflags(registers.rflags);
   exports.stateChanged();
 }
