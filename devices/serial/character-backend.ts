@@ -19,4 +19,9 @@ export interface CharacterBackend {
 export interface CharacterPort {
   receive(bytes: Uint8Array): void;
   drained(): void;
+  /**
+   * The far end came (true) or went (false). Backends that always have one call it never, others not before the first comes. A port that has this method
+   * wants nothing kept for a far end that is not there.
+   */
+  carrier?(present: boolean): void;
 }

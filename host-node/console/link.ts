@@ -1,0 +1,200 @@
+/**
+ * A serial port's far end that comes and goes: a client of a socket, the other half of a null modem, a pseudo-terminal.
+ *
+ * - Bytes are handed over one write at a time, so that it is always known which of them the host's system has taken. What it has
+ *   not when the far end goes is kept for the next one, as is up to {@link BACKLOG_BYTES} of what the guest prints meanwhile (the
+ *   oldest goes first): who attaches late or again reads on where the last reader was cut off.
+ * - A port that follows the carrier (virtio-console) tells its guest instead; nothing is kept for it.
+ * - While a far end is attached and does not read, at most {@link HIGH_WATER_BYTES} and one write wait here; then the guest does.
+ * - Everything that the far end sent before it went reaches the guest, also when writing to it fails first.
+ */
+import type { Readable } from 'node:stream';
+import type { CharacterBackend, CharacterPort } from '../../devices/serial/character-backend.ts';
+
+/** Output kept while nothing is attached: a boot's messages. */
+export const BACKLOG_BYTES = 64 * 1024;
+/** Unsent output at which the guest's transmitter pauses, and at which it goes on. */
+const HIGH_WATER_BYTES = 64 * 1024;
+const LOW_WATER_BYTES = 16 * 1024;
+/** Longest wait at the end for a reader that does not read. */
+const CLOSE_PATIENCE_MS = 1000;
+
+/** An open connection. Its input is paused until a link has it. */
+export interface FarEnd {
+  readonly input: Readable;
+  /** Sends bytes; `done` once the system has them or refused them. One write at a time. */
+  write(bytes: Uint8Array, done: (error: Error | undefined) => void): void;
+  /** The system takes a write of up to 16 KiB as a whole or not at all: a failed one can be repeated without doubling bytes. */
+  readonly wholeWrites: boolean;
+  destroy(): void;
+}
+
+export class LinkBackend implements CharacterBackend {
+  /** Bytes that the guest printed while nobody was attached and that did not fit the backlog. */
+  droppedBytes = 0;
+  #port: CharacterPort | undefined;
+  #end: FarEnd | undefined;
+  /** Called when the attached end goes. */
+  #forget: (() => void) | undefined;
+  #queue: Uint8Array[] = [];
+  #queuedBytes = 0;
+  #writing = false;
+  /** Writing to the attached end has failed; what it sent is still being read. */
+  #deaf = false;
+  #blocked = false;
+  #held = false;
+  #closed = false;
+  #idle: (() => void) | undefined;
+
+  /** `detached`: the far end went (not called after close). `released`: gives back what belongs to the backend at its end. */
+  constructor(
+    private readonly detached: () => void = () => undefined,
+    private readonly released: () => Promise<void> = () => Promise.resolve(),
+  ) {}
+
+  get attached(): boolean {
+    return this.#end !== undefined;
+  }
+
+  /** The guest takes no input at present. */
+  get held(): boolean {
+    return this.#held;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Takes a far end; there must be none. */
+  attach(end: FarEnd): void {
+    if (this.#end || this.#closed) {
+      end.destroy();
+      return;
+    }
+    this.#end = end;
+    this.#deaf = false;
+    this.#writing = false;
+    const gone = (): void => this.#gone(end);
+    const received = (chunk: Buffer): void => this.#port?.receive(chunk);
+    end.input.on('data', received);
+    end.input.on('end', gone);
+    end.input.on('close', gone);
+    end.input.on('error', gone);
+    this.#forget = () => {
+      end.input.off('data', received);
+    };
+    this.#port?.carrier?.(true);
+    if (this.#port && !this.#held) end.input.resume();
+    this.#pump();
+  }
+
+  #gone(end: FarEnd): void {
+    if (this.#end !== end) return;
+    this.#forget?.();
+    this.#end = undefined;
+    this.#writing = false;
+    end.destroy();
+    if (this.#port?.carrier) {
+      this.#queue = [];
+      this.#queuedBytes = 0;
+    }
+    this.#trim();
+    this.#idle?.();
+    this.#unblock();
+    this.#port?.carrier?.(false);
+    if (!this.#closed) this.detached();
+  }
+
+  open(port: CharacterPort): void {
+    this.#port = port;
+    if (!this.#end) return;
+    port.carrier?.(true);
+    if (!this.#held) this.#end.input.resume();
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (bytes.length === 0) return true;
+    if (!this.#end && this.#port?.carrier) return true;
+    // A copy: the guest's side may use its buffer again.
+    this.#queue.push(bytes.slice());
+    this.#queuedBytes += bytes.length;
+    if (!this.#end || this.#deaf) this.#trim();
+    else this.#pump();
+    this.#blocked = this.#end !== undefined && !this.#deaf && this.#queuedBytes >= HIGH_WATER_BYTES;
+    return !this.#blocked;
+  }
+
+  #pump(): void {
+    const end = this.#end;
+    if (!end || this.#writing || this.#deaf) return;
+    const chunk = this.#queue.shift();
+    if (!chunk) {
+      this.#idle?.();
+      return;
+    }
+    this.#queuedBytes -= chunk.length;
+    this.#writing = true;
+    end.write(chunk, (error) => {
+      if (this.#end !== end) return;
+      this.#writing = false;
+      if (error) this.#writeFailed(end, chunk);
+      else this.#pump();
+      if (this.#queuedBytes <= LOW_WATER_BYTES || this.#deaf) this.#unblock();
+    });
+  }
+
+  #writeFailed(end: FarEnd, chunk: Uint8Array): void {
+    this.#deaf = true;
+    if (end.wholeWrites && !this.#port?.carrier) {
+      this.#queue.unshift(chunk);
+      this.#queuedBytes += chunk.length;
+    }
+    this.#trim();
+    this.#idle?.();
+  }
+
+  #unblock(): void {
+    if (!this.#blocked) return;
+    this.#blocked = false;
+    this.#port?.drained();
+  }
+
+  /** Nobody reads: the newest output stays. */
+  #trim(): void {
+    while (this.#queuedBytes > BACKLOG_BYTES) {
+      const first = this.#queue[0];
+      if (!first) return;
+      const excess = Math.min(first.length, this.#queuedBytes - BACKLOG_BYTES);
+      if (excess === first.length) this.#queue.shift();
+      else this.#queue[0] = first.subarray(excess);
+      this.#queuedBytes -= excess;
+      this.droppedBytes += excess;
+    }
+  }
+
+  hold(held: boolean): void {
+    this.#held = held;
+    if (held) this.#end?.input.pause();
+    else this.#end?.input.resume();
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const end = this.#end;
+    if (end) {
+      end.input.pause();
+      if (this.#queue.length > 0 || this.#writing) {
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, CLOSE_PATIENCE_MS);
+          this.#idle = () => {
+            clearTimeout(timer);
+            resolve();
+          };
+        });
+      }
+      this.#gone(end);
+    }
+    await this.released();
+  }
+}
