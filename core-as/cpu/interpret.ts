@@ -301,6 +301,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         store<u64>(r, (target - csBase) & 0xffffffff, R_RIP);
         deliverFault();
         target = load<u64>(r, R_RIP) + csBase;
+        page = 1;
         budget--;
         if (budget <= 0 || load<u32>(r, R_PENDING)) break;
         continue;

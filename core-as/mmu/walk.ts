@@ -4,6 +4,7 @@ import {
   CR0_PG,
   CR0_WP,
   CR4_PAE,
+  CR4_PGE,
   CR4_PSE,
   CR4_SMAP,
   CR4_SMEP,
@@ -143,7 +144,7 @@ export function walk(address: u64, access: u32): u64 {
       entry |= bits;
     }
   }
-  walkGlobal = (entry & PTE_G) !== 0;
+  walkGlobal = (entry & PTE_G) !== 0 && (cr4 & CR4_PGE) !== 0;
   walkPageShift = 12 + 9 * level;
   const mask: u64 = ((<u64>1) << (12 + 9 * <u64>level)) - 1;
   return (entry & PHYSICAL_MASK & ~mask) | (address & mask);
