@@ -63,6 +63,7 @@ import { Platform } from './platform.ts';
 import { notEmulated } from './not-emulated.ts';
 import { readRegisters, type Registers } from './registers.ts';
 import { InlineRunner, ThreadRunner, type VcpuRunner } from './runners.ts';
+import { restoreMachine, saveMachine } from './snapshot.ts';
 import { exitDetail } from './vcpu-loop.ts';
 
 export interface MachineOptions {
@@ -75,6 +76,8 @@ export interface MachineOptions {
 }
 
 const EXIT_ERROR = 4;
+/** What {@link Machine.waitForExit} waits when nothing is said. */
+const DEFAULT_WAIT_MS = 30_000;
 const DEFAULT_INSNS_PER_SECOND = 100_000_000;
 /** 2026-01-01T00:00:00Z: what deterministic machines take for the time at which they were switched on. */
 const DETERMINISTIC_EPOCH_SECONDS = 1_767_225_600;
@@ -122,6 +125,11 @@ function planOrExit(settings: MachineSettings, rom: Uint8Array | undefined): Mem
 /** An expected error as the end of the run; anything else as it is. */
 function exitWith(error: unknown, expected: abstract new (...args: never[]) => Error): unknown {
   return error instanceof expected ? new BhyveExit(EXIT_ERROR, `${(error as Error).message}\n`) : error;
+}
+
+/** A wait for something of a machine that did not come. */
+export class MachineError extends Error {
+  override readonly name = 'MachineError';
 }
 
 export class Machine implements AsyncDisposable {
@@ -335,10 +343,49 @@ export class Machine implements AsyncDisposable {
 
   /** Registers of a vCPU; meaningful while the machine is paused or has ended. */
   registers(vcpu = BOOT_VCPU): Registers {
+    const core = this.vcpuCore(vcpu);
+    return readRegisters(this.state, vcpu, BigInt.asUintN(64, core.exports.getRflags()));
+  }
+
+  /** The instance of the core that looks at a vCPU from this thread; only while the machine is paused or has ended. */
+  vcpuCore(vcpu = BOOT_VCPU): Core {
     const core = this.#vcpuCores[vcpu];
     if (!core) throw new RangeError(`there is no vCPU ${vcpu}`);
     core.exports.stateChanged();
-    return readRegisters(this.state, vcpu, BigInt.asUintN(64, core.exports.getRflags()));
+    return core;
+  }
+
+  /** The paused or running machine as bytes; it goes on afterwards if it was running. */
+  snapshot(): Promise<Uint8Array> {
+    return saveMachine(this);
+  }
+
+  /** Puts a snapshot into this machine, which was not started yet and has the same configuration. */
+  restore(bytes: Uint8Array): Promise<void> {
+    return restoreMachine(this, bytes);
+  }
+
+  /**
+   * Waits for the end of the machine. Rejects with {@link MachineError} when that takes longer than `timeout` milliseconds; the
+   * consoles' last lines are in the message.
+   */
+  async waitForExit(options: { readonly timeout?: number | undefined } = {}): Promise<ExitReason> {
+    const timeoutMs = options.timeout ?? DEFAULT_WAIT_MS;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const expired = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => resolve(undefined), timeoutMs);
+    });
+    const reason = await Promise.race([this.exited, expired]);
+    clearTimeout(timer);
+    if (reason) return reason;
+    throw new MachineError(`${this.name}: the machine had not ended after ${timeoutMs} ms\n${this.consoleTail()}`);
+  }
+
+  /** The last lines of every console, for messages. */
+  consoleTail(lines = 40): string {
+    return Object.values(this.consoles)
+      .map(({ name, transcript }) => `last lines of ${name}:\n${transcript.split('\n').slice(-lines).join('\n')}`)
+      .join('\n');
   }
 
   get running(): boolean {
@@ -446,7 +493,7 @@ export class Machine implements AsyncDisposable {
     await this.#runner.destroy();
     this.#pump.stop();
     this.clock.close();
-    await this.platform.close(reason.reason);
+    await this.platform.close(reason.reason === 'error' ? `error: ${reason.message}` : reason.reason);
     this.#releaseProcess?.();
     this.#status = 'ended';
     this.#resolveExited?.(reason);

@@ -7,9 +7,6 @@
 import {
   CHUNK_SIZE,
   POOL_USED_CHUNKS,
-  R_CODE_CACHE,
-  R_CODE_CACHE_SIZE,
-  R_DOORBELL,
   R_PENDING,
   SHARED,
   VCPU_STATE_SIZE,
@@ -52,6 +49,8 @@ interface Header {
   readonly rings: number;
   readonly chunks: number;
   readonly vcpus: readonly number[];
+  /** PEND_* bits of each vCPU: an NMI, INIT or SIPI may be on its way. */
+  readonly pending: readonly number[];
   /** Pages of the pool that are not zero, as [first page, count] runs; and their contents. */
   readonly pageRuns: readonly (readonly [number, number])[];
   readonly pages: number;
@@ -171,6 +170,7 @@ function write(machine: Machine): Uint8Array {
     rings: blobs.add(slice(UART_RINGS, UART_COUNT * 2 * UART_RING_SIZE)),
     chunks: blobs.add(slice(CHUNKS, CHUNK_COUNT * 4)),
     vcpus: Array.from({ length: plan.vcpus }, (_, vcpu) => blobs.add(slice(vcpuBlock(vcpu), VCPU_STATE_SIZE))),
+    pending: Array.from({ length: plan.vcpus }, (_, vcpu) => state.u32(vcpuBlock(vcpu) + R_PENDING)),
     pageRuns,
     pages: blobs.add(pages),
     devices,
@@ -279,14 +279,9 @@ export async function restoreMachine(machine: Machine, bytes: Uint8Array): Promi
   }
   for (const [vcpu, saved] of vcpus.entries()) {
     const block = vcpuBlock(vcpu);
-    const cache = state.u32(block + R_CODE_CACHE);
-    const cacheSize = state.u32(block + R_CODE_CACHE_SIZE);
     state.u8.set(saved, block);
-    state.setU32(block + R_CODE_CACHE, cache);
-    state.setU32(block + R_CODE_CACHE_SIZE, cacheSize);
-    state.setU32(block + R_DOORBELL, 0);
-    // Whatever was due is looked at again; the stop that made the snapshot possible is over.
-    state.setU32(block + R_PENDING, (state.u32(block + R_PENDING) & ~PEND_STOP) | PEND_INTR);
+    // The stop that made the snapshot possible is over; everything else that was due is looked at again.
+    state.setU32(block + R_PENDING, ((header.pending[vcpu] ?? 0) & ~PEND_STOP) | PEND_INTR);
   }
   state.setU32(CFG_POOL_START, plan.poolStart);
   state.setU32(INTC_LOCK, 0);

@@ -1,5 +1,5 @@
 /** The vCPU worker, bundled on demand: Node 20 cannot load TypeScript in a worker thread. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
@@ -23,6 +23,7 @@ export function vcpuWorkerForTests(): Promise<URL> {
       sourcemap: 'inline',
       logLevel: 'error',
     });
+    process.once('exit', () => rmSync(outfile, { force: true }));
     return pathToFileURL(outfile);
   })();
   return bundled;

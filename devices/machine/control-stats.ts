@@ -1,0 +1,37 @@
+/** Counters of a machine and of one vCPU, as `bhyvectl --get-stats` lists them; vmm(4)'s names where it has the counter. */
+import {
+  CHUNK_SIZE,
+  POOL_USED_CHUNKS,
+  R_ICOUNT,
+  UART,
+  UART_RX_TAIL,
+  UART_STRIDE,
+  UART_TX_HEAD,
+} from '../../core-as/layout.ts';
+import { vcpuBlock } from './core.ts';
+import type { Machine } from './machine.ts';
+
+export interface Statistic {
+  readonly name: string;
+  readonly value: bigint;
+}
+
+export function readStatistics(machine: Machine, vcpu: number): Statistic[] {
+  const { state } = machine;
+  const uarts = [...machine.platform.serialPorts.keys()].flatMap((uart) => {
+    const block = UART + uart * UART_STRIDE;
+    // Rings count without wrapping, so that their ends are what ever went through, modulo 2^32.
+    return [
+      { name: `uart${uart} bytes sent`, value: BigInt(state.u32(block + UART_TX_HEAD)) },
+      { name: `uart${uart} bytes received`, value: BigInt(state.u32(block + UART_RX_TAIL)) },
+    ];
+  });
+  return [
+    { name: 'instructions retired', value: state.u64(vcpuBlock(vcpu) + R_ICOUNT) },
+    { name: 'Resident memory', value: BigInt(state.u32(POOL_USED_CHUNKS) * CHUNK_SIZE) },
+    { name: 'Wired memory', value: 0n },
+    { name: 'machine time (ns)', value: BigInt(Math.floor(machine.clock.nowNs())) },
+    { name: 'device errors', value: BigInt(machine.deviceErrors) },
+    ...uarts,
+  ];
+}
