@@ -199,7 +199,7 @@ function walk32(address: u32, access: u32, cr0: u64, cr4: u64): u64 {
       entry |= bits;
     }
   }
-  walkGlobal = (entry & (<u32>PTE_G)) !== 0;
+  walkGlobal = (entry & (<u32>PTE_G)) !== 0 && (cr4 & CR4_PGE) !== 0;
   walkPageShift = large ? 22 : 12;
   if (large) return (<u64>(entry & 0xffc00000)) | ((<u64>(entry & 0x1fe000)) << 19) | (address & 0x3fffff);
   return (<u64>(entry & 0xfffff000)) | (address & 0xfff);
