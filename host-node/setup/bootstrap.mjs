@@ -58,7 +58,7 @@ async function build() {
   if (newestMs(core) < newestOf('core-as', 'asconfig.json', 'package-lock.json')) {
     progress('compiling the core (about half a minute)');
     const compiler = join(root, 'node_modules/assemblyscript/bin/asc.js');
-    const status = await runInherited(process.execPath, [compiler, '--target', 'release'], {
+    const status = await runInherited(process.execPath, [compiler, '--target', 'release', '--disableWarning', '112'], {
       stdio: ['ignore', 2, 2],
     });
     if (status !== 0) throw new SetupError('the core does not compile; the message is above');

@@ -26,6 +26,7 @@ if [ -f /lib/modules/order ]; then
   done < /lib/modules/order
 fi
 ip link set lo up 2>/dev/null
+[ -d /sys/module/button ] && acpid -l /dev/null 2>/dev/null
 
 cmdline=$(cat /proc/cmdline)
 run=$(printf '%s\\n' "$cmdline" | sed -n -e 's/.*webhyve\\.run="\\([^"]*\\)".*/\\1/p' -e t -e 's/.*webhyve\\.run=\\([^ ]*\\).*/\\1/p')
@@ -52,13 +53,16 @@ fi
 finish
 `;
 
+/** Run by busybox's acpid when the power button is pressed. */
+const POWER_BUTTON_SCRIPT = '#!/bin/sh\nsync\nexec /bin/poweroff -f\n';
+
 /**
  * Builds the gzip-compressed archive. `busybox` holds the bytes of a static busybox; `modules` is a list of
  * [name, bytes] in loading order.
  */
 export function buildInitramfs({ busybox, modules = [] }) {
   const archive = new CpioWriter();
-  for (const directory of ['bin', 'sbin', 'dev', 'etc', 'mnt', 'proc', 'root', 'sys', 'tmp', 'var']) {
+  for (const directory of ['bin', 'sbin', 'dev', 'etc', 'mnt', 'proc', 'root', 'sys', 'tmp', 'var/run']) {
     archive.directory(directory);
   }
   // Before devtmpfs is mounted, and on kernels without it.
@@ -72,6 +76,7 @@ export function buildInitramfs({ busybox, modules = [] }) {
   for (const applet of FIRST_APPLETS) archive.symlink(`bin/${applet}`, 'busybox');
   archive.file('etc/passwd', 'root::0:0:root:/root:/bin/sh\n');
   archive.file('etc/group', 'root:x:0:\n');
+  archive.file('etc/acpi/PWRF/00000080', POWER_BUTTON_SCRIPT, 0o755);
   archive.file('init', INIT_SCRIPT, 0o755);
   if (modules.length > 0) {
     archive.file('lib/modules/order', modules.map(([name]) => `${name}\n`).join(''));

@@ -3,7 +3,11 @@ import { basename } from 'node:path';
 import { decompress } from './deb.mjs';
 
 /** Drivers of the devices that a Linux guest finds here; what a kernel has built in is not among its modules. */
-export const WANTED_MODULES = ['virtio_pci', 'virtio_blk', 'virtio_rng', 'virtio_net', 'virtio_console'];
+export const WANTED_MODULES = [
+  ...['virtio_pci', 'virtio_blk', 'virtio_rng', 'virtio_net', 'virtio_console'],
+  // The power button, and the event device from which acpid hears of it.
+  ...['button', 'evdev'],
+];
 
 /** Name as the kernel knows it: modprobe(8) takes "-" and "_" for the same. */
 const moduleName = (path) =>

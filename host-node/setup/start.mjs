@@ -79,7 +79,7 @@ export async function start(args) {
   });
   const meanings = {
     0: 'the guest asked for a reboot',
-    1: 'the guest powered off',
+    1: 'the guest powered off, or was left with Ctrl-A x',
     2: 'the guest halted',
     3: 'triple fault',
   };
