@@ -1,0 +1,95 @@
+/**
+ * Snapshots as files. F holds the whole machine in webhyve's own format; F.meta has the name, the number of vCPUs and the memory
+ * size where bhyve's own snapshots have them, so that `bhyve -r F` can build the machine before it reads F. There is no F.kern.
+ */
+import { randomBytes } from 'node:crypto';
+import { open, readFile, rename, rm } from 'node:fs/promises';
+import { errnoText, type ConfigTree } from '../../devices/config/index.ts';
+
+/** What the machine must have before a snapshot fits into it: the `basic metadata` of bhyve's F.meta. */
+export interface CheckpointMeta {
+  readonly name: string;
+  readonly vcpus: number;
+  readonly memoryBytes: number;
+}
+
+/** Some systems refuse to move 2 GiB or more in one call. */
+const PIECE_BYTES = 64 * 1024 * 1024;
+const TOPOLOGY = ['cpus', 'sockets', 'cores', 'threads'] as const;
+
+/** Writes a file that appears under its name only when it is complete. Guest memory holds secrets: mode 0600. */
+async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
+  const temporary = `${path}.${randomBytes(4).toString('hex')}.tmp`;
+  try {
+    const handle = await open(temporary, 'wx', 0o600);
+    try {
+      for (let at = 0; at < bytes.length;) {
+        const { bytesWritten } = await handle.write(bytes, at, Math.min(PIECE_BYTES, bytes.length - at));
+        at += bytesWritten;
+      }
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw new Error(`${path}: ${errnoText(error)}`, { cause: error });
+  }
+}
+
+async function readWhole(path: string): Promise<Uint8Array> {
+  const handle = await open(path, 'r');
+  try {
+    const { size } = await handle.stat();
+    const bytes = new Uint8Array(size);
+    let at = 0;
+    while (at < size) {
+      const { bytesRead } = await handle.read(bytes, at, Math.min(PIECE_BYTES, size - at), at);
+      if (bytesRead === 0) break;
+      at += bytesRead;
+    }
+    return bytes.subarray(0, at);
+  } finally {
+    await handle.close();
+  }
+}
+
+export async function writeCheckpoint(file: string, snapshot: Uint8Array, meta: CheckpointMeta): Promise<void> {
+  await writeWhole(file, snapshot);
+  const document = {
+    'basic metadata': { ncpus: meta.vcpus, vmname: meta.name, memsize: meta.memoryBytes, memflags: 0 },
+    structs: [],
+    devices: [],
+  };
+  await writeWhole(`${file}.meta`, new TextEncoder().encode(`${JSON.stringify(document, undefined, 2)}\n`));
+}
+
+/** The snapshot, and what F.meta says; a snapshot without it fits a machine whose command line says the same things. */
+export async function readCheckpoint(
+  file: string,
+): Promise<{ readonly snapshot: Uint8Array; readonly meta: CheckpointMeta | undefined }> {
+  let text: string | undefined;
+  try {
+    text = await readFile(`${file}.meta`, 'utf8');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+  }
+  return { snapshot: await readWhole(file), meta: text === undefined ? undefined : parseMeta(text) };
+}
+
+function parseMeta(text: string): CheckpointMeta {
+  const document = JSON.parse(text) as { 'basic metadata'?: Record<string, unknown> } | null;
+  const { ncpus, vmname, memsize } = document?.['basic metadata'] ?? {};
+  if (typeof ncpus !== 'number' || typeof vmname !== 'string' || typeof memsize !== 'number') {
+    throw new Error('the basic metadata is incomplete');
+  }
+  return { name: vmname, vcpus: ncpus, memoryBytes: memsize };
+}
+
+/** bhyve takes memory size and vCPUs from the snapshot, and the name unless one was given. */
+export function applyCheckpointMeta(tree: ConfigTree, meta: CheckpointMeta): void {
+  if (tree.getRaw('name') === undefined) tree.set('name', meta.name);
+  if (TOPOLOGY.every((key) => tree.getRaw(key) === undefined)) tree.set('cpus', String(meta.vcpus));
+  if (!tree.findNode('domains')) tree.set('memory.size', `${meta.memoryBytes}B`);
+}
