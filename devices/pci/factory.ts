@@ -4,9 +4,11 @@ import type { GuestMemory } from '../bus/guest-memory.ts';
 import type { Interrupts } from '../bus/interrupts.ts';
 import type { MmioBus } from '../bus/mmio-bus.ts';
 import type { PortBus } from '../bus/port-bus.ts';
+import { unplugged, type CharacterBackend } from '../serial/character-backend.ts';
 import { PciUart, type CoreUart } from '../serial/pci-uart.ts';
 import type { BlockBackend } from '../storage/block-backend.ts';
 import { VirtioBlk, defaultSerial } from '../virtio/blk.ts';
+import { MAX_CONSOLE_PORTS, VirtioConsole, type ConsolePortOptions } from '../virtio/console.ts';
 import type { VirtioDeviceOptions } from '../virtio/device.ts';
 import { VirtioRnd } from '../virtio/rnd.ts';
 import { DummyDevice } from './dummy.ts';
@@ -26,6 +28,8 @@ export interface PciDeviceContext {
   readonly vmName: string;
   /** Opens a disk; rejects with an error whose message names what is wrong. `options` are the block variables of bhyve_config(5). */
   openBlock(path: string, options: Record<string, string>): Promise<BlockBackend>;
+  /** Opens the far end of a console port, as MachineHost.openSerial does. */
+  openSerial?(path: string): Promise<CharacterBackend | undefined>;
   /** Fills with random bytes from the host. The array is never guest memory. */
   entropy(into: Uint8Array): void;
   /** UART block `n` of the core: 4-7 belong to PCI functions. */
@@ -121,6 +125,29 @@ const virtioBlk: PciDeviceFactory = async (context, _where, variables) => {
 const virtioRnd: PciDeviceFactory = (context) =>
   Promise.resolve(new VirtioRnd(virtioOptions(context), (into) => context.entropy(into)));
 
+const virtioConsole: PciDeviceFactory = async (context, _where, variables) => {
+  const ports: ConsolePortOptions[] = [];
+  if (!context.openSerial) context.log('virtio-console: no sockets here, its ports lead nowhere');
+  try {
+    for (let index = 0; index < MAX_CONSOLE_PORTS; index++) {
+      const name = variables.get(`port.${index}.name`);
+      const path = variables.get(`port.${index}.path`);
+      if (name === undefined && path === undefined) continue;
+      if (!name || !path) throw new PciDeviceError(`virtio-console: port ${index} needs a name and a path`);
+      // bhyve makes a listening socket at the path; without a host's sockets the port has no other end.
+      const backend = await context.openSerial?.(`unix=${path}`).catch((error: unknown) => {
+        const reason = error instanceof Error ? error.message : String(error);
+        throw new PciDeviceError(`virtio-console: cannot open ${path} for port ${name}: ${reason}`, { cause: error });
+      });
+      ports.push({ name, backend: backend ?? unplugged });
+    }
+  } catch (error) {
+    for (const { backend } of ports) await backend.close();
+    throw error;
+  }
+  return new VirtioConsole(virtioOptions(context), ports);
+};
+
 /** Device models that exist, by their name in the configuration. */
 export const pciDevices: Readonly<Record<string, PciDeviceFactory>> = {
   hostbridge: hostBridge('hostbridge', HOSTBRIDGE),
@@ -128,6 +155,7 @@ export const pciDevices: Readonly<Record<string, PciDeviceFactory>> = {
   lpc,
   'virtio-blk': virtioBlk,
   'virtio-rnd': virtioRnd,
+  'virtio-console': virtioConsole,
   uart,
   dummy: () => Promise.resolve(new DummyDevice()),
 };

@@ -20,8 +20,16 @@ export interface CharacterPort {
   receive(bytes: Uint8Array): void;
   drained(): void;
   /**
-   * The far end came (true) or went (false). Backends that always have one call it never, others not before the first comes. A port that has this method
-   * wants nothing kept for a far end that is not there.
+   * The far end came (true) or went (false). Backends whose far end comes and goes call it in open() with the present state; others
+   * never do. A port that has this method wants nothing kept for a far end that is not there.
    */
   carrier?(present: boolean): void;
 }
+
+/** A cable that leads nowhere: output is lost, no input comes, and its port knows that nobody is there. */
+export const unplugged: CharacterBackend = {
+  open: (port) => port.carrier?.(false),
+  write: () => true,
+  hold: () => undefined,
+  close: () => Promise.resolve(),
+};

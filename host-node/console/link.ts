@@ -107,9 +107,8 @@ export class LinkBackend implements CharacterBackend {
 
   open(port: CharacterPort): void {
     this.#port = port;
-    if (!this.#end) return;
-    port.carrier?.(true);
-    if (!this.#held) this.#end.input.resume();
+    port.carrier?.(this.#end !== undefined);
+    if (!this.#held) this.#end?.input.resume();
   }
 
   write(bytes: Uint8Array): boolean {
