@@ -1,19 +1,22 @@
 /** The library: virtual machines in a Node program. */
 import { readFileSync } from 'node:fs';
-import { BhyveExit, parseCommandLine, type ConfigTree } from '../devices/config/index.ts';
+import { machineSettings, parseCommandLine, type ConfigTree } from '../devices/config/index.ts';
 import type { MachineHost } from '../devices/machine/host.ts';
 import { Machine as GenericMachine, type MachineOptions } from '../devices/machine/machine.ts';
-import { restoreMachine, saveMachine } from '../devices/machine/snapshot.ts';
 import { loadCore, vcpuWorkerUrl } from './assets.ts';
-import { createNodeHost, type NodeHostOptions } from './node-host.ts';
+import { createNodeHost, writeMessage, type NodeHostOptions } from './node-host.ts';
+import { openCheckpoint, restoreCheckpoint } from './registry/checkpoint-file.ts';
+import { register } from './registry/registration.ts';
 
 export { BhyveExit } from '../devices/config/index.ts';
 export type { ExitKind, ExitReason } from '../devices/machine/exit-reason.ts';
 export type { MachineHost } from '../devices/machine/host.ts';
-export type { MachineOptions } from '../devices/machine/machine.ts';
+export { MachineError, type MachineOptions } from '../devices/machine/machine.ts';
+export { formatRegisters, type Registers } from '../devices/machine/registers.ts';
+export { SnapshotError } from '../devices/snapshot.ts';
 export {
   ConsoleError,
-  type Console,
+  Console,
   type ConsoleMatch,
   type ExpectOptions,
   type RunOptions,
@@ -24,7 +27,10 @@ export type { BlockBackend } from '../devices/storage/block-backend.ts';
 export { FileBackend } from './files.ts';
 export { createNodeHost } from './node-host.ts';
 
-/** A virtual machine: `consoles`, `start`, `pause`, `resume`, `powerButton`, `destroy`, `exited`. */
+/**
+ * A virtual machine: `consoles`, `start`, `pause`, `resume`, `powerButton`, `registers`, `snapshot`, `restore`, `destroy`, `exited`,
+ * `waitForExit`. `await using` destroys it.
+ */
 export type Machine = GenericMachine;
 /** Makes machines, from a configuration tree or from the words of a bhyve(8) command line. None is started yet. */
 export const Machine = { create: createMachine, fromArgs: machineFromArgs } as const;
@@ -35,6 +41,10 @@ export interface HostOptions extends MachineOptions, Partial<Omit<NodeHostOption
   readonly core?: WebAssembly.Module | URL | undefined;
   /** Destroys the machine when aborted. */
   readonly signal?: AbortSignal | undefined;
+  /** Milliseconds after which the machine ends with an error, wherever it is. */
+  readonly timeLimit?: number | undefined;
+  /** bhyvectl finds the machine by its name, which no other running machine may have then. */
+  readonly register?: boolean | undefined;
 }
 
 async function nodeHost(options: HostOptions): Promise<MachineHost> {
@@ -45,8 +55,31 @@ async function nodeHost(options: HostOptions): Promise<MachineHost> {
 /** A machine from a configuration tree. Rejects with {@link BhyveExit} when it cannot be built. It is not started. */
 export async function createMachine(tree: ConfigTree, options: HostOptions = {}): Promise<Machine> {
   options.signal?.throwIfAborted();
-  const machine = await GenericMachine.create(tree, await nodeHost(options), options);
-  options.signal?.addEventListener('abort', () => void machine.destroy(), { once: true });
+  const registration = options.register
+    ? await register(machineSettings(tree).name, 'bhyve', options.message ?? writeMessage)
+    : undefined;
+  let machine: Machine;
+  try {
+    machine = await GenericMachine.create(tree, await nodeHost(options), options);
+  } catch (error) {
+    await registration?.abandon();
+    throw error;
+  }
+  registration?.attach(machine);
+  const ends = new AbortController();
+  const { signal, timeLimit } = options;
+  signal?.addEventListener('abort', () => void machine.destroy(), { once: true, signal: ends.signal });
+  const expire = (): void => {
+    machine.fail(`the machine's time limit of ${timeLimit} ms is over`);
+    // It may be paused, or not even started.
+    void machine.destroy();
+  };
+  const timer = timeLimit === undefined ? undefined : setTimeout(expire, timeLimit);
+  void machine.exited.then(async (reason) => {
+    clearTimeout(timer);
+    ends.abort();
+    await registration?.finish(reason, true);
+  });
   return machine;
 }
 
@@ -55,28 +88,27 @@ export async function createMachine(tree: ConfigTree, options: HostOptions = {})
  * status and text are what bhyve would have ended with.
  */
 export async function machineFromArgs(argv: readonly string[], options: HostOptions = {}): Promise<Machine> {
-  const parsed = parseCommandLine(argv, {
+  const { tree, fwCfgItems, restoreFile } = parseCommandLine(argv, {
     programName: 'bhyve',
     readTextFile: (path) => readFileSync(path, 'utf8'),
   });
-  const machine = await createMachine(parsed.tree, { fwCfgItems: parsed.fwCfgItems, ...options });
-  if (parsed.restoreFile !== undefined) {
-    try {
-      await restoreMachine(machine, readFileSync(parsed.restoreFile));
-    } catch (error) {
-      await machine.destroy();
-      throw new BhyveExit(1, `Failed to read checkpoint info from file: '${parsed.restoreFile}'.\n${String(error)}\n`);
-    }
+  const snapshot = restoreFile === undefined ? undefined : await openCheckpoint(restoreFile, tree);
+  const machine = await createMachine(tree, { fwCfgItems, ...options });
+  try {
+    if (snapshot && restoreFile !== undefined) await restoreCheckpoint(machine, restoreFile, snapshot);
+  } catch (error) {
+    await machine.destroy();
+    throw error;
   }
   return machine;
 }
 
 /** The paused or running machine as bytes; it goes on afterwards if it was running. */
 export function snapshot(machine: Machine): Promise<Uint8Array> {
-  return saveMachine(machine);
+  return machine.snapshot();
 }
 
 /** Puts a snapshot into a machine of the same configuration that was not started yet. */
 export function restore(machine: Machine, bytes: Uint8Array): Promise<void> {
-  return restoreMachine(machine, bytes);
+  return machine.restore(bytes);
 }

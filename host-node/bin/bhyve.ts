@@ -1,16 +1,14 @@
 /** bhyve(8). */
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import { BhyveExit, errnoText, machineSettings, parseCommandLine } from '../../devices/config/index.ts';
+import { BhyveExit, machineSettings, parseCommandLine } from '../../devices/config/index.ts';
 import type { ExitReason } from '../../devices/machine/exit-reason.ts';
 import { Machine } from '../../devices/machine/machine.ts';
 import { loadCore, vcpuWorkerUrl } from '../assets.ts';
 import { SerialOpener } from '../console/open-serial.ts';
 import { createNodeHost, writeMessage } from '../node-host.ts';
-import { applyCheckpointMeta, readCheckpoint, type CheckpointMeta } from '../registry/checkpoint-file.ts';
-import { Registration } from '../registry/registration.ts';
-import { NameError, Registry } from '../registry/registry.ts';
-import { openRuntimeDir, RuntimeDirError } from '../registry/runtime-dir.ts';
+import { openCheckpoint, restoreCheckpoint } from '../registry/checkpoint-file.ts';
+import { register, type Registration } from '../registry/registration.ts';
 
 /** Status of a run that its user left with Ctrl-A x: the machine is off, and callers that loop on resets stop. */
 const LEFT_STATUS = 1;
@@ -19,17 +17,16 @@ const ERROR_STATUS = 4;
 const SUSPENDED_STATUS = 0;
 /** bhyvectl --destroy: the vCPU's thread of bhyve(8) exits with 1. */
 const DESTROYED_STATUS = 1;
-const RESTORE_FAILED_STATUS = 1;
 
 async function run(argv: readonly string[]): Promise<number> {
   const programName = basename(process.argv[1] ?? 'bhyve').replace(/\.[cm]?js$/, '');
   const parsed = parseCommandLine(argv, { programName, readTextFile: (path) => readFileSync(path, 'utf8') });
   for (const warning of parsed.warnings) writeMessage(warning);
 
-  const checkpoint = parsed.restoreFile === undefined ? undefined : await openCheckpoint(parsed.restoreFile);
-  if (checkpoint?.meta) applyCheckpointMeta(parsed.tree, checkpoint.meta);
+  const { restoreFile } = parsed;
+  const snapshot = restoreFile === undefined ? undefined : await openCheckpoint(restoreFile, parsed.tree);
   const settings = machineSettings(parsed.tree);
-  const registration = await register(settings.name, programName);
+  const registration = await register(settings.name, programName, writeMessage);
 
   let left = false;
   let machine: Machine | undefined = undefined as Machine | undefined;
@@ -44,7 +41,7 @@ async function run(argv: readonly string[]): Promise<number> {
   });
   try {
     machine = await Machine.create(parsed.tree, host, { fwCfgItems: parsed.fwCfgItems });
-    if (checkpoint) await restore(machine, checkpoint);
+    if (snapshot && restoreFile !== undefined) await restoreCheckpoint(machine, restoreFile, snapshot);
   } catch (error) {
     await machine?.destroy();
     await registration?.abandon();
@@ -64,51 +61,6 @@ async function run(argv: readonly string[]): Promise<number> {
   await registration?.finish(reason, settings.flags.destroyOnPoweroff && reason.reason === 'poweroff');
   if (left) return LEFT_STATUS;
   return endStatus(reason, registration, programName);
-}
-
-interface Checkpoint {
-  readonly file: string;
-  readonly snapshot: Uint8Array;
-  readonly meta: CheckpointMeta | undefined;
-}
-
-function checkpointExit(file: string, error: unknown): BhyveExit {
-  return new BhyveExit(
-    RESTORE_FAILED_STATUS,
-    `Failed to read checkpoint info from file: '${file}'.\n${errnoText(error)}\n`,
-  );
-}
-
-async function openCheckpoint(file: string): Promise<Checkpoint> {
-  try {
-    return { file, ...(await readCheckpoint(file)) };
-  } catch (error) {
-    throw checkpointExit(file, error);
-  }
-}
-
-async function restore(machine: Machine, { file, snapshot }: Checkpoint): Promise<void> {
-  try {
-    await machine.restore(snapshot);
-  } catch (error) {
-    throw checkpointExit(file, error);
-  }
-}
-
-/** Makes the machine visible to bhyvectl. A machine that nobody can find still runs; a name that is taken ends this run. */
-async function register(name: string, programName: string): Promise<Registration | undefined> {
-  try {
-    return await Registration.claim(new Registry(openRuntimeDir()), name);
-  } catch (error) {
-    if (error instanceof NameError) {
-      const call = error.errno === 'EINVAL' ? 'vm_create' : 'vm_reinit';
-      const text = errnoText(Object.assign(new Error(error.errno), { code: error.errno }));
-      throw new BhyveExit(ERROR_STATUS, `${call}: ${text}\n${programName}: ${error.message}\n`);
-    }
-    const reason = error instanceof RuntimeDirError ? error.message : errnoText(error);
-    writeMessage(`${programName}: bhyvectl cannot reach this machine: ${reason}`);
-    return undefined;
-  }
 }
 
 function endStatus(reason: ExitReason, registration: Registration | undefined, programName: string): number {

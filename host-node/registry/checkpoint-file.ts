@@ -4,7 +4,8 @@
  */
 import { randomBytes } from 'node:crypto';
 import { open, readFile, rename, rm } from 'node:fs/promises';
-import { errnoText, type ConfigTree } from '../../devices/config/index.ts';
+import { BhyveExit, errnoText, type ConfigTree } from '../../devices/config/index.ts';
+import type { Machine } from '../../devices/machine/machine.ts';
 
 /** What the machine must have before a snapshot fits into it: the `basic metadata` of bhyve's F.meta. */
 export interface CheckpointMeta {
@@ -15,6 +16,7 @@ export interface CheckpointMeta {
 
 /** Some systems refuse to move 2 GiB or more in one call. */
 const PIECE_BYTES = 64 * 1024 * 1024;
+const RESTORE_FAILED_STATUS = 1;
 const TOPOLOGY = ['cpus', 'sockets', 'cores', 'threads'] as const;
 
 /** Writes a file that appears under its name only when it is complete. Guest memory holds secrets: mode 0600. */
@@ -92,4 +94,29 @@ export function applyCheckpointMeta(tree: ConfigTree, meta: CheckpointMeta): voi
   if (tree.getRaw('name') === undefined) tree.set('name', meta.name);
   if (TOPOLOGY.every((key) => tree.getRaw(key) === undefined)) tree.set('cpus', String(meta.vcpus));
   if (!tree.findNode('domains')) tree.set('memory.size', `${meta.memoryBytes}B`);
+}
+
+function restoreFailed(file: string, error: unknown): BhyveExit {
+  const text = `Failed to read checkpoint info from file: '${file}'.\n${errnoText(error)}\n`;
+  return new BhyveExit(RESTORE_FAILED_STATUS, text);
+}
+
+/** `-r FILE`, before the machine is built: the snapshot; the tree takes over what F.meta says. Rejects with BhyveExit. */
+export async function openCheckpoint(file: string, tree: ConfigTree): Promise<Uint8Array> {
+  try {
+    const { snapshot, meta } = await readCheckpoint(file);
+    if (meta) applyCheckpointMeta(tree, meta);
+    return snapshot;
+  } catch (error) {
+    throw restoreFailed(file, error);
+  }
+}
+
+/** `-r FILE`, before the machine is started. Rejects with BhyveExit. */
+export async function restoreCheckpoint(machine: Machine, file: string, snapshot: Uint8Array): Promise<void> {
+  try {
+    await machine.restore(snapshot);
+  } catch (error) {
+    throw restoreFailed(file, error);
+  }
 }

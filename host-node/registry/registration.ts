@@ -1,10 +1,14 @@
 /** One machine's stay in the registry: from taking its name to the end of its process. */
+import { BhyveExit, errnoText } from '../../devices/config/index.ts';
 import type { ExitReason } from '../../devices/machine/exit-reason.ts';
 import { MachineControl, type ControlEnd } from '../../devices/machine/control.ts';
 import type { Machine } from '../../devices/machine/machine.ts';
 import { writeCheckpoint } from './checkpoint-file.ts';
 import { ControlServer } from './control-server.ts';
-import { Registry, type MachineRecord } from './registry.ts';
+import { NameError, Registry, type MachineRecord } from './registry.ts';
+import { openRuntimeDir, RuntimeDirError } from './runtime-dir.ts';
+
+const NAME_TAKEN_STATUS = 4;
 
 export class Registration {
   #end: ControlEnd | undefined;
@@ -68,5 +72,28 @@ export class Registration {
   async close(): Promise<void> {
     await this.server.close();
     this.registry.removeSocket(this.record);
+  }
+}
+
+/**
+ * Makes a machine visible to bhyvectl, before it is built. A machine that nobody can find still runs: `warn` is told why, and
+ * there is no registration. Rejects with BhyveExit when a machine of this name runs, or none can have it.
+ */
+export async function register(
+  name: string,
+  programName: string,
+  warn: (text: string) => void,
+): Promise<Registration | undefined> {
+  try {
+    return await Registration.claim(new Registry(openRuntimeDir()), name);
+  } catch (error) {
+    if (error instanceof NameError) {
+      const call = error.errno === 'EINVAL' ? 'vm_create' : 'vm_reinit';
+      const text = errnoText(Object.assign(new Error(error.errno), { code: error.errno }));
+      throw new BhyveExit(NAME_TAKEN_STATUS, `${call}: ${text}\n${programName}: ${error.message}\n`);
+    }
+    const reason = error instanceof RuntimeDirError ? error.message : errnoText(error);
+    warn(`${programName}: bhyvectl cannot reach this machine: ${reason}`);
+    return undefined;
   }
 }

@@ -9,6 +9,7 @@ const ENTRIES = [
   'host-node/bin/bhyvectl.ts',
   'host-node/vcpu-worker.ts',
   'host-node/index.ts',
+  'host-node/vitest.ts',
 ];
 const REQUIRED = new Set(['host-node/bin/bhyve.ts', 'host-node/vcpu-worker.ts']);
 
@@ -38,6 +39,8 @@ export async function bundle() {
     target: 'node20',
     sourcemap: true,
     logLevel: 'warning',
+    // The fixture belongs to the vitest of whoever imports it.
+    external: ['vitest'],
     // Workers and assets are found by new URL(..., import.meta.url), which esbuild leaves as written.
     banner: { js: '#!/usr/bin/env node' },
   });
