@@ -10,6 +10,7 @@ import {
   R_INDEX,
   R_XCR0,
 } from '../layout';
+import { lapicGloballyEnabled } from '../intc/lapic';
 import { PHYSICAL_ADDRESS_BITS } from '../mmu/walk';
 import { CRYSTAL_HZ, TSC_RATIO } from '../time';
 import { CR4_OSXSAVE, RAX, RBX, RCX, RDX, cpu, gpr, setGpr } from './state';
@@ -156,6 +157,7 @@ const HYPERVISOR: u32 = 1 << 31;
 const ECX_X2APIC: u32 = 1 << 21;
 const ECX_OSXSAVE: u32 = 1 << 27;
 const ECX_TSC_DEADLINE: u32 = 1 << 24;
+const EDX_APIC: u32 = 1 << 9;
 const EDX_HTT: u32 = 1 << 28;
 /** Family 6 model 60 stepping 3: a Haswell, the first x86-64-v3 processor. */
 const SIGNATURE: u32 = 0x000306c3;
@@ -199,7 +201,9 @@ export function cpuid(): void {
       let ecx = featureBits(LEAF1_ECX) | HYPERVISOR | ECX_TSC_DEADLINE;
       if (load<u32>(CFG_FLAGS) & CFGF_X2APIC) ecx |= ECX_X2APIC;
       if (load<u64>(cpu, R_CR4) & CR4_OSXSAVE) ecx |= ECX_OSXSAVE;
-      const edx = LEAF1_EDX_FIXED | featureBits(LEAF1_EDX) | (threads * cores > 1 ? EDX_HTT : 0);
+      let edx = LEAF1_EDX_FIXED | featureBits(LEAF1_EDX) | (threads * cores > 1 ? EDX_HTT : 0);
+      // An APIC that IA32_APIC_BASE disables is shown as absent (SDM vol. 3, 11.4.3).
+      if (!lapicGloballyEnabled(cpu)) edx &= ~EDX_APIC;
       answer(SIGNATURE, (index << 24) | ((threads * cores) << 16) | (8 << 8), ecx, edx);
       break;
     }

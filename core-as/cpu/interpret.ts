@@ -65,10 +65,12 @@ import {
   csBase,
   faultNonCanonical,
   faulted,
+  isCanonical,
   itlbBank,
   makeStackFault,
   mode,
   mustStep,
+  raiseGp,
   tlbBank,
 } from './state';
 import {
@@ -1563,6 +1565,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           break;
         case K.JMPR:
           target = S64(r, p);
+          if (!isCanonical(target)) raiseGp();
           break;
         case K.CALL: {
           const sp = load<u64>(r, RSP << 3) - 8;
@@ -1574,6 +1577,10 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         }
         case K.CALLR: {
           const to = S64(r, p);
+          if (!isCanonical(to)) {
+            raiseGp();
+            break;
+          }
           const sp = load<u64>(r, RSP << 3) - 8;
           write64(sp, next(page, p));
           if (faulted & FAULTED) break;
@@ -1585,6 +1592,10 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           const sp = load<u64>(r, RSP << 3);
           const to = read64(sp);
           if (faulted) break;
+          if (!isCanonical(to)) {
+            raiseGp();
+            break;
+          }
           store<u64>(r, sp + 8, RSP << 3);
           target = to;
           break;
@@ -1593,6 +1604,10 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           const sp = load<u64>(r, RSP << 3);
           const to = read64(sp);
           if (faulted) break;
+          if (!isCanonical(to)) {
+            raiseGp();
+            break;
+          }
           store<u64>(r, sp + 8 + load<u64>(p, U_IMM), RSP << 3);
           target = to;
           break;
@@ -1666,7 +1681,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
             store<u64>(r, load<u64>(r, R_ICOUNT) + retired, R_ICOUNT);
             return INTERPRET_YIELD;
           }
-          // Nothing waits for the shadow to end, so nobody can tell that it has.
+          // Nothing waits for the shadow to end, so nobody can tell that it has; what comes up from now on waits for the next block.
           store<u32>(r, 0, R_INT_SHADOW);
           p = 0;
           break;
@@ -1776,7 +1791,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
       }
       break;
     }
-    if (budget <= 0 || load<u32>(r, R_PENDING)) break;
+    if (p && (budget <= 0 || load<u32>(r, R_PENDING))) break;
   }
   store<u64>(r, mode === MODE_64 ? target : (target - csBase) & 0xffffffff, R_RIP);
   retired = start - budget;

@@ -53,6 +53,11 @@ import {
 export const PAT_RESET: u64 = 0x0007040600070406;
 /** Bits 11 and 12: no branch trace, no precise sampling; bit 0: fast strings. */
 export const MISC_ENABLE_RESET: u64 = 0x1801;
+/**
+ * What a guest may change in IA32_MISC_ENABLE: fast strings, thermal control, SpeedStep, MONITOR, CPUID limit, xTPR messages, XD disable.
+ * They are only kept: none has anything to act upon but the last, and a guest writes that one to clear it.
+ */
+const MISC_ENABLE_WRITABLE: u64 = 0x400c50009;
 /** WC, fixed ranges, 10 variable ranges. */
 const MTRR_CAP: u64 = 0x50a;
 /**
@@ -235,8 +240,7 @@ function write(msr: u32, value: u64): bool {
       if (!typesValid(value, false)) return false;
       break;
     case 0x1a0:
-      // Only the XD-disable and fast-string bits of what a guest may change; the rest stays.
-      value = (load<u64>(cpu, R_MSR_MISC_ENABLE) & ~1) | (value & 1);
+      value = (load<u64>(cpu, R_MSR_MISC_ENABLE) & ~MISC_ENABLE_WRITABLE) | (value & MISC_ENABLE_WRITABLE);
       break;
     case 0x79:
     case 0x8b:

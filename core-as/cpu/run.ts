@@ -1,6 +1,6 @@
 /** The vCPU's life between instructions: time slices, pending events, interrupts, HLT, single step, reset and start-up. */
 import { cpuTimerTick } from '../intc/lapic-timer';
-import { interruptAcknowledge, interruptPending, lapicInit, lapicReset } from '../intc/lapic';
+import { acknowledgeNmi, interruptAcknowledge, interruptPending, lapicInit, lapicReset } from '../intc/lapic';
 import { platformTimerTick } from '../intc/platform';
 import { x87Reset } from '../fpu/x87';
 import {
@@ -305,8 +305,8 @@ function serviceEvents(): i32 {
 
   const shadow = load<u32>(cpu, R_INT_SHADOW);
   if (pending & PEND_NMI && !load<u32>(cpu, R_NMI_BLOCKED) && !shadow) {
-    atomic.and<u32>(cpu, ~PEND_NMI, R_PENDING);
     wake();
+    acknowledgeNmi(load<u32>(cpu, R_INDEX));
     store<u32>(cpu, 1, R_NMI_BLOCKED);
     deliverEvent(VECTOR_NMI, EVENT_EXTERNAL, false, 0);
     if (shutdown) return exit(EXIT_SUSPEND);

@@ -222,7 +222,11 @@ export function dropInaccessibleSegments(): void {
     const access = load<u32>(segment(seg), SEG_ACCESS);
     if (access & ACCESS_UNUSABLE) continue;
     // Data and non-conforming code below the new level.
-    if ((access & 0xc) !== 0xc && dplOf(access) < level) loadNull(seg, 0);
+    if ((access & 0xc) === 0xc || dplOf(access) >= level) continue;
+    // Only the selector and the validity go: Intel processors keep the base, which 64-bit mode goes on using for FS and GS.
+    const s = segment(seg);
+    store<u16>(s, 0, SEG_SELECTOR);
+    store<u32>(s, (access & 0xffff) | ACCESS_UNUSABLE, SEG_ACCESS);
   }
 }
 

@@ -286,13 +286,13 @@ function x2Access(register: u32): u32 {
 }
 
 /**
- * Whether RDMSR or WRMSR of this number is allowed; false means #GP. As in bhyve the x2APIC range exists in xAPIC mode
- * too, where it reads 0 and ignores writes.
+ * Whether RDMSR or WRMSR of this number is allowed; false means #GP. In xAPIC mode the x2APIC range does not exist (SDM
+ * 11.12.1.2); bhyve reads 0 there and ignores writes, which no guest can have a use for.
  */
 export function lapicMsrExists(cpu: u32, msr: u32, write: bool): bool {
   if (msr === MSR_APIC_BASE || msr === MSR_TSC_DEADLINE) return true;
   if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST) return false;
-  if (!lapicInX2Mode(vcpuBlock(cpu))) return true;
+  if (!lapicInX2Mode(vcpuBlock(cpu))) return false;
   return (x2Access(msr - MSR_X2APIC_FIRST) & (write ? ACCESS_WRITE : ACCESS_READ)) !== 0;
 }
 
@@ -372,7 +372,6 @@ export function lapicMsrWrite(cpu: u32, msr: u32, value: u64): bool {
     timerWriteTscDeadline(cpu, value);
     return true;
   }
-  if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST) return false;
-  if (!lapicInX2Mode(vcpuBlock(cpu))) return true;
+  if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST || !lapicInX2Mode(vcpuBlock(cpu))) return false;
   return writeX2(cpu, msr - MSR_X2APIC_FIRST, value);
 }

@@ -19,6 +19,8 @@ import {
   R_INDEX,
   R_LAPIC,
   R_LAPIC_SIZE,
+  R_NMI_BLOCKED,
+  R_PENDING,
   R_SIPI,
 } from '../layout';
 import { ioApicEndOfInterrupt } from './ioapic';
@@ -53,6 +55,8 @@ export const L_EXPIRY_TICK = R_LAPIC + 0x50;
 export const L_COUNTING = R_LAPIC + 0x58;
 /** u64: IA32_TSC_DEADLINE, 0 when disarmed. */
 export const L_TSC_DEADLINE = R_LAPIC + 0x60;
+/** u32 atomic: NMIs not yet delivered, 2 at most: one that the processor is about to take and one that its latch holds. */
+const L_NMI_COUNT = R_LAPIC + 0x68;
 /** u32 x 8 each. */
 export const L_ISR = R_LAPIC + 0x100;
 export const L_TMR = R_LAPIC + 0x120;
@@ -221,6 +225,29 @@ export function acceptFixed(cpu: u32, vector: u32, level: bool): bool {
   return true;
 }
 
+/**
+ * An NMI for a vCPU, from any thread. A processor takes an NMI at the next instruction and latches one more while its handler runs; here
+ * the next instruction may be a block away, so that two may wait until then.
+ */
+export function raiseNmi(cpu: u32): void {
+  const block = vcpuBlock(cpu);
+  const limit: u32 = load<u32>(block, R_NMI_BLOCKED) ? 1 : 2;
+  for (;;) {
+    const count = atomic.load<u32>(block, L_NMI_COUNT);
+    if (count >= limit || atomic.cmpxchg<u32>(block, count, count + 1, L_NMI_COUNT) === count) break;
+  }
+  kickVcpu(cpu, PEND_NMI);
+}
+
+/** The vCPU takes an NMI; its own thread calls this before it blocks further ones, so that one that comes now is not lost. */
+export function acknowledgeNmi(cpu: u32): void {
+  const block = vcpuBlock(cpu);
+  atomic.and<u32>(block, ~PEND_NMI, R_PENDING);
+  const count = atomic.load<u32>(block, L_NMI_COUNT);
+  if (count) atomic.sub<u32>(block, 1, L_NMI_COUNT);
+  if (count > 1) kickVcpu(cpu, PEND_NMI);
+}
+
 /** A message of any delivery mode has reached one local APIC. */
 function acceptMessage(cpu: u32, mode: u32, vector: u32, level: bool): bool {
   const block = vcpuBlock(cpu);
@@ -230,7 +257,7 @@ function acceptMessage(cpu: u32, mode: u32, vector: u32, level: bool): bool {
     case DELIVERY_LOWEST_PRIORITY:
       return acceptFixed(cpu, vector, level);
     case DELIVERY_NMI:
-      kickVcpu(cpu, PEND_NMI);
+      raiseNmi(cpu);
       return true;
     case DELIVERY_INIT:
       kickVcpu(cpu, PEND_INIT);
@@ -340,7 +367,7 @@ export function lapicPicOutputChanged(rising: bool): void {
     // Wired through LINT0 as an ordinary vector or as NMI (Linux tries both when the I/O APIC route fails).
     const mode = (lint0 >> 8) & 7;
     if (mode === DELIVERY_FIXED) acceptFixed(cpu, lint0 & 0xff, false);
-    else if (mode === DELIVERY_NMI) kickVcpu(cpu, PEND_NMI);
+    else if (mode === DELIVERY_NMI) raiseNmi(cpu);
   }
 }
 
@@ -413,5 +440,5 @@ export function lapicWriteTpr(cpu: u32, value: u32): void {
 /** Whether a guest-physical address lies in this vCPU's register page. In x2APIC mode the page answers nothing. */
 export function lapicClaims(cpu: u32, gpa: u64): bool {
   const base = load<u64>(vcpuBlock(cpu), L_APIC_BASE);
-  return (base & APIC_BASE_ENABLE) !== 0 && gpa >> 12 === base >> 12;
+  return (base & (APIC_BASE_ENABLE | APIC_BASE_EXTD)) === APIC_BASE_ENABLE && gpa >> 12 === base >> 12;
 }

@@ -55,8 +55,9 @@ export class PcTestDevice implements Stateful {
     });
     ports.claim('test irq lines', IRQ_LINE_PORT, IO_APIC_PINS, {
       readPort: () => 0,
+      // Byte-wide ports: a wider access is one to each port in turn.
       writePort: (port, size, value) => {
-        if (size === 1) this.#setLine(port - IRQ_LINE_PORT, value !== 0);
+        for (let i = 0; i < size; i++) this.#setLine(port - IRQ_LINE_PORT + i, ((value >>> (8 * i)) & 0xff) !== 0);
       },
     });
     mmio.claim('test memory', TEST_MEMORY_BASE, TEST_MEMORY_BYTES, {

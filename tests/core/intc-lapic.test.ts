@@ -223,6 +223,7 @@ describe('x2APIC', () => {
     expect(m.core.lapicMsrRead(2, 0x80d)).toBe(4n);
     expect(m.core.lapicMsrRead(2, 0x803)).toBe(0x60010n);
     expect(m.apic(2, LAPIC_ID)).toBe(0);
+    expect(m.core.lapicClaims(2, APIC_PAGE)).toBe(0);
   });
 
   test('which registers exist', () => {
@@ -270,10 +271,10 @@ describe('x2APIC', () => {
     expect(m.core.lapicMsrWrite(0, 0x1b, 0xfee00100n)).toBe(1);
     expect(m.core.lapicMsrWrite(0, 0x1b, 0xfee00d00n)).toBe(0);
     expect(m.core.lapicMsrWrite(0, 0x1b, 0xfee00900n)).toBe(1);
-    // In xAPIC mode the MSRs read 0 and ignore writes, as in bhyve.
-    expect(m.core.lapicMsrExists(0, 0x803, 0)).toBe(1);
-    expect(m.core.lapicMsrRead(0, 0x803)).toBe(0n);
-    expect(m.core.lapicMsrWrite(0, 0x808, 0x100n)).toBe(1);
+    // In xAPIC mode the MSRs do not exist.
+    expect(m.core.lapicMsrExists(0, 0x803, 0)).toBe(0);
+    expect(m.core.lapicMsrExists(0, 0x808, 1)).toBe(0);
+    expect(m.core.lapicMsrWrite(0, 0x808, 0x10n)).toBe(0);
     expect(m.core.lapicMsrWrite(0, 0x1b, 0xfee00d00n)).toBe(1);
     expect(m.core.lapicMsrRead(0, 0x803)).toBe(0x60010n);
   });

@@ -332,9 +332,10 @@ describe('pc-testdev', () => {
     expect(it.in(0xe1, 2)).toBe(0x2255);
     it.out(0x2005, 1);
     it.out(0x2014, 1);
-    it.out(0x2015, 1, 2);
-    expect(it.interrupts.asserted()).toEqual({ isa: [5], pins: [20] });
-    it.out(0x2014, 0);
+    it.out(0x2015, 0x0100, 2); // one line a byte: 21 low, 22 high
+    it.out(0x2017, 0x0101, 2); // the last line, and a port beyond it
+    expect(it.interrupts.asserted()).toEqual({ isa: [5], pins: [20, 22, 23] });
+    it.out(0x2014, 0, 4);
     it.out(0x2005, 0);
     expect(it.interrupts.asserted()).toEqual({ isa: [], pins: [] });
     it.mmio.write(0xff000010, 4, 0xdeadbeef);

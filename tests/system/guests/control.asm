@@ -166,5 +166,53 @@ go:
         mov eax, 3
         xsetbv
         TRIED "xsetbv of xcr1"
+        TRY
+        mov ecx, 0x808
+        rdmsr
+        TRIED "x2APIC register in xAPIC mode"
+        TRY
+        mov rax, 0x0000800000000000
+        jmp rax
+        TRIED "jump to a non-canonical address"
+        TRY
+        mov rax, 0x0000800000000000
+        call rax
+        TRIED "call of a non-canonical address"
+        TRY
+        mov rax, 0x0000800000000000
+        push rax
+        ret
+        TRIED "return to a non-canonical address"
+        TRY
+        mov rax, 0x0000800000000000
+        push rax
+        ret 8
+        TRIED "return to a non-canonical address with arguments"
+        mov ecx, 0x1b
+        rdmsr
+        and eax, ~0x800
+        wrmsr
+        mov eax, 1
+        cpuid
+        and edx, 0x200
+        SHOW "APIC in CPUID while disabled", rdx
+        mov ecx, 0x1b
+        rdmsr
+        or eax, 0x800
+        wrmsr
+        mov eax, 1
+        cpuid
+        and edx, 0x200
+        SHOW "APIC in CPUID while enabled", rdx
+        mov ecx, 0x1a0                   ; IA32_MISC_ENABLE keeps what may be written, and bits 7, 11 and 12
+        rdmsr
+        mov r8, rax
+        mov edx, 4
+        mov eax, 0x00c50009
+        wrmsr
+        rdmsr
+        xor eax, r8d
+        SHOW "misc enable high", rdx
+        SHOW "misc enable low changed", rax
         LINE "end"
         EXIT

@@ -163,6 +163,22 @@ on_sysenter:
         mov ecx, 0xc0000100
         rdmsr
         SHOW "fs base after a load", rax
+        ; ring 3 may not use the segment, but its base stays
+        WRITE_MSR 0xc0000100, SCRATCH
+        xor ebx, ebx
+        TRY
+        push qword USER_DATA
+        push qword USER_STACK_TOP
+        push qword 2
+        push qword USER_CODE64
+        push qword .reads
+        iretq
+.reads: mov rbx, [fs:8]
+        mov edx, fs
+        int 0x80
+        TRIED "int 0x80 from ring 3"
+        SHOW "through fs in ring 3", rbx
+        SHOW "fs in ring 3", rdx
 
         ; IRETQ: same privilege always pops SS:RSP in 64-bit mode
         mov r8, rsp
