@@ -4,10 +4,14 @@
  * - Input waits until the guest has opened the port (PORT_OPEN, or output of its own): Linux throws away what comes earlier.
  * - A client that does not read leaves the guest's buffers in the queue.
  *
+ * The class is 07/80 (other communication device). With bhyve's 07/00 Linux's driver for PCI serial cards takes the function (one I/O BAR,
+ * at most one memory BAR) before the virtio driver sees it.
+ *
  * Output is discarded while no client is connected, and PORT_OPEN tells the guest when one comes or goes.
  */
 import { GuestAddressError } from '../bus/guest-memory.ts';
 import type { AccessSize } from '../bus/port-bus.ts';
+import { PCI_SUBCLASS } from '../pci/registers.ts';
 import type { StateFields } from '../platform/state-fields.ts';
 import type { CharacterBackend } from '../serial/character-backend.ts';
 import { SnapshotError, type StateValue } from '../snapshot.ts';
@@ -33,6 +37,9 @@ export const VIRTIO_CONSOLE_PORT_READY = 3;
 export const VIRTIO_CONSOLE_PORT_OPEN = 6;
 export const VIRTIO_CONSOLE_PORT_NAME = 7;
 const CONTROL_BYTES = 8;
+
+/** PCI subclass "other" of communication devices (PCI code and ID assignment specification, 1.8). */
+const SUBCLASS_OTHER = 0x80;
 
 const COLUMNS = 80;
 const ROWS = 25;
@@ -135,6 +142,7 @@ export class VirtioConsole extends VirtioDevice {
       featureBits: [VIRTIO_CONSOLE_F_SIZE, VIRTIO_CONSOLE_F_MULTIPORT, VIRTIO_CONSOLE_F_EMERG_WRITE],
       configBytes: CONFIG_BYTES,
     });
+    this.setConfigByte(PCI_SUBCLASS, SUBCLASS_OTHER);
     if (ports.length > MAX_CONSOLE_PORTS) throw new RangeError(`more than ${MAX_CONSOLE_PORTS} ports`);
     this.#ports = ports.map(({ name, backend }, id) => new ConsolePort(id, name, backend));
     for (const port of this.#ports) {
