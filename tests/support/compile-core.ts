@@ -18,14 +18,10 @@ function sourceHash(entry: string, target: string): string {
   return hash.digest('hex').slice(0, 16);
 }
 
-/**
- * Compiles an AssemblyScript entry (a path from the repository's root) with the options of asconfig.json and returns the
- * module. Results are cached in build/test by a hash of all core sources, so that test files share one compilation.
- */
-export async function compileCore(
-  entry = 'core-as/index.ts',
-  target: 'debug' | 'checked' | 'release' = 'checked',
-): Promise<WebAssembly.Module> {
+export type CoreTarget = 'debug' | 'checked' | 'release';
+
+/** Compiles as {@link compileCore} does and returns the path of the result. */
+export async function compiledCorePath(entry: string, target: CoreTarget): Promise<string> {
   const outDir = join(root, 'build', 'test');
   const out = join(outDir, `${entry.replace(/\W+/g, '-')}-${sourceHash(join(root, entry), target)}.wasm`);
   if (!existsSync(out)) {
@@ -48,5 +44,16 @@ export async function compileCore(
     if (error) throw new Error(`${entry} does not compile:\n${stderr.toString()}`);
     renameSync(partial, out);
   }
-  return new WebAssembly.Module(readFileSync(out));
+  return out;
+}
+
+/**
+ * Compiles an AssemblyScript entry (a path from the repository's root) with the options of asconfig.json and returns the
+ * module. Results are cached in build/test by a hash of all core sources, so that test files share one compilation.
+ */
+export async function compileCore(
+  entry = 'core-as/index.ts',
+  target: CoreTarget = 'checked',
+): Promise<WebAssembly.Module> {
+  return new WebAssembly.Module(readFileSync(await compiledCorePath(entry, target)));
 }
