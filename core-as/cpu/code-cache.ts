@@ -9,7 +9,7 @@
  */
 import { CODE_RING, CODE_RING_ENTRIES, CODE_RING_SEQ, R_CODE_CACHE, R_CODE_CACHE_SIZE } from '../layout';
 import { RING_BECAME_CODE, markCodePage } from '../mmu/physical';
-import { dropWriteTranslations } from '../mmu/tlb';
+import { dropWriteTranslations, flushAll } from '../mmu/tlb';
 import { UOP_SIZE } from './uops';
 import { cpu } from './state';
 
@@ -158,9 +158,8 @@ export function dropPage(linearPage: u32): void {
 export function readCodeRing(): void {
   const sequence = atomic.load<u32>(CODE_RING_SEQ);
   if (sequence - ringSeen > <u32>CODE_RING_ENTRIES / 2) {
-    // Too far behind to know: drop all code, and all write translations with it.
-    for (let i: u32 = 0; i < <u32>CODE_RING_ENTRIES; i++)
-      dropWriteTranslations(load<u32>(CODE_RING + (i << 2)) & 0xfffff);
+    // Too far behind to know which pages: drop all code, and all translations, for any page may have become code.
+    flushAll();
     dropAllBlocks();
     return;
   }

@@ -93,7 +93,7 @@ export const FEATURE_LZCNT: u32 = 32;
 export const FEATURE_NX: u32 = 33;
 export const FEATURE_PDPE1GB: u32 = 34;
 export const FEATURE_RDTSCP: u32 = 35;
-const FEATURE_AVX: u32 = 12;
+export const FEATURE_AVX: u32 = 12;
 
 /** Features this machine has, by index; worked out once an instance. */
 let enabled: u64 = 0;

@@ -3,6 +3,7 @@ import { decodeSimd } from './decode-0f';
 import {
   dmode,
   emitXModrm,
+  isMemory,
   lock,
   modrm,
   osize,
@@ -67,7 +68,19 @@ export function decodeVex(first: u32): void {
       const p = emitXModrm(X.RORX, osize);
       store<u64>(p, u8next(), U_IMM);
     }
-  } else if (map < 1 || map > 3 || !decodeSimd(map, opcode)) undefinedOpcode();
+  } else if (map === 1 && opcode === 0xae) mxcsr();
+  else if (map < 1 || map > 3 || !decodeSimd(map, opcode)) undefinedOpcode();
+}
+
+/** VLDMXCSR, VSTMXCSR (VEX.LZ.0F.WIG AE /2 and /3 with memory): U_IMM 1 tells them from the legacy forms. */
+function mxcsr(): void {
+  readModrm();
+  const operation = (modrm >> 3) & 7;
+  if (!isMemory || operation < 2 || operation > 3 || prefix66 || rep || vexL || vexV) {
+    undefinedOpcode();
+    return;
+  }
+  store<u64>(emitXModrm(operation === 2 ? X.LDMXCSR : X.STMXCSR, 4), 1, U_IMM);
 }
 
 /** VEX.0F38 F2-F7: U_LINK carries the vvvv register's byte offset. */

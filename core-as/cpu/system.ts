@@ -21,6 +21,7 @@ import {
 import { flushAll, flushNonGlobal, flushPage } from '../mmu/tlb';
 import { pdptesValid } from '../mmu/walk';
 import {
+  FEATURE_AVX,
   FEATURE_FSGSBASE,
   FEATURE_PCID,
   FEATURE_SMAP,
@@ -236,16 +237,7 @@ export function writeCr3(value: u64): void {
 }
 
 function cr4Allowed(): u64 {
-  let bits =
-    CR4_TSD |
-    CR4_DE |
-    CR4_PSE |
-    CR4_PAE |
-    CR4_MCE |
-    CR4_PGE |
-    CR4_PCE |
-    CR4_OSFXSR |
-    CR4_OSXMMEXCPT;
+  let bits = CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT;
   if (hasFeature(FEATURE_UMIP)) bits |= CR4_UMIP;
   if (hasFeature(FEATURE_FSGSBASE)) bits |= CR4_FSGSBASE;
   if (hasFeature(FEATURE_PCID)) bits |= CR4_PCIDE;
@@ -670,7 +662,7 @@ export function random(p: u32, size: u32): void {
 }
 
 export function ldmxcsr(p: u32): void {
-  if (!sseControlAllowed()) return;
+  if (!sseControlAllowed(p)) return;
   const value = <u32>readRm(p, 4);
   if (faulted & FAULTED) return;
   if (value & 0xffff0000) raiseGp();
@@ -678,11 +670,24 @@ export function ldmxcsr(p: u32): void {
 }
 
 export function stmxcsr(p: u32): void {
-  if (sseControlAllowed()) writeRm(p, 4, load<u32>(cpu, R_MXCSR));
+  if (sseControlAllowed(p)) writeRm(p, 4, load<u32>(cpu, R_MXCSR));
 }
 
-function sseControlAllowed(): bool {
-  if (load<u64>(cpu, R_CR0) & CR0_EM || !(load<u64>(cpu, R_CR4) & CR4_OSFXSR)) raise(VECTOR_UD);
+/** The checks of LDMXCSR and STMXCSR; VEX forms (U_IMM 1) need AVX and its state instead of CR4.OSFXSR (SDM vol. 2, 2.4.7). */
+function sseControlAllowed(p: u32): bool {
+  const cr4 = load<u64>(cpu, R_CR4);
+  if (load<u64>(p, U_IMM)) {
+    if (!hasFeature(FEATURE_AVX) || !(cr4 & CR4_OSXSAVE) || (load<u64>(cpu, R_XCR0) & 6) !== 6 || !protectedMode) {
+      raise(VECTOR_UD);
+      return false;
+    }
+    if (load<u64>(cpu, R_CR0) & CR0_TS) {
+      raise(VECTOR_NM);
+      return false;
+    }
+    return true;
+  }
+  if (load<u64>(cpu, R_CR0) & CR0_EM || !(cr4 & CR4_OSFXSR)) raise(VECTOR_UD);
   else if (load<u64>(cpu, R_CR0) & CR0_TS) raise(VECTOR_NM);
   else return true;
   return false;
