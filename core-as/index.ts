@@ -3,9 +3,10 @@ import { lastException as delivered } from './cpu/exception';
 import { initCodeCache } from './cpu/code-cache';
 import { rflags, writeRflags } from './cpu/flags';
 import { bindCpu, cpu, updateMode } from './cpu/state';
-import { kickVcpu, vcpuBlock } from './kick';
+import { raiseNmi as sendNmi } from './intc/lapic';
+import { vcpuBlock } from './kick';
 import { platformReset } from './intc/platform';
-import { PEND_NMI, R_INDEX } from './layout';
+import { R_INDEX } from './layout';
 import { mapRam } from './mmu/physical';
 import { initTlb, probe } from './mmu/tlb';
 
@@ -56,7 +57,7 @@ export function setRflags(value: u64): void {
 
 /** A non-maskable interrupt for a vCPU (bhyvectl --inject-nmi). */
 export function raiseNmi(vcpu: u32): void {
-  kickVcpu(vcpu, PEND_NMI);
+  sendNmi(vcpu);
 }
 
 /** Guest-physical address of a linear address with this vCPU's page tables; u64.MAX_VALUE when it is not mapped. */

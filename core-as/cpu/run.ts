@@ -158,6 +158,8 @@ export function resetState(init: bool): void {
     store<u64>(cpu, MISC_ENABLE_RESET, R_MSR_MISC_ENABLE);
     lapicReset(cpuIndex);
   } else lapicInit(cpuIndex);
+  // A vCPU that a guest took offline lay in HLT for good: it no longer does.
+  atomic.and<u32>(HALTED_CPUS, ~(1 << index));
   store<u32>(cpu, index === 0 ? ACT_RUNNING : ACT_WAIT_SIPI, R_ACTIVITY);
   stateChanged();
 }
@@ -304,9 +306,8 @@ function serviceEvents(): i32 {
   if (activity === ACT_WAIT_SIPI) return exit(EXIT_HLT);
 
   const shadow = load<u32>(cpu, R_INT_SHADOW);
-  if (pending & PEND_NMI && !load<u32>(cpu, R_NMI_BLOCKED) && !shadow) {
+  if (pending & PEND_NMI && !load<u32>(cpu, R_NMI_BLOCKED) && !shadow && acknowledgeNmi(cpuIndex)) {
     wake();
-    acknowledgeNmi(load<u32>(cpu, R_INDEX));
     store<u32>(cpu, 1, R_NMI_BLOCKED);
     deliverEvent(VECTOR_NMI, EVENT_EXTERNAL, false, 0);
     if (shutdown) return exit(EXIT_SUSPEND);

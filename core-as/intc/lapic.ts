@@ -239,13 +239,17 @@ export function raiseNmi(cpu: u32): void {
   kickVcpu(cpu, PEND_NMI);
 }
 
-/** The vCPU takes an NMI; its own thread calls this before it blocks further ones, so that one that comes now is not lost. */
-export function acknowledgeNmi(cpu: u32): void {
+/**
+ * Whether there is an NMI to take, which is then taken. The vCPU's own thread calls this before it blocks further ones, so that one that
+ * comes now is not lost. PEND_NMI may come late for an NMI that the count has shown already: the count decides.
+ */
+export function acknowledgeNmi(cpu: u32): bool {
   const block = vcpuBlock(cpu);
   atomic.and<u32>(block, ~PEND_NMI, R_PENDING);
   const count = atomic.load<u32>(block, L_NMI_COUNT);
-  if (count) atomic.sub<u32>(block, 1, L_NMI_COUNT);
-  if (count > 1) kickVcpu(cpu, PEND_NMI);
+  if (!count) return false;
+  if (atomic.sub<u32>(block, 1, L_NMI_COUNT) > 1) kickVcpu(cpu, PEND_NMI);
+  return true;
 }
 
 /** A message of any delivery mode has reached one local APIC. */

@@ -22,6 +22,7 @@ import {
 import * as L from '../../core-as/layout.ts';
 
 const CRYSTAL_HZ = 134_217_728;
+const TSC_HZ = 15 * CRYSTAL_HZ;
 const X2 = L.CFGF_LPC | L.CFGF_X2APIC;
 
 let m: IntcMachine;
@@ -114,6 +115,18 @@ describe('local APIC', () => {
     expect([0, 1, 2].map((cpu) => m.take(cpu))).toEqual([0x96, 0x96, 0x96]);
     expect(m.apic(1, LAPIC_ICR_HIGH)).toBe(0xff000000);
     expect(m.apic(1, LAPIC_ICR_LOW)).toBe(0x96);
+  });
+
+  test('two NMIs wait for the next instruction, one while a handler runs', () => {
+    const nmi = (): void => m.core.raiseNmi(1);
+    for (let n = 0; n < 3; n++) nmi();
+    expect(m.core.acknowledgeNmi(1)).toBe(1);
+    expect(m.takePending(1)).toBe(L.PEND_NMI);
+    expect([m.core.acknowledgeNmi(1), m.core.acknowledgeNmi(1)]).toEqual([1, 0]);
+    expect(m.takePending(1)).toBe(0);
+    m.view.setUint32(m.block(1) + L.R_NMI_BLOCKED, 1, true);
+    for (let n = 0; n < 3; n++) nmi();
+    expect([m.core.acknowledgeNmi(1), m.core.acknowledgeNmi(1)]).toEqual([1, 0]);
   });
 
   test('INIT, SIPI and NMI', () => {
@@ -372,12 +385,13 @@ describe('APIC timer', () => {
     expect(m.apic(0, LAPIC_INITIAL_COUNT)).toBe(0);
     m.core.lapicMsrWrite(0, 0x6e0, 3_000_000n);
     expect(m.core.lapicMsrRead(0, 0x6e0)).toBe(3_000_000n);
-    expect(m.core.cpuTimerTick(0, 0)).toBe(1_000_000);
-    m.core.cpuTimerTick(0, 999_999);
+    const dueNs = 2_000_000 / (TSC_HZ / 1e9);
+    expect(m.core.cpuTimerTick(0, 0)).toBeCloseTo(dueNs, -1);
+    m.core.cpuTimerTick(0, dueNs - 10);
     expect(m.take()).toBe(-1);
-    expect(m.core.cpuTimerTick(0, 1_000_000)).toBe(Infinity);
+    expect(m.core.cpuTimerTick(0, dueNs + 10)).toBe(Infinity);
     expect(m.take()).toBe(0xec);
-    m.nowNs = 1_000_000;
+    m.nowNs = dueNs + 10;
     expect(m.core.lapicMsrRead(0, 0x6e0)).toBe(0n);
     m.eoi();
     // In the past: at once.

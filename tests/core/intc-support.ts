@@ -24,6 +24,8 @@ export interface IntcExports {
   lapicProcessorPriority(block: number): number;
   interruptPending(cpu: number): number;
   interruptAcknowledge(cpu: number): number;
+  acknowledgeNmi(cpu: number): number;
+  raiseNmi(cpu: number): void;
   cpuTimerTick(cpu: number, nowNs: number): number;
   platformTimerTick(nowNs: number): number;
   setIsaIrq(irq: number, asserted: number): void;

@@ -1,4 +1,4 @@
 // What the tests of core-as/intc call.
 export * from '../../core-as/intc/platform';
 export { picAcknowledge, picOutput, picSetLine } from '../../core-as/intc/pic';
-export { lapicProcessorPriority } from '../../core-as/intc/lapic';
+export { acknowledgeNmi, lapicProcessorPriority, raiseNmi } from '../../core-as/intc/lapic';
