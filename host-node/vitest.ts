@@ -7,7 +7,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect as baseExpect, test as baseTest } from 'vitest';
-import { Console, formatRegisters, machineFromArgs, type ExitReason, type HostOptions, type Machine } from './index.ts';
+import { Console, formatRegisters, machineFromArgs, type HostOptions, type Machine } from './index.ts';
 
 export interface BootOptions extends HostOptions {
   /** A kernel without firmware: `-f kexec,KERNEL,INITRD,CMDLINE`. */
@@ -42,12 +42,10 @@ export async function writeArtifacts(folder: string, machines: readonly Machine[
   mkdirSync(folder, { recursive: true });
   const report: string[] = [];
   for (const [index, machine] of machines.entries()) {
-    let ended: ExitReason | undefined = undefined as ExitReason | undefined;
-    void machine.exited.then((reason) => (ended = reason));
-    await Promise.resolve();
-    const state = ended ? `ended with status ${ended.code}, ${ended.message}` : 'was running';
     // Registers can be read of machines that stand still.
     await machine.destroy();
+    const { reason, code, message } = await machine.exited;
+    const state = reason === 'destroyed' ? 'was running' : `ended with status ${code}, ${message}`;
     const prefix = machines.length === 1 ? '' : `${index}-`;
     for (const { name, transcript } of Object.values(machine.consoles)) {
       const file = name === 'com1' ? 'console.log' : `console-${name}.log`;
