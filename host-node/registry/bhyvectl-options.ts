@@ -81,6 +81,16 @@ export function parseNumber(text: string): bigint | undefined {
   return negative ? -value : value;
 }
 
+/** Before anything is done: a call must not stop in the middle for a word that could have been looked at first. */
+function checkNumbers(options: ReadonlyMap<string, string>): void {
+  for (const [name, text] of options) {
+    if (!name.startsWith('set-') && name !== 'rtc-nvram-offset') continue;
+    if (parseNumber(text) === undefined) throw new BhyvectlUsage(`invalid value '${text}' of --${name}`);
+  }
+  const nvram = options.has('get-rtc-nvram') || options.has('set-rtc-nvram');
+  if (nvram && !options.has('rtc-nvram-offset')) throw new BhyvectlUsage('--rtc-nvram-offset is needed');
+}
+
 /** Reads the words after the program's name. Throws {@link BhyvectlUsage}; an empty message wants the usage text alone. */
 export function parseBhyvectl(argv: readonly string[]): BhyvectlCommand {
   const options = new Map<string, string>();
@@ -111,5 +121,6 @@ export function parseBhyvectl(argv: readonly string[]): BhyvectlCommand {
   const vcpu = parseNumber(vcpuText);
   if (vcpu === undefined || vcpu < 0n || vcpu > 0xffffn) throw new BhyvectlUsage(`invalid vcpu number '${vcpuText}'`);
   for (const name of ['vm', 'cpu', 'vcpu']) options.delete(name);
+  checkNumbers(options);
   return { vm, vcpu: Number(vcpu), options };
 }

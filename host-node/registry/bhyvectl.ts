@@ -70,11 +70,9 @@ function cannotOpen(name: string, errno: string): Ends {
   return new Ends(STATUS_ERROR, `vm_open: ${name} could not be opened: ${text}\n`);
 }
 
-function numberOf(command: BhyvectlCommand, option: string): number {
-  const text = command.options.get(option) ?? '';
-  const value = parseNumber(text);
-  if (value === undefined) throw new BhyvectlUsage(`invalid value '${text}' of --${option}`);
-  return Number(value);
+/** The argument of an option that takes a number; the parser has looked at it. */
+function numberOf(command: BhyvectlCommand, option: string): bigint {
+  return parseNumber(command.options.get(option) ?? '') ?? 0n;
 }
 
 class Operations {
@@ -133,19 +131,16 @@ class Operations {
     const { options, vcpu } = this.command;
     const values: Record<string, string> = {};
     for (const name of CONTROL_REGISTERS) {
-      const text = options.get(`set-${name}`);
-      if (text === undefined) continue;
-      const value = parseNumber(text);
-      if (value === undefined) throw new BhyvectlUsage(`invalid value '${text}' of --set-${name}`);
-      values[name] = `0x${BigInt.asUintN(64, value).toString(16)}`;
+      if (!options.has(`set-${name}`)) continue;
+      values[name] = `0x${BigInt.asUintN(64, numberOf(this.command, `set-${name}`)).toString(16)}`;
     }
     if (Object.keys(values).length > 0) await this.#machine.request('set-registers', { vcpu, values });
     if (this.#has('set-rtc-nvram')) {
-      const offset = numberOf(this.command, 'rtc-nvram-offset');
-      await this.#machine.request('set-nvram', { offset, value: numberOf(this.command, 'set-rtc-nvram') });
+      const offset = Number(numberOf(this.command, 'rtc-nvram-offset'));
+      await this.#machine.request('set-nvram', { offset, value: Number(numberOf(this.command, 'set-rtc-nvram')) });
     }
     if (this.#has('set-rtc-time')) {
-      await this.#machine.request('set-rtc-time', { seconds: numberOf(this.command, 'set-rtc-time') });
+      await this.#machine.request('set-rtc-time', { seconds: Number(numberOf(this.command, 'set-rtc-time')) });
     }
     if (this.#has('inject-nmi')) await this.#machine.request('nmi', { vcpu });
   }
@@ -161,7 +156,7 @@ class Operations {
     }
     await this.#registers(all);
     if (this.#has('get-rtc-nvram')) {
-      const offset = numberOf(this.command, 'rtc-nvram-offset');
+      const offset = Number(numberOf(this.command, 'rtc-nvram-offset'));
       print(nvramLine(offset, (await this.#machine.request('nvram', { offset })).value));
     }
     if (all || this.#has('get-rtc-time')) {

@@ -54,6 +54,9 @@ describe('options', () => {
     [['--vm=a', '-d'], 'invalid option -- d'],
     [['--vm=a', '--cpu=x'], "invalid vcpu number 'x'"],
     [['--vm=a', '--cpu=-1'], "invalid vcpu number '-1'"],
+    [['--vm=a', '--set-rax=1', '--set-rtc-time=x'], "invalid value 'x' of --set-rtc-time"],
+    [['--vm=a', '--set-rip='], "invalid value '' of --set-rip"],
+    [['--vm=a', '--get-rtc-nvram'], '--rtc-nvram-offset is needed'],
     [['--vm=a', '--get-eptp'], "--get-eptp is about the host's processor"],
   ])('%j: %s', async (argv, message) => {
     expect(() => parseBhyvectl(argv)).toThrow(BhyvectlUsage);
