@@ -1,4 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,6 +19,7 @@ import { SerialPort } from '../../devices/serial/serial-port.ts';
 import { UartRings } from '../../devices/serial/uart-rings.ts';
 import type { CharacterBackend } from '../../devices/serial/character-backend.ts';
 import { EscapeFilter } from '../../host-node/console/escape.ts';
+import { BACKLOG_BYTES } from '../../host-node/console/link.ts';
 import { SerialOpener } from '../../host-node/console/open-serial.ts';
 import { SocketServerBackend } from '../../host-node/console/socket.ts';
 import { StreamBackend } from '../../host-node/console/stream-backend.ts';
@@ -282,6 +284,191 @@ describe('sockets', () => {
     third.socket.write(' again');
     await expect.poll(() => received).toBe('hello again');
     await backend.close();
+  });
+
+  test('what is printed while nobody is there waits for the next client, the newest 64 KiB of it', async () => {
+    const backend = await SocketServerBackend.listenTcp('127.0.0.1', 0);
+    backend.open({ receive: () => undefined, drained: () => undefined });
+    const first = await client({ port: backend.port });
+    backend.write(encoder.encode('one '));
+    await expect.poll(first.text).toBe('one ');
+    first.socket.end();
+    await new Promise((resolve) => first.socket.once('close', resolve));
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    for (let i = 0; i < 30_000; i++) expect(backend.write(encoder.encode(`${i} `))).toBe(true);
+    const second = await client({ port: backend.port });
+    await expect.poll(() => second.text().length).toBe(BACKLOG_BYTES);
+    expect(second.text().endsWith('29998 29999 ')).toBe(true);
+    await backend.close();
+  });
+
+  test('a port that follows the carrier hears of clients, and keeps nothing for the next', async () => {
+    const backend = await SocketServerBackend.listenTcp('127.0.0.1', 0);
+    const carriers: boolean[] = [];
+    backend.open({ receive: () => undefined, drained: () => undefined, carrier: (present) => carriers.push(present) });
+    backend.write(encoder.encode('lost'));
+    const first = await client({ port: backend.port });
+    await expect.poll(() => carriers).toEqual([false, true]);
+    first.socket.destroy();
+    await expect.poll(() => carriers).toEqual([false, true, false]);
+    backend.write(encoder.encode('lost'));
+    const second = await client({ port: backend.port });
+    await expect.poll(() => carriers.length).toBe(4);
+    backend.write(encoder.encode('heard'));
+    await expect.poll(second.text).toBe('heard');
+    await backend.close();
+  });
+
+  test('a client that does not read stops the guest, and then gets every byte', async () => {
+    const backend = await SocketServerBackend.listenTcp('127.0.0.1', 0);
+    let drains = 0;
+    backend.open({ receive: () => undefined, drained: () => drains++ });
+    const slow = await client({ port: backend.port });
+    slow.socket.pause();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    let written = 0;
+    let full = false;
+    while (written < 64 << 20 && !full) {
+      const before = drains;
+      full = !backend.write(new Uint8Array(16384).fill(written >> 14));
+      written += 16384;
+      if (!full) continue;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      full = drains === before;
+    }
+    expect(full).toBe(true);
+    let got = 0;
+    let wrong = 0;
+    slow.socket.removeAllListeners('data');
+    slow.socket.on('data', (chunk: Buffer) => {
+      for (const byte of chunk) if (byte !== ((got++ >> 14) & 0xff)) wrong++;
+    });
+    slow.socket.resume();
+    await expect.poll(() => got, { timeout: 10_000 }).toBe(written);
+    expect(wrong).toBe(0);
+    expect(drains).toBeGreaterThan(0);
+    await backend.close();
+  });
+
+  test('what a client sent before it went arrives, though the guest reads late and writing to it fails', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'webhyve-'));
+    try {
+      const path = join(directory, 'console');
+      const backend = await SocketServerBackend.listenUnix(path);
+      let received = 0;
+      backend.open({ receive: (bytes) => (received += bytes.length), drained: () => undefined });
+      backend.hold(true);
+      const { socket } = await client({ path });
+      socket.write(new Uint8Array(150_000));
+      await expect.poll(() => socket.writableLength).toBe(0);
+      socket.destroy();
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      for (let i = 0; i < 5; i++) {
+        backend.write(encoder.encode('echo '));
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      // The next client may come before the last one's input is read; it waits.
+      const next = await client({ path });
+      backend.hold(false);
+      await expect.poll(() => received).toBe(150_000);
+      await expect.poll(next.text).toBe('echo echo echo echo echo ');
+      await backend.close();
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  test('the socket of a killed process is replaced, that of a living one and other files are not', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'webhyve-'));
+    try {
+      const path = join(directory, 'console');
+      const listen = `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`;
+      spawnSync(process.execPath, ['-e', listen]);
+      expect(existsSync(path)).toBe(true);
+      const backend = await SocketServerBackend.listenUnix(path);
+      await expect(SocketServerBackend.listenUnix(path)).rejects.toThrow(/EADDRINUSE/);
+      await backend.close();
+      writeFileSync(path, 'precious');
+      await expect(SocketServerBackend.listenUnix(path)).rejects.toThrow(/EADDRINUSE/);
+      expect(readFileSync(path, 'utf8')).toBe('precious');
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  test.each([
+    ['A first', ['A', 'B']],
+    ['B first', ['B', 'A']],
+  ])('a null modem between two machines, %s; either end may go and come again', async (_name, order) => {
+    const directory = mkdtempSync(join(tmpdir(), 'webhyve-'));
+    try {
+      const opener = new SerialOpener(() => undefined, directory);
+      const heard = new Map([
+        ['A', ''],
+        ['B', ''],
+      ]);
+      const plug = async (end: string): Promise<CharacterBackend> => {
+        const backend = await opener.open(`/dev/nmdm0.test${end}`);
+        backend.open({
+          receive: (bytes) => heard.set(end, (heard.get(end) ?? '') + decoder.decode(bytes)),
+          drained: () => undefined,
+        });
+        return backend;
+      };
+      const ends = new Map<string, CharacterBackend>();
+      for (const end of order) ends.set(end, await plug(end));
+      await expect(opener.open('/dev/nmdm0.testA')).rejects.toThrow('/dev/nmdm0.testA is in use');
+      ends.get('A')?.write(encoder.encode('from A'));
+      ends.get('B')?.write(encoder.encode('from B'));
+      await expect.poll(() => Object.fromEntries(heard)).toEqual({ A: 'from B', B: 'from A' });
+      for (const end of order) {
+        const other = end === 'A' ? 'B' : 'A';
+        await ends.get(end)?.close();
+        await new Promise((resolve) => setTimeout(resolve, 30));
+        ends.get(other)?.write(encoder.encode(', still there'));
+        ends.set(end, await plug(end));
+        await expect.poll(() => heard.get(end)).toContain(', still there');
+      }
+      expect(Object.fromEntries(heard)).toEqual({ A: 'from B, still there', B: 'from A, still there' });
+      for (const backend of ends.values()) await backend.close();
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  test('a pseudo-terminal that vanishes and comes back', async (context) => {
+    if (spawnSync('socat', ['-V']).status !== 0) context.skip('socat is missing');
+    const directory = mkdtempSync(join(tmpdir(), 'webhyve-'));
+    const children: ChildProcess[] = [];
+    try {
+      const link = join(directory, 'tty');
+      const terminal = async (): Promise<{ child: ChildProcess; text: () => string }> => {
+        const child = spawn('socat', ['-', `PTY,link=${link},raw,echo=0`], { stdio: ['pipe', 'pipe', 'ignore'] });
+        children.push(child);
+        let text = '';
+        child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
+        await expect.poll(() => existsSync(link), { timeout: 5000 }).toBe(true);
+        return { child, text: () => text };
+      };
+      const first = await terminal();
+      const backend = await new SerialOpener(() => undefined).open(link);
+      let received = '';
+      backend.open({ receive: (bytes) => (received += decoder.decode(bytes)), drained: () => undefined });
+      backend.write(encoder.encode('out'));
+      await expect.poll(first.text).toBe('out');
+      first.child.stdin?.write('in');
+      await expect.poll(() => received).toBe('in');
+      first.child.kill();
+      await expect.poll(() => existsSync(link)).toBe(false);
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      backend.write(encoder.encode('meanwhile'));
+      const second = await terminal();
+      await expect.poll(second.text, { timeout: 5000 }).toBe('meanwhile');
+      await backend.close();
+    } finally {
+      for (const child of children) child.kill();
+      rmSync(directory, { recursive: true });
+    }
   });
 
   test('what a path may be', async () => {
