@@ -50,7 +50,10 @@ import {
 import { compileCore } from '../support/compile-core.ts';
 import type { CoreExports } from '../vectors/user-machine.ts';
 
-type Core = CoreExports & { run(budget: number): number };
+type Core = CoreExports & {
+  run(budget: number): number;
+  noteWrite(linear: number, lengthBytes: number): void;
+};
 
 const CASES = Number(process.env['RANDOM_BYTES'] ?? 3000);
 const SEED = Number(process.env['RANDOM_SEED'] ?? 20240611);
