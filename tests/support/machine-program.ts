@@ -10,9 +10,11 @@ import { BASIC_ARGS, linuxGuest, QUICK_CMDLINE } from './machine.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const BOOT_TIMEOUT_MS = 150_000;
+const STDERR_IN_ERRORS = 1000;
 /** Linux counts processor time in these units for user space (USER_HZ), whatever the kernel uses. */
 const TICKS_PER_SECOND = 100;
 
+let machines = 0;
 let bundled: Promise<string> | undefined;
 
 /** Path of the bundled command; bundled once per test process. */
@@ -72,7 +74,7 @@ export class Program {
       this.#child.on('error', reject);
       this.#child.on('close', (code, signal) => {
         started.delete(this);
-        this.console.close(`status ${code ?? signal}`);
+        this.console.close(`status ${code ?? signal}; standard error: ${this.stderr.slice(-STDERR_IN_ERRORS)}`);
         resolve({ code, signal });
       });
     });
@@ -130,7 +132,8 @@ export async function linuxCommand(options: LinuxCommandOptions = {}): Promise<[
     ...(options.args ?? []),
     '-f',
     `kexec,${kernel},${options.initrd ?? initrd},${words}`,
-    'test',
+    // Names of running machines are registered: no two may have the same.
+    `test-${process.pid}-${++machines}`,
   ];
 }
 
