@@ -16,6 +16,8 @@ export const BACKLOG_BYTES = 64 * 1024;
 /** Unsent output at which the guest's transmitter pauses, and at which it goes on. */
 const HIGH_WATER_BYTES = 64 * 1024;
 const LOW_WATER_BYTES = 16 * 1024;
+/** Pieces are joined up to this much ({@link FarEnd.wholeWrites}). The rings of a UART give no larger ones. */
+const WRITE_BYTES = 16 * 1024;
 /** Longest wait at the end for a reader that does not read. */
 const CLOSE_PATIENCE_MS = 1000;
 
@@ -126,12 +128,11 @@ export class LinkBackend implements CharacterBackend {
   #pump(): void {
     const end = this.#end;
     if (!end || this.#writing || this.#deaf) return;
-    const chunk = this.#queue.shift();
-    if (!chunk) {
+    const chunk = this.#takeChunk();
+    if (chunk.length === 0) {
       this.#idle?.();
       return;
     }
-    this.#queuedBytes -= chunk.length;
     this.#writing = true;
     end.write(chunk, (error) => {
       if (this.#end !== end) return;
@@ -140,6 +141,28 @@ export class LinkBackend implements CharacterBackend {
       else this.#pump();
       if (this.#queuedBytes <= LOW_WATER_BYTES || this.#deaf) this.#unblock();
     });
+  }
+
+  /** The next bytes to write, as many as one write may be: guests print a byte at a time. */
+  #takeChunk(): Uint8Array {
+    let lengthBytes = 0;
+    let count = 0;
+    for (const piece of this.#queue) {
+      if (count > 0 && lengthBytes + piece.length > WRITE_BYTES) break;
+      lengthBytes += piece.length;
+      count++;
+    }
+    const pieces = this.#queue.splice(0, count);
+    this.#queuedBytes -= lengthBytes;
+    const only = pieces[0];
+    if (pieces.length === 1 && only) return only;
+    const chunk = new Uint8Array(lengthBytes);
+    let at = 0;
+    for (const piece of pieces) {
+      chunk.set(piece, at);
+      at += piece.length;
+    }
+    return chunk;
   }
 
   #writeFailed(end: FarEnd, chunk: Uint8Array): void {
