@@ -182,7 +182,8 @@ export function mmioReadAny(gpa: u64, sizeBytes: u32): u64 {
   }
   if (mmioClaimed(gpa)) return mmioRead(gpa, sizeBytes);
   if (sizeBytes === 8) return (<u64>hostMmioRead(<f64>gpa, 4)) | ((<u64>hostMmioRead(<f64>(gpa + 4), 4)) << 32);
-  return hostMmioRead(<f64>gpa, sizeBytes);
+  // A device may answer with more bits than it was asked for; a divisor, say, must not be non-zero for those alone.
+  return (<u64>hostMmioRead(<f64>gpa, sizeBytes)) & lowMask(sizeBytes);
 }
 
 /** A write of at most 8 bytes at a guest-physical address that is not RAM. */
