@@ -15,6 +15,7 @@ export { commitChunk, noteWrite } from './mmu/physical';
 export {
   platformReset,
   pmTimerValue,
+  portWrite,
   pulseIsaIrq,
   sendMsi,
   setIoApicPin,

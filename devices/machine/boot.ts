@@ -77,6 +77,27 @@ function setMemoryTypes(core: Core): void {
   state.setU64(block + R_MSR_MTRR_DEF_TYPE, MTRR_ENABLED | MTRR_FIXED_ENABLED | MTRR_WRITE_BACK);
 }
 
+/**
+ * Writes to the 8259 pair that leave it as a PC's BIOS does (vectors 08h and 70h, cascade on IRQ 2), with the lines open that a real-mode
+ * guest may wait for: IRQ 11, free on a PC, and the cascade. Multiboot kernels come from boot loaders that a BIOS started.
+ */
+const BIOS_8259_WRITES: readonly (readonly [port: number, value: number])[] = [
+  [0x20, 0x11],
+  [0x21, 0x08],
+  [0x21, 0x04],
+  [0x21, 0x01],
+  [0xa0, 0x11],
+  [0xa1, 0x70],
+  [0xa1, 0x02],
+  [0xa1, 0x01],
+  [0x21, 0xfb],
+  [0xa1, 0xf7],
+];
+
+export function initialise8259AsBios(core: Core): void {
+  for (const [port, value] of BIOS_8259_WRITES) core.exports.portWrite(port, 1, value);
+}
+
 /** Replaces the power-on state of the core's vCPU. */
 export function writeInitialRegisters(core: Core, registers: InitialRegisters): void {
   const { state, block, exports } = core;

@@ -51,6 +51,8 @@ export interface CoreExports {
   /** Re-derives the instance's cached modes after the vCPU block was written from outside. */
   stateChanged(): void;
   setIsaIrq(irq: number, asserted: number): void;
+  /** A write to a port of the in-core devices, as a guest would make it. */
+  portWrite(port: number, size: number, value: number): void;
   pulseIsaIrq(irq: number): void;
   setIoApicPin(pin: number, asserted: number): void;
   sendMsi(addressLow: number, addressHigh: number, data: number): void;

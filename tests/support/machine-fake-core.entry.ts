@@ -191,6 +191,9 @@ export function uartRead(_uart: u32, _register: u32): u32 {
   return 0xff;
 }
 export function uartWrite(_uart: u32, _register: u32, _value: u32): void {}
+/** The fake core has no ports of its own. */
+export function portWrite(_port: u32, _size: u32, _value: u32): void {}
+
 export function setIsaIrq(irq: u32, asserted: u32): void {
   const bits = load<u32>(PIC);
   store<u32>(PIC, asserted ? bits | (1 << irq) : bits & ~(1 << irq));
