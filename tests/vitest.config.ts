@@ -1,4 +1,10 @@
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
+
+/** Machines of this run are registered apart from the user's own, and from other runs'. */
+const runtimeDirectory = mkdtempSync(join(tmpdir(), 'webhyve-test-'));
 
 /**
  * `unit` needs nothing but this repository; `guest` boots guests, real and assembled, and compares with QEMU where it is
@@ -10,6 +16,7 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 30_000,
+    env: { WEBHYVE_RUNTIME_DIR: process.env['WEBHYVE_RUNTIME_DIR'] ?? runtimeDirectory },
     reporters: ['default', new URL('./support/report.ts', import.meta.url).pathname],
     projects: [
       {
