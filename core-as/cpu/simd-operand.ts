@@ -20,6 +20,7 @@ import {
 import { R_CR0, R_CR4, R_IMAGE_SCRATCH, R_SIMD_SCRATCH, R_XCR0 } from '../layout';
 import { readPointer } from '../mmu/tlb';
 import { simdExecute, simdExecuteSpecial } from '../simd/execute';
+import { OP_VCVTPS2PH } from '../simd/operations';
 import { SIMD_FAULT, SIMD_GP, SIMD_XM } from '../simd/status';
 import { checkWritable, readBlock, writeBlock } from './block-access';
 import { simdFeatureOff, simdFeatureUsesMmx } from './cpuid';
@@ -115,6 +116,9 @@ export function simdStore(p: u32): i32 {
   const address = segmentedOperand(p, bytes, true);
   if (faulted & FAULTED) return 0;
   if (imm & SIMD_ALIGNED && (<u32>address) & (bytes - 1)) return SIMD_GP;
+  // What changes other state than memory must not, when the store then faults: MMX stores reset TOP, VCVTPS2PH sets flags.
+  const changesState = (imm & SIMD_MMX) !== 0 || load<u32>(p, U_SUB) === OP_VCVTPS2PH;
+  if (changesState && !checkWritable(address, bytes)) return 0;
   const slot = cpu + OPERAND_SLOT;
   const status = simdExecute(
     cpu,

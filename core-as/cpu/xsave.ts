@@ -17,9 +17,11 @@ import {
   cpu,
   faulted,
   gpr,
+  isCanonical,
   mode,
   raise,
   raiseGp,
+  raiseNonCanonical,
 } from './state';
 
 /** MXCSR bits that may be set (DAZ included). */
@@ -67,12 +69,18 @@ function clearRegisters(offset: u32): void {
   for (let i: u32 = 0; i < count; i++) v128.store(cpu + R_YMM + i * 32 + offset, i64x2.splat(0));
 }
 
+/** FXSAVE and FXRSTOR find an address that is not canonical (#SS(0) on the stack) before a misaligned one; the others do not. */
+function raiseMisaligned(address: u64): void {
+  if (isCanonical(address)) raiseGp();
+  else raiseNonCanonical(address);
+}
+
 export function fxsave(p: u32, size: u32): void {
   if (!fxAvailable()) return;
   const address = segmentedOperand(p, 512, true);
   if (faulted & FAULTED) return;
   if ((<u32>address) & 15) {
-    raiseGp();
+    raiseMisaligned(address);
     return;
   }
   if (!checkWritable(address, 512)) return;
@@ -92,7 +100,7 @@ export function fxrstor(p: u32, size: u32): void {
   const address = segmentedOperand(p, 512, false);
   if (faulted & FAULTED) return;
   if ((<u32>address) & 15) {
-    raiseGp();
+    raiseMisaligned(address);
     return;
   }
   const image = cpu + R_IMAGE_SCRATCH;
@@ -162,7 +170,6 @@ export function xsave(p: u32, size: u32, optimized: bool, compact: bool): void {
   if (compact) {
     store<u64>(header, requested & used);
     store<u64>(header, requested | (1 << 63), 8);
-    memory.fill(header + 16, 0, 48);
   } else {
     store<u64>(header, (load<u64>(header) & ~requested) | (requested & used));
   }

@@ -1,5 +1,6 @@
 /** Instructions that access memory element by element: masked moves and gathers (SDM Vol. 2 VPMASKMOV, VPGATHERxx, MASKMOVDQU). */
 import { accessFaulted, simdLoad, simdStore } from '../cpu/access';
+import { checkWritable } from '../cpu/block-access';
 import { mmxBegin, mmxRegister } from '../fpu/mmx';
 import { RESULT, ymm } from './float';
 import * as op from './operations';
@@ -26,6 +27,10 @@ function moveMasked(cpu: u32, operation: u32, reg: u32, vvvv: u32, wide: bool, a
   const result = cpu + RESULT;
   v128.store(result, i32x4.splat(0));
   v128.store(result, i32x4.splat(0), 16);
+  // Nothing is stored when any element faults.
+  for (let at: u32 = 0; isStore && at < bytes; at += size) {
+    if (load<i8>(mask + at + size - 1) < 0 && !checkWritable(address + at, size)) return SIMD_FAULT;
+  }
   for (let at: u32 = 0; at < bytes; at += size) {
     // The element's top byte carries the mask.
     if (load<i8>(mask + at + size - 1) >= 0) continue;
@@ -110,8 +115,10 @@ export function simdExecuteSpecial(
     case op.OP_MASKMOVDQU:
       return storeMaskedBytes(cpu, ymm(cpu, reg), ymm(cpu, rm), 16, baseAddress);
     case op.OP_MMX + op.OP_MASKMOVDQU:
+      if (storeMaskedBytes(cpu, mmxRegister(cpu, reg), mmxRegister(cpu, rm), 8, baseAddress) !== SIMD_OK)
+        return SIMD_FAULT;
       mmxBegin(cpu);
-      return storeMaskedBytes(cpu, mmxRegister(cpu, reg), mmxRegister(cpu, rm), 8, baseAddress);
+      return SIMD_OK;
     case op.OP_VMASKMOVPS_LOAD:
     case op.OP_VMASKMOVPD_LOAD:
     case op.OP_VMASKMOVPS_STORE:

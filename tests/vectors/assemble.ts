@@ -100,6 +100,8 @@ export interface MemoryOptions {
   readonly avoid?: readonly number[];
   /** Alignment that the access requires (a misaligned one still comes up now and then). */
   readonly align?: number;
+  /** Accessed in several pieces, each of which would wrap a 32-bit effective address by itself: no segment base with one. */
+  readonly inPieces?: boolean;
   /** Only where every access works. */
   readonly safe?: boolean;
 }
@@ -158,6 +160,7 @@ function drawShape(prng: Prng, options: MemoryOptions): Shape {
     ripRelative: false,
     fixedTarget: 0n,
   };
+  if (options.inPieces && shape.segment) shape.address32 = false;
   if (kind < 6) shape.base = register(undefined, false);
   else if (kind < 12) {
     shape.index = register(undefined, true);
@@ -237,7 +240,20 @@ export interface ModrmSpec {
   /** Registers that the ModRM register operands must not be. */
   readonly avoid?: readonly number[] | undefined;
   /** Three-byte VEX: map, pp, L; W follows from the size unless given. */
-  readonly vex?: { readonly map: number; readonly pp: number; readonly w?: number; readonly l?: number } | undefined;
+  readonly vex?:
+    | {
+        readonly map: number;
+        readonly pp: number;
+        readonly w?: number;
+        readonly l?: number;
+        /** Any register unless given. */
+        readonly vvvv?: number;
+        /** The two-byte prefix where the instruction fits in it. */
+        readonly short?: boolean;
+      }
+    | undefined;
+  /** A 66 prefix that F2 or F3 makes meaningless. */
+  readonly idle66?: boolean | undefined;
   /** REX.W although the operand size is not 8 (it is then ignored or the instruction's default). */
   readonly rexW?: boolean | undefined;
   /** No 66 prefix although the size is 2. */
@@ -295,12 +311,13 @@ export function modrmInstruction(prng: Prng, spec: ModrmSpec): Encoding {
       if (shape.base !== undefined && shape.base > 7) shape.base = shape.index === RSI ? RDI : RSI;
     }
   }
-  const vvvv = drawRegister();
+  const vvvv = spec.vex?.vvvv ?? drawRegister();
   const immediate = spec.immediate?.(prng) ?? [];
 
   const prefixes: number[] = [];
   if (spec.size === 2 && !spec.no66 && !spec.vex) prefixes.push(0x66);
   if (spec.mandatory !== undefined) prefixes.push(spec.mandatory);
+  if (spec.idle66) prefixes.push(0x66);
   if (spec.lock) prefixes.push(0xf0);
   if (shape?.segment) prefixes.push(shape.segment);
   else if (prng.chance(16)) prefixes.push(prng.pick(NOISE_PREFIXES));
@@ -344,8 +361,12 @@ export function modrmInstruction(prng: Prng, spec: ModrmSpec): Encoding {
   const head: number[] = [...prefixes];
   if (spec.vex) {
     const w = spec.vex.w ?? (spec.size === 8 ? 1 : 0);
-    head.push(0xc4, ((rexR ^ 1) << 7) | ((rexX ^ 1) << 6) | ((rexB ^ 1) << 5) | spec.vex.map);
-    head.push((w << 7) | ((vvvv ^ 15) << 3) | ((spec.vex.l ?? 0) << 2) | spec.vex.pp);
+    const last = ((vvvv ^ 15) << 3) | ((spec.vex.l ?? 0) << 2) | spec.vex.pp;
+    if (spec.vex.short && spec.vex.map === 1 && !(w | rexX | rexB)) head.push(0xc5, ((rexR ^ 1) << 7) | last);
+    else {
+      head.push(0xc4, ((rexR ^ 1) << 7) | ((rexX ^ 1) << 6) | ((rexB ^ 1) << 5) | spec.vex.map);
+      head.push((w << 7) | last);
+    }
   } else {
     let rex = (spec.size === 8 && !spec.no66) || spec.rexW ? 0x48 : 0;
     if (rexR | rexX | rexB) rex |= 0x40 | (rexR << 2) | (rexX << 1) | rexB;

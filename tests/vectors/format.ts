@@ -78,7 +78,8 @@ export function newStoredVector(): StoredVector {
   };
 }
 
-class Writer {
+/** Grows as needed. */
+export class Writer {
   #bytes = new Uint8Array(1 << 20);
   #length = 0;
 
@@ -127,11 +128,15 @@ export function encodeFile(forms: readonly StoredForm[], about: { group: string;
       vectors += encoding.vectors.length;
     }
   }
-  const header: VectorFileHeader = { format: 1, group: about.group, cpu: about.cpu, forms: forms.length, vectors };
+  return assembleFile('WHV1', { format: 1, ...about, forms: forms.length, vectors }, out.finish());
+}
+
+/** Magic, header, payload. */
+export function assembleFile(magic: string, header: VectorFileHeader, payload: Uint8Array): Uint8Array {
   const json = Buffer.from(JSON.stringify(header), 'latin1');
   const length = Buffer.alloc(4);
   length.writeUInt32LE(json.length);
-  return Buffer.concat([Buffer.from('WHV1', 'latin1'), length, json, deflateRawSync(out.finish(), { level: 9 })]);
+  return Buffer.concat([Buffer.from(magic, 'latin1'), length, json, deflateRawSync(payload, { level: 9 })]);
 }
 
 function encodeVector(out: Writer, vector: StoredVector): void {
@@ -164,16 +169,15 @@ function encodeVector(out: Writer, vector: StoredVector): void {
   }
 }
 
-/** Reads a payload vector by vector; the one StoredVector is reused, so that hundreds of thousands cost no garbage. */
-export class VectorReader {
+/** The header and the payload's primitives of a file of vectors. */
+export class PayloadReader {
   readonly header: VectorFileHeader;
-  readonly vector: StoredVector = newStoredVector();
   readonly #bytes: Uint8Array;
   #at = 0;
 
-  constructor(file: Uint8Array) {
+  constructor(file: Uint8Array, magic: string) {
     const buffer = Buffer.from(file.buffer, file.byteOffset, file.byteLength);
-    if (buffer.toString('latin1', 0, 4) !== 'WHV1') throw new Error('not a file of vectors');
+    if (buffer.toString('latin1', 0, 4) !== magic) throw new Error('not a file of vectors');
     const headerLength = buffer.readUInt32LE(4);
     this.header = JSON.parse(buffer.toString('latin1', 8, 8 + headerLength)) as VectorFileHeader;
     this.#bytes = inflateRawSync(buffer.subarray(8 + headerLength));
@@ -206,7 +210,8 @@ export class VectorReader {
   get atEnd(): boolean {
     return this.#at === this.#bytes.length;
   }
-  #value(into: Uint32Array, at: number): void {
+  /** A 64-bit value as a (low, high) pair. */
+  value(into: Uint32Array, at: number): void {
     const length = this.u8();
     let low = 0;
     let high = 0;
@@ -217,13 +222,22 @@ export class VectorReader {
     into[at] = low;
     into[at + 1] = high;
   }
+}
+
+/** Reads a payload vector by vector; the one StoredVector is reused, so that hundreds of thousands cost no garbage. */
+export class VectorReader extends PayloadReader {
+  readonly vector: StoredVector = newStoredVector();
+
+  constructor(file: Uint8Array) {
+    super(file, 'WHV1');
+  }
 
   /** The next vector, in {@link vector}. */
   read(): StoredVector {
     const vector = this.vector;
     vector.overrideMask = this.varint();
     for (let register = 0; register < REGISTER_COUNT; register++) {
-      if (vector.overrideMask & (1 << register)) this.#value(vector.overrides, register * 2);
+      if (vector.overrideMask & (1 << register)) this.value(vector.overrides, register * 2);
     }
     vector.patches.length = 0;
     for (let count = this.varint(); count > 0; count--) {
@@ -237,12 +251,12 @@ export class VectorReader {
     vector.special.fill(0);
     if (vector.outcome) {
       vector.errorCode = this.varint();
-      if (vector.outcome === 15) this.#value(vector.special, 0);
+      if (vector.outcome === 15) this.value(vector.special, 0);
     }
-    this.#value(vector.special, 2);
+    this.value(vector.special, 2);
     vector.changeMask = this.varint();
     for (let register = 0; register < REGISTER_COUNT; register++) {
-      if (vector.changeMask & (1 << register)) this.#value(vector.changes, register * 2);
+      if (vector.changeMask & (1 << register)) this.value(vector.changes, register * 2);
     }
     vector.flagChanges = this.varint();
     vector.differences.length = 0;

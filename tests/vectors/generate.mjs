@@ -12,8 +12,9 @@ await build({
   bundle: true,
   platform: 'node',
   format: 'esm',
+  packages: 'external',
   outfile: out,
   logLevel: 'warning',
 });
 const { generate } = await import(out);
-generate(root, process.argv.slice(2));
+await generate(root, process.argv.slice(2));

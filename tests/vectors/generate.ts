@@ -1,5 +1,6 @@
 /**
- * Records the vectors: makes random instances of every form, runs them on this processor and writes data/integer-*.bin.
+ * Records the vectors: makes random instances of every form, runs them on this processor and writes data/integer-*.bin
+ * and data/wide-*.bin.
  *
  *     node tests/vectors/generate.mjs [group ...]
  *
@@ -7,7 +8,7 @@
  * the groups it is given.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { VectorBuilder, type Encoding } from './assemble.ts';
@@ -20,6 +21,7 @@ import {
   newStoredVector,
 } from './format.ts';
 import { type Form, formsByGroup } from './forms.ts';
+import { cpuName, generateWide } from './wide/generate.ts';
 import { Prng, REGISTER_COUNT, seedOfName, seedOfVector } from './random.ts';
 import { CODE_ADDRESS, IMAGE_SIZE_BYTES, backgroundImage, imageOffsetOf } from './windows.ts';
 
@@ -125,20 +127,16 @@ function clearStoredTrapFlag(differences: readonly MemoryRun[], rsp: bigint, rfl
   return [...differences, { imageOffset, lengthBytes: 1, bytes: Uint8Array.of(Number((rflags >> 8n) & 0xfen)) }];
 }
 
-function cpuName(): string {
-  const info = readFileSync('/proc/cpuinfo', 'latin1');
-  const field = (name: string): string => new RegExp(`^${name}\\s*: (.*)$`, 'm').exec(info)?.[1] ?? '?';
-  return `${field('vendor_id')} family ${field('cpu family')} model ${field('model')} stepping ${field('stepping')} (${field('model name')})`;
-}
-
-export function generate(root: string, wanted: readonly string[]): void {
+export async function generate(root: string, wanted: readonly string[]): Promise<void> {
   const build = mkdtempSync(join(tmpdir(), 'vectors-'));
   try {
     const harness = join(build, 'harness');
     const source = join(root, 'tests/vectors/harness.c');
     execFileSync('gcc', ['-O1', '-Wall', '-fno-stack-protector', '-o', harness, source], { stdio: 'inherit' });
-    const data = join(root, 'tests/vectors/data');
+    // Elsewhere for trials.
+    const data = process.env.VECTOR_DATA ?? join(root, 'tests/vectors/data');
     mkdirSync(data, { recursive: true });
+    await generateWide(harness, data, cpuName(), wanted);
     for (const [group, forms] of formsByGroup()) {
       if (wanted.length && !wanted.includes(group)) continue;
       const stored: StoredForm[] = [];

@@ -8,10 +8,13 @@
  * RSP, the flags and the segment bases may have any value. Little-endian, every record 8-byte aligned:
  *
  *   file:   u32 image bytes, u32 case count, background image
- *   case:   u64 gpr[16], rflags, rip, fs base, gs base; u32 code length, u32 repeat; u8 code[32]; u32 patches, u32 0;
- *           patches: u32 image offset, u32 length, bytes (padded to 8)
- *   result: u64 gpr[16], rflags, rip, fs base, gs base, cr2; u32 trap number, u32 error code; u32 differences, u32 0;
- *           differences: u32 image offset, u32 length, bytes (padded to 8)
+ *   case:   u64 gpr[16], rflags, rip, fs base, gs base; u32 code length, u32 repeat; u8 code[32]; u32 patches, u32 wide;
+ *           if wide: struct wide; patches: u32 image offset, u32 length, bytes (padded to 8)
+ *   result: u64 gpr[16], rflags, rip, fs base, gs base, cr2; u32 trap number, u32 error code; if wide: struct wide;
+ *           u32 differences, u32 0; differences: u32 image offset, u32 length, bytes (padded to 8)
+ *
+ * A wide case gives the SSE, AVX and x87 registers too. They travel through the XSAVE image of the signal frame, which the kernel saves
+ * and restores without waiting for x87 exceptions, so that those too are seen as the instruction leaves them.
  *
  * The windows are those of windows.ts.
  */
@@ -46,11 +49,28 @@ struct registers {
 	uint64_t gpr[16], rflags, rip, fs_base, gs_base;
 };
 
+/* The words of state.ts from MXCSR on; x87 registers and tags by physical number. */
+struct wide {
+	uint32_t mxcsr;
+	uint32_t ymm[16][8];
+	uint32_t fcw, fsw, ftw;
+	struct { uint32_t low, high, se; } fpr[8];
+};
+
+/* Offsets in an XSAVE image (SDM volume 1, 13.4). */
+#define XSAVE_XMM 160
+#define XSAVE_HEADER 512
+#define XSAVE_YMM 576
+#define XSAVE_SIZE 832
+
 /* Encoding order -> index in gregs. */
 static const int greg_of[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
 	REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15 };
 
 static struct registers input, output;
+static struct wide wide_input, wide_output;
+static uint32_t wide;
+static uint8_t own_wide[XSAVE_SIZE];
 static uint64_t out_cr2;
 static uint32_t out_trap, out_error;
 static uint32_t repeat;
@@ -65,6 +85,53 @@ static inline uint64_t read_gs(void) { uint64_t v; __asm__ volatile("rdgsbase %0
 static inline void write_fs(uint64_t v) { __asm__ volatile("wrfsbase %0" : : "r"(v)); }
 static inline void write_gs(uint64_t v) { __asm__ volatile("wrgsbase %0" : : "r"(v)); }
 
+static void
+put_wide(uint8_t *image)
+{
+	const struct wide *from = &wide_input;
+	uint16_t fcw = (uint16_t)from->fcw, fsw = (uint16_t)from->fsw;
+	uint64_t components = 7;
+	memset(image, 0, 24);
+	memcpy(image, &fcw, 2);
+	memcpy(image + 2, &fsw, 2);
+	image[4] = (uint8_t)from->ftw;
+	memcpy(image + 24, &from->mxcsr, 4);
+	for (int n = 0; n < 8; n++) {
+		uint8_t *st = image + 32 + 16 * ((n - (fsw >> 11)) & 7);
+		memcpy(st, &from->fpr[n], 10);
+		memset(st + 10, 0, 6);
+	}
+	for (int n = 0; n < 16; n++) {
+		memcpy(image + XSAVE_XMM + n * 16, from->ymm[n], 16);
+		memcpy(image + XSAVE_YMM + n * 16, from->ymm[n] + 4, 16);
+	}
+	memcpy(image + XSAVE_HEADER, &components, 8);
+}
+
+static void
+take_wide(const uint8_t *image)
+{
+	struct wide *to = &wide_output;
+	uint64_t components;
+	memset(to, 0, sizeof *to);
+	memcpy(&components, image + XSAVE_HEADER, 8);
+	memcpy(&to->mxcsr, image + 24, 4);
+	if (components & 1) {
+		memcpy(&to->fcw, image, 2);
+		memcpy(&to->fsw, image + 2, 2);
+		to->ftw = image[4];
+		for (int n = 0; n < 8; n++)
+			memcpy(&to->fpr[n], image + 32 + 16 * ((n - (to->fsw >> 11)) & 7), 10);
+	} else
+		to->fcw = 0x37f;
+	for (int n = 0; n < 16; n++) {
+		if (components & 2)
+			memcpy(to->ymm[n], image + XSAVE_XMM + n * 16, 16);
+		if (components & 4)
+			memcpy(to->ymm[n] + 4, image + XSAVE_YMM + n * 16, 16);
+	}
+}
+
 /* FS is not ours in here until it is restored: nothing before that may touch thread-local storage. */
 static void
 on_signal(int signal_number, siginfo_t *info, void *context)
@@ -76,6 +143,7 @@ on_signal(int signal_number, siginfo_t *info, void *context)
 	/* NT, AC and ID may have been set by POPF and would last. */
 	__asm__ volatile("pushfq; andq $~0x244000, (%%rsp); popfq" : : : "memory", "cc");
 	greg_t *gregs = ((ucontext_t *)context)->uc_mcontext.gregs;
+	uint8_t *image = (uint8_t *)((ucontext_t *)context)->uc_mcontext.fpregs;
 
 	if (!running) {
 		if (signal_number != SIGTRAP || gregs[REG_TRAPNO] != 3) {
@@ -87,6 +155,10 @@ on_signal(int signal_number, siginfo_t *info, void *context)
 			gregs[greg_of[i]] = (greg_t)input.gpr[i];
 		gregs[REG_EFL] = (greg_t)(input.rflags | EFLAGS_TF);
 		gregs[REG_RIP] = (greg_t)input.rip;
+		if (wide) {
+			memcpy(own_wide, image, XSAVE_SIZE);
+			put_wide(image);
+		}
 		running = 1;
 		steps = 0;
 		fs = input.fs_base;
@@ -110,6 +182,10 @@ on_signal(int signal_number, siginfo_t *info, void *context)
 		/* Only the register part: the FPU pointer in uc_mcontext belongs to this frame. */
 		for (int i = 0; i <= REG_EFL; i++)
 			gregs[i] = own_registers[i];
+		if (wide) {
+			take_wide(image);
+			memcpy(image, own_wide, XSAVE_SIZE);
+		}
 		running = 0;
 		return;
 	}
@@ -193,10 +269,13 @@ main(void)
 		return 2;
 	take(background, IMAGE_SIZE);
 	for (uint32_t n = 0; n < head[1]; n++) {
-		struct { uint32_t code_length, repeat; uint8_t code[32]; uint32_t patches, zero; } rest;
+		struct { uint32_t code_length, repeat; uint8_t code[32]; uint32_t patches, wide; } rest;
 		take(&input, sizeof input);
 		take(&rest, sizeof rest);
 		repeat = rest.repeat;
+		wide = rest.wide;
+		if (wide)
+			take(&wide_input, sizeof wide_input);
 		memcpy(expected, background, IMAGE_SIZE);
 		for (uint32_t p = 0; p < rest.patches; p++) {
 			uint32_t patch[2];
@@ -226,6 +305,8 @@ main(void)
 		fwrite(&out_cr2, 1, 8, stdout);
 		fwrite(&out_trap, 1, 4, stdout);
 		fwrite(&out_error, 1, 4, stdout);
+		if (wide)
+			fwrite(&wide_output, 1, sizeof wide_output, stdout);
 		put_differences();
 	}
 	return 0;

@@ -1,0 +1,247 @@
+/**
+ * The core as 64-bit user mode sees it, for replaying vectors: the windows of windows.ts mapped, CPL 3, the registers of Linux, SSE, AVX and
+ * x87 enabled.
+ */
+import {
+  CACHES,
+  CFG_CPU_LEVEL,
+  CFG_LOWMEM,
+  CFG_NCPUS,
+  CFG_POOL_END_PAGES,
+  CFG_POOL_START,
+  CHUNKS,
+  CHUNK_RAM,
+  CODE_RING,
+  CODE_RING_ENTRIES,
+  CODE_RING_SEQ,
+  PAGE_CODE,
+  PAGE_FLAGS,
+  PEND_KICK,
+  R_ACTIVITY,
+  R_CODE_CACHE,
+  R_CODE_CACHE_SIZE,
+  R_CPL,
+  R_CR0,
+  R_CR3,
+  R_CR4,
+  R_DR,
+  R_EFER,
+  R_GDT_BASE,
+  R_GDT_LIMIT,
+  R_GPR,
+  R_IDT_BASE,
+  R_IDT_LIMIT,
+  R_INT_SHADOW,
+  R_PENDING,
+  R_SEG,
+  R_XCR0,
+  SEG_ACCESS,
+  SEG_BASE,
+  SEG_LIMIT,
+  SEG_SELECTOR,
+  SEG_STRIDE,
+  VCPU,
+} from '../../core-as/layout.ts';
+import { CODE_ADDRESS, CODE_SIZE_BYTES, IMAGE_SIZE_BYTES, WINDOWS, backgroundImage } from './windows.ts';
+
+/** What replaying needs of the core's exports (core-as/index.ts). */
+export interface CoreExports {
+  _start?(): void;
+  init(vcpu: number): void;
+  machineInit(): void;
+  vcpuReset(): void;
+  stepOne(): number;
+  commitChunk(index: number): number;
+  getRflags(): bigint;
+  setRflags(value: bigint): void;
+  stateChanged(): void;
+  /** Vector | error code << 8 of the exception delivered by the last stepOne(), or -1. */
+  lastException(): number;
+}
+
+const CODE_CACHE_BYTES = 16 << 20;
+const POOL_START = 0x2400000;
+const POOL_END = 0x2800000;
+
+// Guest-physical addresses.
+const GDT = 0x10000;
+const IDT = 0x11000;
+const TSS = 0x13000;
+export const KERNEL_STACK_TOP = 0x22000;
+const CHUNK = 0x200000;
+const IMAGE = CHUNK;
+const CODE = CHUNK + 0x8000;
+
+/** Guest-physical 0 to 2 MiB for the supervisor alone. */
+const KERNEL_LINEAR = 0xffff800000000000n;
+
+const USER_CS = 0x33;
+const USER_SS = 0x2b;
+const KERNEL_CS = 0x10;
+const TSS_SELECTOR = 0x40;
+
+export class UserMachine {
+  readonly core: CoreExports;
+  readonly view: DataView;
+  /** Linear address of guest-physical 0. */
+  readonly chunk0: number;
+  /** The memory image of windows.ts. */
+  readonly image: Buffer;
+  readonly gpr: Uint32Array;
+  readonly words: Int32Array;
+  readonly bytes: Uint8Array;
+  readonly background = Buffer.from(backgroundImage());
+  readonly #code: Uint8Array;
+  readonly #codePage: number;
+
+  constructor(module: WebAssembly.Module) {
+    const memory = new WebAssembly.Memory({ initial: POOL_END >> 16, maximum: 65536, shared: true });
+    const answers: Record<string, (...args: number[]) => number | undefined> = {
+      hostNowNs: () => 0,
+      hostWallSeconds: () => 0,
+      hostPortRead: (_port, size) => (size === 4 ? 0xffffffff : size === 2 ? 0xffff : 0xff),
+      hostPortWrite: () => undefined,
+      hostMmioRead: () => 0xffffffff,
+      hostMmioWrite: () => undefined,
+      hostRandom: () => 4,
+      hostNote: () => undefined,
+    };
+    const env: WebAssembly.ModuleImports = { memory, ...answers };
+    this.core = new WebAssembly.Instance(module, { env }).exports as unknown as CoreExports;
+    this.view = new DataView(memory.buffer);
+    this.words = new Int32Array(memory.buffer);
+    this.bytes = new Uint8Array(memory.buffer);
+    this.gpr = new Uint32Array(memory.buffer, VCPU + R_GPR, 32);
+
+    const view = this.view;
+    view.setBigUint64(CFG_LOWMEM, BigInt(2 * CHUNK), true);
+    view.setUint32(CFG_NCPUS, 1, true);
+    view.setUint32(CFG_CPU_LEVEL, 3, true);
+    view.setUint32(CFG_POOL_START, POOL_START, true);
+    view.setUint32(CFG_POOL_END_PAGES, POOL_END >> 16, true);
+    for (let index = 0; index < 2; index++) view.setUint32(CHUNKS + index * 4, CHUNK_RAM, true);
+    view.setUint32(VCPU + R_CODE_CACHE, CACHES, true);
+    view.setUint32(VCPU + R_CODE_CACHE_SIZE, CODE_CACHE_BYTES, true);
+    this.core._start?.();
+    this.core.machineInit();
+    this.core.init(0);
+    this.core.vcpuReset();
+
+    this.chunk0 = this.core.commitChunk(0);
+    const chunk1 = this.core.commitChunk(1);
+    if (!this.chunk0 || !chunk1) throw new Error('commitChunk() gave no memory');
+    this.image = Buffer.from(memory.buffer, chunk1 + IMAGE - CHUNK, IMAGE_SIZE_BYTES);
+    this.background.copy(this.image);
+    this.#code = new Uint8Array(memory.buffer, chunk1 + CODE - CHUNK, CODE_SIZE_BYTES);
+    this.#code.fill(0xcc);
+    this.#codePage = (chunk1 + CODE - CHUNK) >>> 12;
+    this.#buildTables();
+    this.#enterUserMode();
+  }
+
+  #put64(gpa: number, value: bigint): void {
+    this.view.setBigUint64(this.chunk0 + gpa, BigInt.asUintN(64, value), true);
+  }
+
+  #buildTables(): void {
+    let nextTable = 0x2000;
+    const root = 0x1000;
+    const entryOf = (table: number, index: number): number => {
+      const at = table + index * 8;
+      const entry = this.view.getBigUint64(this.chunk0 + at, true);
+      if (entry & 1n) return Number(entry & ~0xfffn);
+      const made = nextTable;
+      nextTable += 0x1000;
+      this.#put64(at, BigInt(made) | 7n);
+      return made;
+    };
+    const map = (linear: bigint, gpa: number, bits: bigint): void => {
+      let table = root;
+      for (const shift of [39n, 30n, 21n]) table = entryOf(table, Number((linear >> shift) & 0x1ffn));
+      this.#put64(table + Number((linear >> 12n) & 0x1ffn) * 8, BigInt(gpa) | bits);
+    };
+    const noExecute = 1n << 63n;
+    for (const window of WINDOWS) {
+      for (let page = 0; page < window.sizeBytes; page += 0x1000) {
+        const gpa = IMAGE + window.imageOffset + page;
+        map(window.address + BigInt(page), gpa, 5n | noExecute | (window.writable ? 2n : 0n));
+      }
+    }
+    for (let page = 0; page < CODE_SIZE_BYTES; page += 0x1000) map(BigInt(CODE_ADDRESS + page), CODE + page, 5n);
+    for (let page = 0; page < 0x30000; page += 0x1000) map(KERNEL_LINEAR + BigInt(page), page, 3n);
+
+    this.#put64(GDT + KERNEL_CS, 0x00af9b000000ffffn);
+    this.#put64(GDT + 0x18, 0x00cf93000000ffffn);
+    this.#put64(GDT + (USER_SS & ~7), 0x00cff3000000ffffn);
+    this.#put64(GDT + (USER_CS & ~7), 0x00affb000000ffffn);
+    const tss = KERNEL_LINEAR + BigInt(TSS);
+    this.#put64(GDT + TSS_SELECTOR, 0x8b0000000067n | ((tss & 0xffffffn) << 16n) | (((tss >> 24n) & 0xffn) << 56n));
+    this.#put64(GDT + TSS_SELECTOR + 8, tss >> 32n);
+    this.#put64(TSS + 4, KERNEL_LINEAR + BigInt(KERNEL_STACK_TOP));
+    this.view.setUint16(this.chunk0 + TSS + 102, 0x68, true);
+    for (let vector = 0; vector < 256; vector++) {
+      const handler = KERNEL_LINEAR + 0x14000n + BigInt(vector * 16);
+      // #BP and #OF are open to programs, as under the Linux that recorded.
+      const type = vector === 3 || vector === 4 ? 0xee00n : 0x8e00n;
+      const low =
+        (handler & 0xffffn) | (BigInt(KERNEL_CS) << 16n) | (type << 32n) | (((handler >> 16n) & 0xffffn) << 48n);
+      this.#put64(IDT + vector * 16, low);
+      this.#put64(IDT + vector * 16 + 8, handler >> 32n);
+    }
+  }
+
+  #setSegment(index: number, selector: number, limit: number, access: number, base = 0n): void {
+    const at = VCPU + R_SEG + index * SEG_STRIDE;
+    this.view.setBigUint64(at + SEG_BASE, BigInt.asUintN(64, base), true);
+    this.view.setUint32(at + SEG_LIMIT, limit, true);
+    this.view.setUint32(at + SEG_ACCESS, access, true);
+    this.view.setUint16(at + SEG_SELECTOR, selector, true);
+  }
+
+  /** Registers of Linux in 64-bit user mode. */
+  #enterUserMode(): void {
+    const put = (offset: number, value: bigint): void => this.view.setBigUint64(VCPU + offset, value, true);
+    put(R_CR0, 0x80050033n);
+    put(R_CR3, 0x1000n);
+    // SMAP SMEP OSXSAVE FSGSBASE UMIP OSXMMEXCPT OSFXSR PGE MCE PAE DE
+    put(R_CR4, 0x350ee8n);
+    put(R_EFER, 0xd01n);
+    put(R_XCR0, 7n);
+    put(R_DR + 6 * 8, 0xffff0ff0n);
+    put(R_DR + 7 * 8, 0x400n);
+    put(R_GDT_BASE, KERNEL_LINEAR + BigInt(GDT));
+    put(R_IDT_BASE, KERNEL_LINEAR + BigInt(IDT));
+    this.view.setUint32(VCPU + R_GDT_LIMIT, 0x4f, true);
+    this.view.setUint32(VCPU + R_IDT_LIMIT, 0xfff, true);
+    for (const segment of [0, 3, 4, 5]) this.#setSegment(segment, 0, 0, 0x10000);
+    this.#setSegment(6, 0, 0, 0x10082);
+    this.#setSegment(7, TSS_SELECTOR, 0x67, 0x8b, KERNEL_LINEAR + BigInt(TSS));
+    this.userSegments();
+  }
+
+  /** Back to CPL 3 after an exception. */
+  userSegments(): void {
+    this.#setSegment(1, USER_CS, 0xffffffff, 0xa0fb);
+    this.#setSegment(2, USER_SS, 0xffffffff, 0xc0f3);
+    this.view.setUint32(VCPU + R_CPL, 3, true);
+    this.view.setUint32(VCPU + R_INT_SHADOW, 0, true);
+    this.view.setUint32(VCPU + R_ACTIVITY, 0, true);
+    this.core.setRflags(0x202n);
+    this.core.stateChanged();
+  }
+
+  /** Changes bytes of the code window, as a device's DMA would: the core hears of it through the code ring. */
+  writeCode(offset: number, code: Uint8Array | undefined, lengthBytes: number): void {
+    const end = Math.min(offset + lengthBytes, CODE_SIZE_BYTES);
+    for (let at = offset; at < end; at++) this.#code[at] = code ? (code[at - offset] ?? 0) : 0xcc;
+    for (let page = offset >> 12; page <= (end - 1) >> 12; page++) {
+      const linearPage = this.#codePage + page;
+      if (!((this.bytes[PAGE_FLAGS + linearPage] ?? 0) & PAGE_CODE)) continue;
+      this.bytes[PAGE_FLAGS + linearPage] = (this.bytes[PAGE_FLAGS + linearPage] ?? 0) & ~PAGE_CODE;
+      const sequence = this.view.getUint32(CODE_RING_SEQ, true);
+      this.view.setUint32(CODE_RING + (sequence % CODE_RING_ENTRIES) * 4, linearPage, true);
+      this.view.setUint32(CODE_RING_SEQ, sequence + 1, true);
+      Atomics.or(this.words, (VCPU + R_PENDING) >> 2, PEND_KICK);
+    }
+  }
+}
