@@ -84,15 +84,36 @@ export function x87OperandBytes(opcode: u32, reg: u32, operandSize16: bool): u32
   }
 }
 
-/** Does the instruction wait for a pending exception? Not FNINIT, FNCLEX, FNSTSW, FNSTCW, FNSTENV, FNSAVE. */
+/** No instruction has this register form: #UD, also while an exception is pending. */
+function isUndefined(opcode: u32, modrm: u32): bool {
+  switch (opcode) {
+    case 0xd9:
+      if (modrm < 0xe0) return modrm > 0xd0 && modrm < 0xd8;
+      return (modrm & 0xfa) === 0xe2 || modrm === 0xef;
+    case 0xda:
+      return modrm >= 0xe0 && modrm !== 0xe9;
+    case 0xdb:
+      return modrm >= 0xf8 || (modrm >= 0xe5 && modrm < 0xe8);
+    case 0xdd:
+      return modrm >= 0xf0;
+    case 0xde:
+      return modrm >= 0xd8 && modrm < 0xe0 && modrm !== 0xd9;
+    case 0xdf:
+      return modrm >= 0xf8 || (modrm > 0xe0 && modrm < 0xe8);
+    default:
+      return false;
+  }
+}
+
+/** Does the instruction wait for a pending exception? Not FNINIT, FNCLEX, FNSTSW, FNSTCW, FNSTENV, FNSAVE; nor an undefined one. */
 export function x87IsWaiting(opcode: u32, modrm: u32): bool {
   const reg = (modrm >> 3) & 7;
   if (modrm < 0xc0) {
     if (opcode === 0xd9 || opcode === 0xdd) return reg < 6;
     return true;
   }
-  if (opcode === 0xdb) return reg !== 4;
-  return !(opcode === 0xdf && modrm === 0xe0);
+  if (opcode === 0xdb && reg === 4) return false;
+  return !(opcode === 0xdf && modrm === 0xe0) && !isUndefined(opcode, modrm);
 }
 
 /**
