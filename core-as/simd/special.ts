@@ -115,10 +115,8 @@ export function simdExecuteSpecial(
     case op.OP_MASKMOVDQU:
       return storeMaskedBytes(cpu, ymm(cpu, reg), ymm(cpu, rm), 16, baseAddress);
     case op.OP_MMX + op.OP_MASKMOVDQU:
-      if (storeMaskedBytes(cpu, mmxRegister(cpu, reg), mmxRegister(cpu, rm), 8, baseAddress) !== SIMD_OK)
-        return SIMD_FAULT;
       mmxBegin(cpu);
-      return SIMD_OK;
+      return storeMaskedBytes(cpu, mmxRegister(cpu, reg), mmxRegister(cpu, rm), 8, baseAddress);
     case op.OP_VMASKMOVPS_LOAD:
     case op.OP_VMASKMOVPD_LOAD:
     case op.OP_VMASKMOVPS_STORE:

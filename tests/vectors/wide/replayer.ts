@@ -234,7 +234,9 @@ export class WideReplayer {
 
     const differences: string[] = [];
     const expected = vector.results;
-    if (vector.isFull) this.#compare(rule, expected, differences);
+    if (rule.gather && results.outcome === 15 && expected.outcome === 15) {
+      // Only that it faults is defined.
+    } else if (vector.isFull) this.#compare(rule, expected, differences);
     else if (results.outcome !== expected.outcome) {
       differences.push(`${outcomeText(results)}, expected ${outcomeText(expected)}`);
     } else if (results.digest() !== vector.digest) {

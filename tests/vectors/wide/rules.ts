@@ -22,6 +22,8 @@ export interface WideRule {
    * The operand is accessed in several pieces: a #PF may name any byte of the faulting page, and finds other pieces stored or not.
    */
   readonly inPieces?: boolean;
+  /** Gathers: which elements are done when one faults, and which of several faults is found, is open (SDM volume 2, VGATHERDPS). */
+  readonly gather?: boolean;
 }
 
 /**

@@ -110,6 +110,7 @@ function isMaskedBytes({ map, opcode, prefix }: Encoded): boolean {
 function ruleOf(encoded: Encoded): WideRule {
   const { map, opcode } = encoded;
   if (isMaskedBytes(encoded)) return { inPieces: true };
+  if (encoded.descriptor & VSIB) return { gather: true };
   // RSQRTPS, RSQRTSS, RCPPS, RCPSS
   return map === 1 && (opcode === 0x52 || opcode === 0x53) ? { tolerance: 'estimate' } : {};
 }
