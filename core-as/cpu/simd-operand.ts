@@ -1,6 +1,7 @@
 /** SIMD and x87 instructions as the interpreter sees them: availability, operands, faults. */
 import {
   x87IsControl,
+  x87IsUndefined,
   x87IsWaiting,
   x87Memory,
   x87NoteData,
@@ -190,7 +191,7 @@ export function fwait(): void {
 export function x87RegisterForm(p: u32): void {
   const opcode = (load<u32>(p, U_IMM) >> 8) & 0xff;
   const modrm = load<u32>(p, U_IMM) & 0xff;
-  if (!x87Available(x87IsWaiting(opcode, modrm))) return;
+  if (!x87Available(x87IsWaiting(opcode, modrm) && !x87IsUndefined(opcode, modrm))) return;
   if (!x87IsControl(opcode, modrm)) note(p, opcode, modrm);
   if (x87UsesFlags(opcode, modrm)) {
     setArithmeticFlags(cpu, x87RegisterFlags(cpu, opcode, modrm, arithmeticFlags(cpu)));

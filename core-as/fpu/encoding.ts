@@ -85,7 +85,7 @@ export function x87OperandBytes(opcode: u32, reg: u32, operandSize16: bool): u32
 }
 
 /** No instruction has this register form: #UD, also while an exception is pending. */
-function isUndefined(opcode: u32, modrm: u32): bool {
+export function x87IsUndefined(opcode: u32, modrm: u32): bool {
   switch (opcode) {
     case 0xd9:
       if (modrm < 0xe0) return modrm > 0xd0 && modrm < 0xd8;
@@ -105,7 +105,7 @@ function isUndefined(opcode: u32, modrm: u32): bool {
   }
 }
 
-/** Does the instruction wait for a pending exception? Not FNINIT, FNCLEX, FNSTSW, FNSTCW, FNSTENV, FNSAVE; nor an undefined one. */
+/** Does the instruction wait for a pending exception? Not FNINIT, FNCLEX, FNSTSW, FNSTCW, FNSTENV, FNSAVE. */
 export function x87IsWaiting(opcode: u32, modrm: u32): bool {
   const reg = (modrm >> 3) & 7;
   if (modrm < 0xc0) {
@@ -113,7 +113,7 @@ export function x87IsWaiting(opcode: u32, modrm: u32): bool {
     return true;
   }
   if (opcode === 0xdb && reg === 4) return false;
-  return !(opcode === 0xdf && modrm === 0xe0) && !isUndefined(opcode, modrm);
+  return !(opcode === 0xdf && modrm === 0xe0);
 }
 
 /**

@@ -12,7 +12,7 @@ export { x87Memory } from './memory-forms';
 export { emms, mmxBegin, mmxRegister, mmxWritten } from './mmx';
 export { x87Register, x87RegisterFlags } from './register-forms';
 export { X87_NO_STORE, X87_OK, X87_UNDEFINED, x87StatusWord } from './state';
-export { X87_NO_SUCH_OPERAND, X87_STORES } from './encoding';
+export { X87_NO_SUCH_OPERAND, X87_STORES, x87IsUndefined } from './encoding';
 
 /** An unmasked exception is pending: #MF is due at the next waiting instruction. */
 export function x87PendingException(cpu: u32): bool {
