@@ -8,7 +8,7 @@
  * The cache lies at R_CODE_CACHE: hash heads, page heads (one u32 per 4 KiB of linear memory), then blocks.
  */
 import { CODE_RING, CODE_RING_ENTRIES, CODE_RING_SEQ, R_CODE_CACHE, R_CODE_CACHE_SIZE } from '../layout';
-import { RING_BECAME_CODE, markCodePage } from '../mmu/physical';
+import { RING_BECAME_CODE, markCodePage, noteWrite } from '../mmu/physical';
 import { dropWriteTranslations, flushAll } from '../mmu/tlb';
 import { UOP_SIZE } from './uops';
 import { cpu } from './state';
@@ -165,8 +165,10 @@ export function readCodeRing(): void {
   }
   while (ringSeen !== sequence) {
     const entry = atomic.load<u32>(CODE_RING + ((ringSeen % CODE_RING_ENTRIES) << 2));
-    if (entry & RING_BECAME_CODE) dropWriteTranslations(entry & 0xfffff);
-    else dropPage(entry);
+    if (entry & RING_BECAME_CODE) {
+      // This vCPU could write to the page unseen until now, perhaps after the other one had decoded it.
+      if (dropWriteTranslations(entry & 0xfffff)) noteWrite((entry & 0xfffff) << 12, 1);
+    } else dropPage(entry);
     ringSeen++;
   }
 }

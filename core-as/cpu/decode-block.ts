@@ -1,6 +1,7 @@
 /** Decodes straight-line code from one page into a block of micro-ops. */
 import { R_DECODE_BUFFER } from '../layout';
-import { codePage, mmioReadAny, fetchGpa } from '../mmu/tlb';
+import { markCodePage } from '../mmu/physical';
+import { codePage, dropWriteTranslations, mmioReadAny, fetchGpa } from '../mmu/tlb';
 import { BLOCK_HEADER, MAX_BLOCK_INSNS, MODE_SINGLE, enterBlock, reserveBlock } from './code-cache';
 import { decodeInstruction } from './decode';
 import { beginInstruction, dp, emit, ends, finishInstruction, out, setDmode, setOut, tooLong } from './decode-state';
@@ -19,6 +20,8 @@ export function decodeBlock(linear: u32, address: u64, modeKey: u32): u32 {
   setDmode(modeKey & 3);
   setOut(block + BLOCK_HEADER);
   if (!linear) return decodeFromDevice(block, address);
+  // Marked before it is read: a store by another vCPU from here on drops what is decoded.
+  if (markCodePage(linear)) dropWriteTranslations(linear >> 12);
   const pageEnd = (linear & ~0xfff) + 0x1000;
   const most: u32 = modeKey & MODE_SINGLE ? 1 : MAX_BLOCK_INSNS;
   let at = linear;

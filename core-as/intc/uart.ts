@@ -9,8 +9,11 @@
  * - THRE and TEMT go away while the ring to the host is nearly full: a slow reader slows the guest, nothing is lost.
  * - Input waits in the host's ring until the guest listens: until it enables the receive interrupt (IER.ERBFI), or has read
  *   LSR {@link LISTEN_POLLS} times with nothing received and nothing sent between (firmware, boot loaders). Listening ends when ERBFI is
- *   cleared or the receiver is reset. A reset of the receiver drops what LSR or IIR have told the guest of, at most a FIFO's
- *   worth; anything else in the FIFO goes back to the ring. Systems reset the FIFO and read RBR once when they open
+ *   cleared or the receiver is reset. A reset of the receiver drops what LSR has told the guest of, at most a FIFO's
+ *   worth; anything else in the FIFO goes back to the ring. IIR does not count: an interrupt handler reads it before it takes the
+ *   port's lock, while another processor may be opening the port.
+ * - A line has gaps, which drivers rely on: Linux leaves its interrupt handler after some 100 KiB without one, and no new edge would come.
+ *   So after {@link BURST_BYTES} the FIFO stays empty until the guest has seen that, in IIR or twice in LSR. Systems reset the FIFO and read RBR once when they open
  *   the port, and bhyve then also empties its terminal: piped input and type-ahead would be lost.
  */
 import {
@@ -52,12 +55,17 @@ const U_RX_FIRST = 0x34;
 const U_RX_FIFO = 0x40;
 /** Bit i: the byte in slot i of the FIFO came from the host's ring, which keeps it until the guest takes it. */
 const U_RX_BORROWED = 0x50;
-/** So many of the FIFO's bytes, the oldest, have been announced to the guest by LSR or IIR. */
+/** So many of the FIFO's bytes, the oldest, have been announced to the guest by LSR. */
 const U_RX_SEEN = 0x54;
 /** Reads of LSR since something was last received or sent, up to LISTEN_POLLS. */
 const U_IDLE_POLLS = 0x58;
+/** Bytes taken since the receiver was last seen empty. */
+const U_BURST = 0x5c;
+/** Reads of LSR that found nothing since the burst was cut. */
+const U_GAP_LOOKS = 0x60;
 
 const FIFO_SIZE: u32 = 16;
+const BURST_BYTES: u32 = 0x10000;
 const RING_SIZE: u32 = UART_RING_SIZE;
 const RING_MASK: u32 = RING_SIZE - 1;
 /** Free bytes at which THRE comes back: enough that the guest is not interrupted for every few bytes. */
@@ -169,6 +177,9 @@ function refill(n: u32): void {
   if (load<u32>(block, U_MCR) & MCR_LOOPBACK || !listening(block)) return;
   const tail = atomic.load<u32>(block, UART_RX_TAIL);
   const inRing = atomic.load<u32>(block, UART_RX_HEAD) - tail;
+  // A ring that ran dry is a gap too.
+  if (!inRing) store<u32>(block, 0, U_BURST);
+  if (load<u32>(block, U_BURST) >= BURST_BYTES) return;
   const depth = rxDepth(block);
   let borrowed = popcnt<u32>(load<u32>(block, U_RX_BORROWED));
   // The host owns the head; an impossible distance means no input rather than old bytes for ever.
@@ -190,6 +201,7 @@ function rxPop(n: u32): u32 {
   store<u32>(block, count - 1, U_RX_COUNT);
   store<u32>(block, borrowed & ~(1 << first), U_RX_BORROWED);
   if (seen) store<u32>(block, seen - 1, U_RX_SEEN);
+  store<u32>(block, load<u32>(block, U_BURST) + 1, U_BURST);
   if (borrowed & (1 << first)) {
     const tail = atomic.load<u32>(block, UART_RX_TAIL) + 1;
     atomic.store<u32>(block, tail, UART_RX_TAIL);
@@ -200,7 +212,13 @@ function rxPop(n: u32): u32 {
   return load<u8>(block + first, U_RX_FIFO);
 }
 
-/** LSR or IIR tell the guest of the FIFO's bytes: they are its own now, to take or to drop. */
+/** The guest has seen the receiver empty: the interrupt line fell, and may rise again for more. */
+function endBurst(block: u32): void {
+  store<u32>(block, 0, U_BURST);
+  store<u32>(block, 0, U_GAP_LOOKS);
+}
+
+/** LSR tells the guest of the FIFO's bytes: they are its own now, to take or to drop. */
 function rxAnnounce(block: u32): void {
   store<u32>(block, load<u32>(block, U_RX_COUNT), U_RX_SEEN);
 }
@@ -357,6 +375,9 @@ function readLineStatus(block: u32): u32 {
     rxAnnounce(block);
     return kept | empty | LSR_DR;
   }
+  const looks = load<u32>(block, U_GAP_LOOKS) + 1;
+  store<u32>(block, looks, U_GAP_LOOKS);
+  if (looks >= 2) endBurst(block);
   // A guest that waits for the transmitter or tests itself is not waiting for input.
   if (empty && !(load<u32>(block, U_MCR) & MCR_LOOPBACK)) {
     const polls = load<u32>(block, U_IDLE_POLLS);
@@ -376,7 +397,7 @@ function readRegister(n: u32, register: u32): u32 {
     case REG_IIR_FCR: {
       const id = interruptId(block);
       if (id === IIR_THRE) store<u32>(block, 0, U_THRE_PENDING);
-      else if (id === IIR_RX_TIMEOUT) rxAnnounce(block);
+      else if (id === IIR_NONE) endBurst(block);
       return id | (load<u32>(block, U_FCR) & FCR_ENABLE ? IIR_FIFOS_ENABLED : 0);
     }
     case REG_LCR:

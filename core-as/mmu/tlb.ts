@@ -138,15 +138,20 @@ export function flushPage(address: u64): void {
   flushPage4K(address);
 }
 
-/** Drops write translations of a linear page that has become code. */
-export function dropWriteTranslations(linearPage: u32): void {
+/** Drops write translations of a linear page that has become code. True when there were any. */
+export function dropWriteTranslations(linearPage: u32): bool {
+  let found = false;
   for (let bank: u32 = 0; bank < 3; bank++) {
     const base = cpu + R_TLB + bank * TLB_BANK_SIZE + TLB_WRITE;
     for (let e = base; e < base + 2 * HALF_BYTES; e += 16) {
       const tag = load<u64>(e);
-      if (tag !== TAG_NONE && (<u32>tag + load<u32>(e, 8)) >> 12 === linearPage) store<u64>(e, TAG_NONE);
+      if (tag !== TAG_NONE && (<u32>tag + load<u32>(e, 8)) >> 12 === linearPage) {
+        store<u64>(e, TAG_NONE);
+        found = true;
+      }
     }
   }
+  return found;
 }
 
 function fill(entry: u32, address: u64, linear: u32): void {

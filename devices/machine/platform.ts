@@ -139,6 +139,7 @@ export class Platform {
       virtioMsix: parts.settings.flags.virtioMsix,
       vmName: parts.settings.name,
       openBlock: (path, options) => parts.host.openBlock(path, options),
+      openSerial: (path) => parts.host.openSerial(path),
       entropy: (into) => {
         for (let i = 0; i < into.length; i++) into[i] = parts.random() & 0xff;
       },

@@ -223,6 +223,7 @@ describe('loopback', () => {
   });
 
   test('input from the host waits until loopback ends', () => {
+    m.out(COM1 + IER, 1);
     host.type('x');
     expect(m.in(COM1 + LSR) & 1).toBe(0);
     m.out(COM1 + MCR, 0);
@@ -250,6 +251,7 @@ describe('data', () => {
   });
 
   test('input: one byte at a time without FIFOs, sixteen with', () => {
+    m.out(COM1 + IER, 1);
     host.type('ab');
     expect(m.in(COM1 + LSR)).toBe(0x61);
     expect([m.in(COM1), m.in(COM1), m.in(COM1)]).toEqual([0x61, 0x62, 0]);
@@ -260,13 +262,18 @@ describe('data', () => {
     expect(text).toBe('0123456789abcdefgh');
   });
 
-  test('switching the FIFOs drops what was typed; their reset drops what they hold', () => {
+  test('switching the FIFOs and resetting them drop what LSR announced, and nothing else', () => {
+    m.out(COM1 + IER, 1);
     host.type('old');
+    expect(m.in(COM1 + LSR) & 1).toBe(1);
     m.out(COM1 + FCR, 0x01);
-    expect(m.in(COM1 + LSR) & 1).toBe(0);
+    expect(m.in(COM1)).toBe('l'.charCodeAt(0));
+    expect(m.in(COM1)).toBe('d'.charCodeAt(0));
     host.type('0123456789abcdefREST');
+    expect(m.in(COM1 + LSR) & 1).toBe(1);
     m.out(COM1 + FCR, 0x03);
     expect(m.in(COM1)).toBe('R'.charCodeAt(0));
+    m.out(COM1 + IER, 0);
     m.out(COM1 + FCR, 0x00);
     expect(m.in(COM1 + LSR) & 1).toBe(0);
     expect(m.in(COM1 + IIR)).toBe(0x01);
@@ -407,7 +414,9 @@ describe('flow control', () => {
     events();
     let got = 0;
     while (got < total) {
-      if (!(m.in(COM1 + LSR) & 1)) throw new Error(`input stops after ${got} of ${put}`);
+      // After a long burst there is a gap, over once the guest has looked twice.
+      if (!(m.in(COM1 + LSR) & 1) && !(m.in(COM1 + LSR) & 1) && !(m.in(COM1 + LSR) & 1))
+        throw new Error(`input stops after ${got} of ${put}`);
       const byte = m.in(COM1);
       if (byte !== data[got]) throw new Error(`byte ${got} is ${byte}`);
       got++;

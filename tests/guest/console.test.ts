@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { SerialOpener } from '../../host-node/console/open-serial.ts';
 import {
   bootLinux,
@@ -23,21 +23,6 @@ beforeEach(async (context) => {
   opener = new SerialOpener(() => undefined);
 }, 300_000);
 afterEach(destroyTestMachines);
-
-// The machine may hand the host's way of opening sockets to devices or not: virtio-console gets this file's either way.
-vi.mock('../../devices/pci/factory.ts', async (original) => {
-  const module = await original<typeof import('../../devices/pci/factory.ts')>();
-  const make = module.pciDevices['virtio-console'];
-  if (!make) throw new Error('no virtio-console');
-  return {
-    ...module,
-    pciDevices: {
-      ...module.pciDevices,
-      'virtio-console': (...[context, where, variables]: Parameters<typeof make>) =>
-        make({ ...context, openSerial: context.openSerial ?? openSerial }, where, variables),
-    },
-  };
-});
 
 const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes).digest('hex');
 
