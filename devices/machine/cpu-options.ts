@@ -8,6 +8,9 @@ const LEVELS = new Map([
   ['x86-64-v1', 1],
   ['x86-64-v2', 2],
   ['x86-64-v3', 3],
+  ['v1', 1],
+  ['v2', 2],
+  ['v3', 3],
 ]);
 const DEFAULT_LEVEL = 3;
 

@@ -17,6 +17,7 @@ test("names are in the order of the core's table", () => {
 test('models and features', () => {
   expect(cpuLevelOf(tree(), undefined)).toBe(3);
   expect(cpuLevelOf(tree(), 'x86-64-v2')).toBe(2);
+  expect(cpuLevelOf(tree(), 'v1')).toBe(1);
   expect(() => cpuLevelOf(tree(), 'i486')).toThrow(BhyveExit);
   expect(featuresOffOf(tree(), undefined)).toBe(0n);
   expect(featuresOffOf(tree(), '-mmx,-avx2,+sse')).toBe((1n << 0n) | (1n << 13n));
