@@ -73,6 +73,8 @@ const FEATURES: usize = memory.data<u8>([
 ]);
 const FEATURE_COUNT: u32 = 39;
 
+export const FEATURE_SSE42: u32 = 6;
+
 export const FEATURE_CX16: u32 = 14;
 export const FEATURE_PCID: u32 = 15;
 export const FEATURE_MOVBE: u32 = 16;
@@ -93,6 +95,9 @@ export const FEATURE_LZCNT: u32 = 32;
 export const FEATURE_NX: u32 = 33;
 export const FEATURE_PDPE1GB: u32 = 34;
 export const FEATURE_RDTSCP: u32 = 35;
+export const FEATURE_XSAVEOPT: u32 = 37;
+export const FEATURE_XSAVEC: u32 = 38;
+export const FEATURE_LAHF64: u32 = 31;
 export const FEATURE_AVX: u32 = 12;
 
 /** Features this machine has, by index; worked out once an instance. */

@@ -76,9 +76,6 @@ export let vexV: u32 = 0;
 export let vexL: u32 = 0;
 export let vexW: u32 = 0;
 
-export function setDp(value: u32): void {
-  dp = value;
-}
 export function setDmode(value: u32): void {
   dmode = value;
 }

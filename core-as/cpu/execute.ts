@@ -53,7 +53,11 @@ import {
   FEATURE_RDPID,
   FEATURE_RDRAND,
   FEATURE_RDSEED,
+  FEATURE_LAHF64,
   FEATURE_RDTSCP,
+  FEATURE_SSE42,
+  FEATURE_XSAVEC,
+  FEATURE_XSAVEOPT,
   cpuid,
   hasFeature,
 } from './cpuid';
@@ -118,6 +122,8 @@ import {
   stackMask,
   updateMode,
   v8086,
+  MODE_64,
+  mode,
 } from './state';
 import { stringInstruction } from './string';
 import {
@@ -473,9 +479,11 @@ export function execute(p: u32, page: u64): u32 {
       store<u32>(cpu, EXIT_HLT, R_EXIT_REASON);
       return EXIT_RUN;
     case X.LAHF:
+      if (mode === MODE_64 && !need(FEATURE_LAHF64)) return FAULT;
       store<u8>(cpu, <u8>flagsForAh(), 1);
       return DONE;
     case X.SAHF:
+      if (mode === MODE_64 && !need(FEATURE_LAHF64)) return FAULT;
       flagsFromAh(load<u8>(cpu, 1));
       return DONE;
     case X.XLAT: {
@@ -653,10 +661,10 @@ export function execute(p: u32, page: u64): u32 {
       xrstor(p, size);
       return done();
     case X.XSAVEOPT:
-      xsave(p, size, true, false);
+      if (need(FEATURE_XSAVEOPT)) xsave(p, size, true, false);
       return done();
     case X.XSAVEC:
-      xsave(p, size, false, true);
+      if (need(FEATURE_XSAVEC)) xsave(p, size, false, true);
       return done();
     case X.CLFLUSH:
       readRm(p, 1);
@@ -672,7 +680,7 @@ export function execute(p: u32, page: u64): u32 {
       if (need(FEATURE_MOVBE)) moveSwapped(p, size, (sub & 0xffff) === X.MOVBE_ST);
       return done();
     case X.CRC32:
-      crc32(p, size);
+      if (need(FEATURE_SSE42)) crc32(p, size);
       return done();
     case X.ADCX:
       if (need(FEATURE_ADX)) addWithFlag(p, size, FLAG_CF);

@@ -9,7 +9,6 @@ import {
   R_DR,
   R_EFER,
   R_GPR,
-  R_LAPIC,
   R_RFLAGS,
   R_RIP,
   R_SEG,
@@ -63,8 +62,6 @@ export const CR0_NW: u64 = 1 << 29;
 export const CR0_CD: u64 = 1 << 30;
 export const CR0_PG: u64 = 1 << 31;
 
-export const CR4_VME: u64 = 1 << 0;
-export const CR4_PVI: u64 = 1 << 1;
 export const CR4_TSD: u64 = 1 << 2;
 export const CR4_DE: u64 = 1 << 3;
 export const CR4_PSE: u64 = 1 << 4;
@@ -102,7 +99,6 @@ export const FLAG_VM: u32 = 1 << 17;
 export const FLAG_AC: u32 = 1 << 18;
 export const FLAG_VIF: u32 = 1 << 19;
 export const FLAG_VIP: u32 = 1 << 20;
-export const FLAG_ID: u32 = 1 << 21;
 export const ARITHMETIC_FLAGS: u32 = FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF;
 
 /** Access-rights bits of a segment (SDM vol. 3, 25.4.1). */
@@ -364,11 +360,4 @@ export function setRip(value: u64): void {
 @inline
 export function isCanonical(address: u64): bool {
   return <u64>((<i64>(address << 16)) >> 16) === address;
-}
-
-/** Address of this vCPU's local APIC block. */
-// @ts-ignore: decorator
-@inline
-export function lapicBlock(): u32 {
-  return cpu + R_LAPIC;
 }

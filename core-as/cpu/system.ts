@@ -9,7 +9,6 @@ import {
   R_CR4,
   R_DR,
   R_EFER,
-  R_INT_SHADOW,
   R_MSR_KERNEL_GS_BASE,
   R_MSR_TSC_AUX,
   R_MXCSR,
@@ -691,11 +690,6 @@ function sseControlAllowed(p: u32): bool {
   else if (load<u64>(cpu, R_CR0) & CR0_TS) raise(VECTOR_NM);
   else return true;
   return false;
-}
-
-/** Blocks interrupts for one instruction. */
-export function interruptShadow(): void {
-  store<u32>(cpu, 1, R_INT_SHADOW);
 }
 
 /** Reset value of CR0 as bhyve sets it: NE alone, with ET fixed. */

@@ -17,6 +17,7 @@ import {
   raiseCode,
   raiseNonCanonical,
 } from '../cpu/state';
+import { FEATURE_PDPE1GB, hasFeature } from '../cpu/cpuid';
 import { ramRead, ramWrite } from './physical';
 
 /** MAXPHYADDR that CPUID reports. */
@@ -125,7 +126,9 @@ export function walk(address: u64, access: u32): u64 {
     nx |= entry & PTE_NX;
     if (level === 0) break;
     if (entry & PTE_PS) {
-      if (level === 3) return pageFault(address, PF_P | PF_RSVD, access);
+      if (level === 3 || (level === 2 && !hasFeature(FEATURE_PDPE1GB))) {
+        return pageFault(address, PF_P | PF_RSVD, access);
+      }
       // Bits between the PAT bit (12) and the frame must be clear.
       const low: u64 = level === 1 ? 0x1fe000 : 0x3fffe000;
       if (entry & low) return pageFault(address, PF_P | PF_RSVD, access);
