@@ -25,6 +25,7 @@ export {
   uartRead,
   uartWrite,
 } from './intc/platform';
+export { allowBlocking } from './intc/lock';
 export { kickVcpu } from './kick';
 
 /** Binds this instance to a vCPU; -1 for the devices' thread, which has none. */

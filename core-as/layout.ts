@@ -127,6 +127,10 @@ export const UART_RX_HEAD = 0xc8;
 export const UART_RX_TAIL = 0xcc;
 /** u32: non-zero when a backend is attached; output is dropped otherwise. */
 export const UART_CONNECTED = 0xd0;
+/** u32: the host wants to hear of output once so many bytes wait in the ring; 0 as 1. It looks by itself meanwhile. */
+export const UART_TX_NOTIFY = 0xd4;
+/** u32: I/O port at which a PCI function's registers are decoded; 0: nowhere. */
+export const UART_IO_BASE = 0xd8;
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Guest-physical memory

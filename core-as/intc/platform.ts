@@ -24,7 +24,7 @@ import { picRead, picReset, picWrite } from './pic';
 import { pitDeadlineNs, pitRead, pitReset, pitTick, pitWrite, port61Read, port61Write } from './pit';
 import { pmTimerValue } from './pmtimer';
 import { rtcDeadlineNs, rtcNeedsTime, rtcRam, rtcRead, rtcReset, rtcSetRam, rtcTick, rtcWrite } from './rtc';
-import { comPortUart, uartIrq, uartReadRegister, uartReset, uartRingChanged, uartWriteRegister } from './uart';
+import { portUart, uartIrq, uartReadRegister, uartReset, uartRingChanged, uartWriteRegister } from './uart';
 
 export {
   interruptAcknowledge,
@@ -37,6 +37,7 @@ export {
 } from './lapic';
 export { lapicMmioRead, lapicMmioWrite, lapicMsrExists, lapicMsrRead, lapicMsrWrite } from './lapic-registers';
 export { cpuTimerTick } from './lapic-timer';
+export { takeMovedIntx } from './uart';
 export { pmTimerValue } from './pmtimer';
 
 /** f64: the deadline that vCPU 0 was last told by platformTimerTick. The PM timer itself needs no state. */
@@ -106,11 +107,11 @@ export function portClaimed(port: u32): bool {
   }
   if (port === 0xa0 || port === 0xa1 || port === 0x4d0 || port === 0x4d1) return true;
   if (port >= PM_TIMER_PORT && port < PM_TIMER_PORT + 4) return true;
-  return comPortUart(port) >= 0;
+  return portUart(port) >= 0;
 }
 
 function readByte(port: u32): u32 {
-  const uart = comPortUart(port);
+  const uart = portUart(port);
   if (uart >= 0) return uartReadRegister(uart, port & 7);
   if (port >= 0x40 && port < 0x80) {
     if (port > 0x43 && port !== 0x61 && port !== 0x70 && port !== 0x71) return 0xff;
@@ -126,7 +127,7 @@ function readByte(port: u32): u32 {
 }
 
 function writeByte(port: u32, value: u32): void {
-  const uart = comPortUart(port);
+  const uart = portUart(port);
   if (uart >= 0) {
     uartWriteRegister(uart, port & 7, value);
     return;

@@ -24,12 +24,14 @@ import {
   UART,
   UART_CONNECTED,
   UART_COUNT,
+  UART_IO_BASE,
   UART_RINGS,
   UART_RING_SIZE,
   UART_RX_HEAD,
   UART_RX_TAIL,
   UART_STRIDE,
   UART_TX_HEAD,
+  UART_TX_NOTIFY,
   UART_TX_TAIL,
 } from '../layout';
 import { isaPulse } from './isa-lines';
@@ -63,6 +65,9 @@ const U_IDLE_POLLS = 0x58;
 const U_BURST = 0x5c;
 /** Reads of LSR that found nothing since the burst was cut. */
 const U_GAP_LOOKS = 0x60;
+
+/** UARTs of PCI functions begin here. */
+const FIRST_PCI_UART: u32 = 4;
 
 const FIFO_SIZE: u32 = 16;
 const BURST_BYTES: u32 = 0x10000;
@@ -118,6 +123,9 @@ const MSR_CTS: u32 = 0x10;
 const MSR_DSR: u32 = 0x20;
 const MSR_RI: u32 = 0x40;
 const MSR_DCD: u32 = 0x80;
+
+/** A PCI function's UART whose interrupt level moved on this thread, see {@link takeMovedIntx}. */
+let movedIntx: u32 = 0;
 
 function uartBlock(n: u32): u32 {
   return UART + n * UART_STRIDE;
@@ -280,9 +288,11 @@ function transmit(n: u32, byte: u32): void {
       store<u8>(txRing(n) + (head & RING_MASK), <u8>byte);
       atomic.store<u32>(block, head + 1, UART_TX_HEAD);
     }
-    notifyHost(n);
+    const free = txFree(block);
+    // The head before the host's wish: the host sets that before it looks at the head once more.
+    if (RING_SIZE - free >= atomic.load<u32>(block, UART_TX_NOTIFY)) notifyHost(n);
     // THRE promises room for a whole FIFO.
-    if (txFree(block) < FIFO_SIZE) store<u32>(block, 1, U_TX_BLOCKED);
+    if (free < FIFO_SIZE) store<u32>(block, 1, U_TX_BLOCKED);
   }
   if (!load<u32>(block, U_TX_BLOCKED)) store<u32>(block, 1, U_THRE_PENDING);
 }
@@ -335,14 +345,25 @@ function updateIrq(n: u32): void {
   const block = uartBlock(n);
   const irq: u32 = interruptId(block) === IIR_NONE ? 0 : 1;
   if (irq === load<u32>(block, U_IRQ)) return;
-  if (n >= 4) {
+  if (n >= FIRST_PCI_UART) {
     store<u32>(block, irq, U_IRQ);
-    notifyHost(n);
+    movedIntx = n;
     return;
   }
   const wasHigh = sharedLineIsHigh(n);
   store<u32>(block, irq, U_IRQ);
   if (irq && !wasHigh) isaPulse(n & 1 ? 3 : 4);
+}
+
+/**
+ * The scratch register's port of the PCI function whose interrupt level moved since the last call on this thread; 0: none did. Its INTx
+ * line is the host's, which looks at the level whenever the guest accesses the function there: an access without effect tells it.
+ */
+export function takeMovedIntx(): u32 {
+  const n = movedIntx;
+  movedIntx = 0;
+  const base = n ? load<u32>(uartBlock(n), UART_IO_BASE) : 0;
+  return base ? base + REG_SCR : 0;
 }
 
 /** Level of a UART's interrupt output. */
@@ -484,9 +505,18 @@ export function uartWriteRegister(n: u32, register: u32, value: u32): void {
   settle(n);
 }
 
-/** UART number of a COM port's register (0x3F8, 0x2F8, 0x3E8, 0x2E8 and the seven ports after each), or -1. */
-export function comPortUart(port: u32): i32 {
-  if (!(load<u32>(CFG_FLAGS) & CFGF_LPC)) return -1;
+/** UART of a PCI function that decodes a port, or -1. */
+function pciPortUart(port: u32): i32 {
+  const base = port & ~(<u32>7);
+  for (let n = FIRST_PCI_UART; base !== 0 && n < <u32>UART_COUNT; n++) {
+    if (atomic.load<u32>(uartBlock(n), UART_IO_BASE) === base) return n;
+  }
+  return -1;
+}
+
+/** UART of a COM port's register (0x3F8, 0x2F8, 0x3E8, 0x2E8 and the seven ports after each) or of a PCI function's, or -1. */
+export function portUart(port: u32): i32 {
+  if (!(load<u32>(CFG_FLAGS) & CFGF_LPC)) return pciPortUart(port);
   switch (port >> 3) {
     case 0x7f:
       return 0;
@@ -497,6 +527,6 @@ export function comPortUart(port: u32): i32 {
     case 0x5d:
       return 3;
     default:
-      return -1;
+      return pciPortUart(port);
   }
 }

@@ -32,6 +32,8 @@ import {
 export interface CoreExports {
   /** Binds this instance to a vCPU block; -1 for the devices' thread. */
   init(vcpu: number): void;
+  /** This instance's thread may block while it waits for the platform's lock. */
+  allowBlocking(): void;
   /** Once per machine: clears shared state, resets the platform's interrupt controllers and timers. */
   machineInit(): void;
   platformReset(): void;
@@ -226,6 +228,17 @@ export function writeCoreConfig(state: CoreState, config: CoreConfig): void {
   }
 }
 
+/** Whether this thread may block in Atomics.wait(); a browser's main thread may not. */
+function threadMayBlock(): boolean {
+  try {
+    // Compares unequal, so it returns at once where it is allowed.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 1);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** One instance of the core over a machine's memory: one vCPU, or the devices' thread (vcpu -1). */
 export class Core {
   constructor(
@@ -241,6 +254,7 @@ export class Core {
     // AssemblyScript's own start function (exportStart): runs the module's top-level initialisers.
     exports._start?.();
     exports.init(vcpu);
+    if (threadMayBlock()) exports.allowBlocking();
     return new Core(state, exports, vcpu);
   }
 

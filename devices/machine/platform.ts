@@ -1,5 +1,5 @@
 /** The devices of one machine outside the core, plugged into its buses. */
-import { RTC } from '../../core-as/layout.ts';
+import { RTC, UART, UART_IO_BASE, UART_STRIDE } from '../../core-as/layout.ts';
 import type { Interrupts } from '../bus/interrupts.ts';
 import type { MmioBus } from '../bus/mmio-bus.ts';
 import {
@@ -147,6 +147,7 @@ export class Platform {
         read: (register) => parts.core.exports.uartRead(n, register),
         write: (register, value) => parts.core.exports.uartWrite(n, register, value),
         irqLevel: () => parts.core.exports.uartIrqLevel(n) !== 0,
+        decode: (port) => parts.core.state.setU32(UART + n * UART_STRIDE + UART_IO_BASE, port ?? 0),
       }),
       log: (text) => parts.host.message(text),
     };

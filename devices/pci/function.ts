@@ -184,6 +184,9 @@ export abstract class PciFunction implements Stateful {
     this.addCapability(R.CAP_PCIE, body, mask);
   }
 
+  /** A BAR answers at an address now, or (undefined) no longer. */
+  protected barDecoded(_index: number, _address: number | undefined): void {}
+
   /** The function has an interrupt pin; the bus chooses which when it is plugged in. */
   protected requestIntx(): void {
     this.#wantsIntx = true;
@@ -380,6 +383,7 @@ export abstract class PciFunction implements Stateful {
         bar.release?.();
         bar.release = undefined;
         bar.claimedAddress = undefined;
+        this.barDecoded(bar.index, undefined);
         released = true;
       }
     }
@@ -410,6 +414,7 @@ export abstract class PciFunction implements Stateful {
             : attachment.claimMmio(name, address, bar.sizeBytes, this.#mmioHandler(bar));
         bar.claimedAddress = address;
         bar.conflictAddress = undefined;
+        this.barDecoded(bar.index, address);
       } catch {
         if (bar.conflictAddress !== address) this.barConflicts++;
         bar.conflictAddress = address;

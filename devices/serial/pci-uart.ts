@@ -12,6 +12,8 @@ export interface CoreUart {
   write(register: number, value: number): void;
   /** Level of the interrupt output. */
   irqLevel(): boolean;
+  /** The core answers at these eight I/O ports itself; undefined: at none. */
+  decode(port: number | undefined): void;
 }
 
 const REGISTER_COUNT = 8;
@@ -29,6 +31,11 @@ export class PciUart extends PciFunction {
     this.addBar(0, 'io', REGISTER_COUNT);
   }
 
+  protected override barDecoded(_index: number, address: number | undefined): void {
+    this.#uart.decode(address);
+  }
+
+  /** The core passes on no guest's accesses but one, without effect, whenever its interrupt output moved. */
   protected override readBar(_index: number, offset: number, size: AccessSize): number {
     if (size !== 1) {
       this.badAccesses++;

@@ -1,7 +1,15 @@
 /** Joins a UART's rings, its console and a character backend; no byte is lost or doubled, whoever is slow. */
+import { UART_RING_SIZE } from '../../core-as/layout.ts';
 import type { CharacterBackend } from './character-backend.ts';
 import { Console } from './console.ts';
 import type { UartRings } from './uart-rings.ts';
+
+/**
+ * After output was taken the next is left to come together for so long: guests print a byte at a time, and each wake-up of this thread
+ * costs more than the byte. The first byte after a pause goes at once.
+ */
+const GATHER_MS = 1;
+const GATHER_BYTES = UART_RING_SIZE / 2;
 
 /** Input held for a guest that does not read: beyond this much the backend is asked to wait. */
 const INPUT_HIGH_WATER = 4096;
@@ -12,6 +20,7 @@ export class SerialPort {
   #inputBytes = 0;
   #held = false;
   #outputBlocked = false;
+  #gathering: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     name: string,
@@ -23,6 +32,7 @@ export class SerialPort {
 
   /** Attaches the port: from here on the guest's output is kept. */
   open(): void {
+    this.rings.notifyAt(0);
     this.rings.setConnected(true);
     this.backend?.open({
       receive: (bytes) => this.#receive(bytes),
@@ -44,13 +54,34 @@ export class SerialPort {
   /** The UART's rings changed, or the host did. */
   service(): void {
     this.#serviceInput();
+    this.#serviceOutput();
+  }
+
+  /** True when there was some. */
+  #serviceOutput(): boolean {
+    let some = false;
     // While the backend is full the guest's bytes stay in the ring, and its transmitter stays busy.
     while (!this.#outputBlocked && this.rings.hasOutput) {
       const bytes = this.rings.takeOutput();
-      if (bytes.length === 0) return;
+      if (bytes.length === 0) break;
+      some = true;
       this.console.deliver(bytes);
       if (this.backend && !this.backend.write(bytes)) this.#outputBlocked = true;
     }
+    if (some) this.#gather();
+    return some;
+  }
+
+  #gather(): void {
+    if (this.#gathering !== undefined) return;
+    this.rings.notifyAt(GATHER_BYTES);
+    this.#gathering = setTimeout(() => {
+      this.#gathering = undefined;
+      if (this.#serviceOutput()) return;
+      this.rings.notifyAt(0);
+      // What came just before that was not announced.
+      this.#serviceOutput();
+    }, GATHER_MS);
   }
 
   #serviceInput(): void {
@@ -74,6 +105,7 @@ export class SerialPort {
   async close(reason: string): Promise<void> {
     this.#outputBlocked = false;
     this.service();
+    clearTimeout(this.#gathering);
     this.console.close(reason);
     await this.backend?.close();
   }

@@ -8,6 +8,7 @@ import {
   UART_RX_TAIL,
   UART_STRIDE,
   UART_TX_HEAD,
+  UART_TX_NOTIFY,
   UART_TX_TAIL,
 } from '../../core-as/layout.ts';
 
@@ -44,6 +45,11 @@ export class UartRings {
   /** With nothing attached the UART drops its output. */
   setConnected(connected: boolean): void {
     this.#store(UART_CONNECTED, connected ? 1 : 0);
+  }
+
+  /** How much output the guest's thread lets come together before it wakes the host. What is there already may not be announced. */
+  notifyAt(bytes: number): void {
+    this.#store(UART_TX_NOTIFY, bytes);
   }
 
   /** Takes everything that the guest has written since the last call. */

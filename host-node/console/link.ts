@@ -2,8 +2,9 @@
  * A serial port's far end that comes and goes: a client of a socket, the other half of a null modem, a pseudo-terminal.
  *
  * - Bytes are handed over one write at a time, so that it is always known which of them the host's system has taken. What it has
- *   not when the far end goes is kept for the next one, as is up to {@link BACKLOG_BYTES} of what the guest prints meanwhile (the
- *   oldest goes first): who attaches late or again reads on where the last reader was cut off.
+ *   not when the far end goes is kept for the next one, as is what the guest prints meanwhile: for {@link RECONNECT_MS} it waits when
+ *   64 KiB have come together, so that who attaches again in time reads on where the last reader was cut off; then the newest
+ *   {@link BACKLOG_BYTES} stay. That is also what the first reader finds.
  * - A port that follows the carrier (virtio-console) tells its guest instead; nothing is kept for it.
  * - While a far end is attached and does not read, at most {@link HIGH_WATER_BYTES} and one write wait here; then the guest does.
  * - Everything that the far end sent before it went reaches the guest, also when writing to it fails first.
@@ -18,6 +19,8 @@ const HIGH_WATER_BYTES = 64 * 1024;
 const LOW_WATER_BYTES = 16 * 1024;
 /** Pieces are joined up to this much ({@link FarEnd.wholeWrites}). The rings of a UART give no larger ones. */
 const WRITE_BYTES = 16 * 1024;
+/** So long the guest's transmitter waits, once 64 KiB are kept, for somebody to take the place of a far end that went. */
+export const RECONNECT_MS = 2000;
 /** Longest wait at the end for a reader that does not read. */
 const CLOSE_PATIENCE_MS = 1000;
 
@@ -44,6 +47,8 @@ export class LinkBackend implements CharacterBackend {
   /** Writing to the attached end has failed; what it sent is still being read. */
   #deaf = false;
   #blocked = false;
+  /** Runs while the guest waits for the next far end. */
+  #reconnecting: ReturnType<typeof setTimeout> | undefined;
   #held = false;
   #closed = false;
   #idle: (() => void) | undefined;
@@ -75,6 +80,8 @@ export class LinkBackend implements CharacterBackend {
     }
     this.#end = end;
     this.#deaf = false;
+    clearTimeout(this.#reconnecting);
+    this.#reconnecting = undefined;
     this.#writing = false;
     const gone = (): void => this.#gone(end);
     const received = (chunk: Buffer): void => this.#port?.receive(chunk);
@@ -100,9 +107,9 @@ export class LinkBackend implements CharacterBackend {
       this.#queue = [];
       this.#queuedBytes = 0;
     }
-    this.#trim();
+    if (!this.#deaf) this.#awaitNext();
+    this.#settle();
     this.#idle?.();
-    this.#unblock();
     this.#port?.carrier?.(false);
     if (!this.#closed) this.detached();
   }
@@ -119,15 +126,15 @@ export class LinkBackend implements CharacterBackend {
     // A copy: the guest's side may use its buffer again.
     this.#queue.push(bytes.slice());
     this.#queuedBytes += bytes.length;
-    if (!this.#end || this.#deaf) this.#trim();
-    else this.#pump();
-    this.#blocked = this.#end !== undefined && !this.#deaf && this.#queuedBytes >= HIGH_WATER_BYTES;
+    if (this.#listener) this.#pump();
+    else if (!this.#expected) this.#trim();
+    this.#blocked = this.#expected && this.#queuedBytes >= HIGH_WATER_BYTES;
     return !this.#blocked;
   }
 
   #pump(): void {
-    const end = this.#end;
-    if (!end || this.#writing || this.#deaf) return;
+    const end = this.#listener;
+    if (!end || this.#writing) return;
     const chunk = this.#takeChunk();
     if (chunk.length === 0) {
       this.#idle?.();
@@ -139,7 +146,7 @@ export class LinkBackend implements CharacterBackend {
       this.#writing = false;
       if (error) this.#writeFailed(end, chunk);
       else this.#pump();
-      if (this.#queuedBytes <= LOW_WATER_BYTES || this.#deaf) this.#unblock();
+      this.#settle();
     });
   }
 
@@ -171,8 +178,34 @@ export class LinkBackend implements CharacterBackend {
       this.#queue.unshift(chunk);
       this.#queuedBytes += chunk.length;
     }
-    this.#trim();
+    this.#awaitNext();
     this.#idle?.();
+  }
+
+  /** The far end, unless writing to it has failed. */
+  get #listener(): FarEnd | undefined {
+    return this.#deaf ? undefined : this.#end;
+  }
+
+  /** Somebody will take what is queued, or may still come to do so. */
+  get #expected(): boolean {
+    return this.#listener !== undefined || this.#reconnecting !== undefined;
+  }
+
+  #awaitNext(): void {
+    if (this.#port?.carrier || this.#closed) return;
+    clearTimeout(this.#reconnecting);
+    this.#reconnecting = setTimeout(() => {
+      this.#reconnecting = undefined;
+      this.#settle();
+    }, RECONNECT_MS);
+    this.#reconnecting.unref();
+  }
+
+  /** Lets the guest go on if there is room, or nobody to wait for. */
+  #settle(): void {
+    if (!this.#expected) this.#trim();
+    if (!this.#expected || this.#queuedBytes <= LOW_WATER_BYTES) this.#unblock();
   }
 
   #unblock(): void {
@@ -203,6 +236,8 @@ export class LinkBackend implements CharacterBackend {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    clearTimeout(this.#reconnecting);
+    this.#reconnecting = undefined;
     const end = this.#end;
     if (end) {
       end.input.pause();

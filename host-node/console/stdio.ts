@@ -10,7 +10,7 @@ export function openStdio(leave: () => void): CharacterBackend {
   if (!stdin.isTTY) {
     return new StreamBackend(stdin, stdout, { closed: () => stdin.unref?.() });
   }
-  const restore = enterRawMode(stdin);
+  const restore = enterRawMode(stdin, stdin.fd);
   const escape = new EscapeFilter({
     leave,
     help: () => {

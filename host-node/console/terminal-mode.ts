@@ -1,15 +1,27 @@
-/** Raw mode of the user's terminal, given back on every way out of the process. */
+/** Raw mode of terminals; that of the user's own is given back on every way out of the process. */
+import { spawnSync } from 'node:child_process';
 import type { ReadStream } from 'node:tty';
 
 /** Signals whose default action ends the process without an 'exit' event. */
 const DEADLY: readonly NodeJS.Signals[] = ['SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGTERM'];
 
+const STTY_PATIENCE_MS = 2000;
+
+/**
+ * Makes a terminal pass every byte on, as cfmakeraw(3) does. Node's own raw mode, which also remembers what to restore, goes on
+ * sending CR LF for LF; the rest is stty(1)'s to do. Where there is no stty that remains.
+ */
+export function makeRaw(terminal: ReadStream, fd: number): void {
+  terminal.setRawMode(true);
+  spawnSync('stty', ['raw', '-echo'], { stdio: [fd, 'ignore', 'ignore'], timeout: STTY_PATIENCE_MS });
+}
+
 /**
  * Puts a terminal into raw mode. The returned function restores it; it also runs when the process exits, dies of an
  * exception, or gets a deadly signal that nobody else handles.
  */
-export function enterRawMode(terminal: ReadStream): () => void {
-  terminal.setRawMode(true);
+export function enterRawMode(terminal: ReadStream, fd: number): () => void {
+  makeRaw(terminal, fd);
   let raw = true;
   const restore = (): void => {
     if (!raw) return;

@@ -5,6 +5,7 @@ import { isatty, ReadStream, WriteStream } from 'node:tty';
 import type { CharacterBackend } from '../../devices/serial/character-backend.ts';
 import type { FarEnd } from './link.ts';
 import { redialing } from './socket.ts';
+import { makeRaw } from './terminal-mode.ts';
 
 /** What Node's terminal streams have and do not declare. */
 interface StreamHandle {
@@ -23,7 +24,7 @@ async function openTerminal(path: string): Promise<FarEnd> {
   const output = new WriteStream(fd);
   // Node writes to terminals synchronously: one that is not read would stop every device of the machine.
   (output as StreamHandle)._handle?.setBlocking?.(false);
-  input.setRawMode(true);
+  makeRaw(input, fd);
   input.pause();
   // The input hears of it as well, and after everything that could still be read.
   output.on('error', () => undefined);

@@ -8,6 +8,8 @@ export interface IntcExports {
   lapicReset(cpu: number): void;
   lapicInit(cpu: number): void;
   portClaimed(port: number): number;
+  takeMovedIntx(): number;
+  allowBlocking(): void;
   portRead(port: number, size: number): number;
   portWrite(port: number, size: number, value: number): void;
   mmioClaimed(gpa: bigint): number;

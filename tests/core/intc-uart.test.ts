@@ -336,18 +336,53 @@ describe('interrupts', () => {
     new Host(5).connect();
     events();
     m.core.uartWrite(5, IER, 2);
-    expect(events()).toBe(1 << 5);
     expect(m.core.uartIrqLevel(5)).toBe(1);
     expect(irq()).toBe(-1);
     expect(m.core.uartRead(5, IIR)).toBe(0x02);
     expect(m.core.uartIrqLevel(5)).toBe(0);
-    expect(events()).toBe(1 << 5);
     m.core.uartWrite(5, THR, 0x5a);
     expect(new Host(5).text()).toBe('Z');
     expect(m.core.uartRead(8, IIR)).toBe(0xff);
     expect(m.core.uartIrqLevel(99)).toBe(0);
     m.core.uartWrite(99, THR, 0);
     m.core.uartHostEvent(99);
+  });
+
+  test('PCI functions: the core answers where the BAR is, and says when the level moved', () => {
+    const pci = new Host(6);
+    pci.connect();
+    const base = 0x2008;
+    expect(m.core.portClaimed(base)).toBe(0);
+    m.view.setUint32(L.UART + 6 * L.UART_STRIDE + L.UART_IO_BASE, base, true);
+    expect([-1, 0, 7, 8].map((offset) => m.core.portClaimed(base + offset))).toEqual([0, 1, 1, 0]);
+    m.out(base + SCR, 0x5a);
+    expect(m.in(base + SCR)).toBe(0x5a);
+    expect(m.core.takeMovedIntx()).toBe(0);
+    m.out(base + IER, 2);
+    expect(m.core.takeMovedIntx()).toBe(base + SCR);
+    expect(m.core.takeMovedIntx()).toBe(0);
+    expect(m.in(base + IIR)).toBe(0x02);
+    expect(m.core.takeMovedIntx()).toBe(base + SCR);
+    send('pci', base);
+    expect(pci.text()).toBe('pci');
+    m.view.setUint32(L.UART + 6 * L.UART_STRIDE + L.UART_IO_BASE, 0, true);
+    expect(m.core.portClaimed(base)).toBe(0);
+    expect(m.core.portClaimed(0)).toBe(0);
+  });
+
+  test('output wakes the host once as much has come together as it wants', () => {
+    const notify = (L.UART + L.UART_TX_NOTIFY) >> 2;
+    Atomics.store(m.words, notify, 5);
+    send('1234');
+    expect(events()).toBe(0);
+    send('5');
+    expect(events()).toBe(1);
+    expect(host.text()).toBe('12345');
+    send('6');
+    expect(events()).toBe(0);
+    Atomics.store(m.words, notify, 0);
+    send('7');
+    expect(events()).toBe(1);
   });
 });
 

@@ -50,6 +50,7 @@ export function init(vcpu: i32): void {
   vcpuNumber = vcpu;
   block = VCPU + <u32>max(vcpu, 0) * VCPU_STRIDE;
 }
+export function allowBlocking(): void {}
 export function machineInit(): void {}
 /** A boot ROM whose last 16 bytes begin with 0xF5 chooses vCPU 0's script and its GPR 2. */
 export function vcpuReset(): void {

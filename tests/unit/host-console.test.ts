@@ -19,7 +19,7 @@ import { SerialPort } from '../../devices/serial/serial-port.ts';
 import { UartRings } from '../../devices/serial/uart-rings.ts';
 import type { CharacterBackend } from '../../devices/serial/character-backend.ts';
 import { EscapeFilter } from '../../host-node/console/escape.ts';
-import { BACKLOG_BYTES } from '../../host-node/console/link.ts';
+import { BACKLOG_BYTES, RECONNECT_MS } from '../../host-node/console/link.ts';
 import { SerialOpener } from '../../host-node/console/open-serial.ts';
 import { SocketServerBackend } from '../../host-node/console/socket.ts';
 import { StreamBackend } from '../../host-node/console/stream-backend.ts';
@@ -288,19 +288,44 @@ describe('sockets', () => {
 
   test('what is printed while nobody is there waits for the next client, the newest 64 KiB of it', async () => {
     const backend = await SocketServerBackend.listenTcp('127.0.0.1', 0);
-    backend.open({ receive: () => undefined, drained: () => undefined });
+    let drains = 0;
+    backend.open({ receive: () => undefined, drained: () => drains++ });
     const first = await client({ port: backend.port });
     backend.write(encoder.encode('one '));
     await expect.poll(first.text).toBe('one ');
     first.socket.end();
     await new Promise((resolve) => first.socket.once('close', resolve));
     await new Promise((resolve) => setTimeout(resolve, 30));
-    let refused = 0;
-    for (let i = 0; i < 30_000; i++) if (!backend.write(encoder.encode(`${i} `))) refused++;
-    expect(refused).toBe(0);
+    // For a while the guest waits for the next client.
+    let next = 0;
+    while (backend.write(encoder.encode(`${next++} `))) expect(next).toBeLessThan(30_000);
+    expect(drains).toBe(0);
+    await expect.poll(() => drains, { timeout: 2 * RECONNECT_MS }).toBe(1);
+    for (; next < 30_000; next++) expect(backend.write(encoder.encode(`${next} `))).toBe(true);
     const second = await client({ port: backend.port });
     await expect.poll(() => second.text().length).toBe(BACKLOG_BYTES);
     expect(second.text().endsWith('29998 29999 ')).toBe(true);
+    await backend.close();
+  });
+
+  test('a client that comes in time goes on where the one before ended', async () => {
+    const backend = await SocketServerBackend.listenTcp('127.0.0.1', 0);
+    let drains = 0;
+    backend.open({ receive: () => undefined, drained: () => drains++ });
+    const first = await client({ port: backend.port });
+    backend.write(encoder.encode('one '));
+    await expect.poll(first.text).toBe('one ');
+    first.socket.end();
+    await new Promise((resolve) => first.socket.once('close', resolve));
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    let wanted = '';
+    for (let i = 0, room = true; room; i++) {
+      wanted += `${i} `;
+      room = backend.write(encoder.encode(`${i} `));
+    }
+    const second = await client({ port: backend.port });
+    await expect.poll(second.text).toBe(wanted);
+    expect(drains).toBe(1);
     await backend.close();
   });
 

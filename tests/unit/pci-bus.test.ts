@@ -403,10 +403,13 @@ test('the PCI uart passes registers on and follows the interrupt output', () => 
       irq = value === 1;
     },
     irqLevel: () => irq,
+    decode: (port: number | undefined) => log.push(`at ${port}`),
   };
   const { machine, device } = FakeMachine.with(() => new PciUart(core, 4));
   expect(machine.config(3, 0, 4)).toBe(0x2000131f);
   const base = machine.bar(3, 0);
+  // The core answers at the BAR's address itself, for as long as it is decoded there.
+  expect(log.splice(0)).toEqual([`at ${base}`]);
   expect(machine.ports.read(base + 5, 1)).toBe(0x65);
   machine.ports.write(base + 1, 1, 1);
   expect(log).toEqual(['1=1']);
