@@ -21,7 +21,7 @@ export interface CharacterPort {
   drained(): void;
   /**
    * The far end came (true) or went (false). Backends whose far end comes and goes call it in open() with the present state; others
-   * never do. A port that has this method wants nothing kept for a far end that is not there.
+   * never do. A port that has this method wants nothing kept for a far end that stays away.
    */
   carrier?(present: boolean): void;
 }

@@ -7,7 +7,8 @@
  * The class is 07/80 (other communication device). With bhyve's 07/00 Linux's driver for PCI serial cards takes the function (one I/O BAR,
  * at most one memory BAR) before the virtio driver sees it.
  *
- * Output is discarded while no client is connected, and PORT_OPEN tells the guest when one comes or goes.
+ * PORT_OPEN tells the guest when a client comes or goes. Output for nobody is the backend's, which keeps it for a moment and then
+ * discards it.
  */
 import { GuestAddressError } from '../bus/guest-memory.ts';
 import type { AccessSize } from '../bus/port-bus.ts';
@@ -176,10 +177,7 @@ export class VirtioConsole extends VirtioDevice {
 
   #carrier(port: ConsolePort, present: boolean): void {
     port.connected = present;
-    if (!present) port.blocked = false;
     this.#announce(port);
-    // Output of before is discarded now, or goes to the client.
-    this.#transmit(port);
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -215,6 +213,7 @@ export class VirtioConsole extends VirtioDevice {
     }
     this.signalQueue(queue);
     port.regulate();
+    this.#announce(port);
   }
 
   #fill(port: ConsolePort, chain: Chain): number {
@@ -256,9 +255,8 @@ export class VirtioConsole extends VirtioDevice {
     this.signalQueue(queue);
   }
 
-  /** True when all of a request is sent or discarded. */
+  /** True when the backend has all of a request. */
   #send(port: ConsolePort, transmission: Transmission): boolean {
-    if (!port.connected) return true;
     let segmentStart = 0;
     try {
       for (const { gpa, lengthBytes } of transmission.chain.readable) {
@@ -344,11 +342,15 @@ export class VirtioConsole extends VirtioDevice {
     if (open) this.#deliver(port);
   }
 
-  /** Tells the guest whether a client is connected, if it does not know. */
+  /**
+   * Tells the guest whether a client is connected, if it does not know. One that went is there until its last byte is delivered: for a
+   * guest that reads, its end is the end of the file.
+   */
   #announce(port: ConsolePort): void {
-    if (!this.#driverReady || !port.ready || port.announced === port.connected) return;
-    port.announced = port.connected;
-    this.#queueControl(port.id, VIRTIO_CONSOLE_PORT_OPEN, port.connected ? 1 : 0);
+    const present = port.connected || port.inputBytes > 0;
+    if (!this.#driverReady || !port.ready || port.announced === present) return;
+    port.announced = present;
+    this.#queueControl(port.id, VIRTIO_CONSOLE_PORT_OPEN, present ? 1 : 0);
     this.#sendControl();
   }
 
@@ -417,7 +419,7 @@ export class VirtioConsole extends VirtioDevice {
     }
     const port = this.#ports[0];
     // A client that does not read loses it: there is nobody to wait for.
-    if (port?.connected && !port.blocked && !port.backend.write(Uint8Array.of(value & 0xff))) port.blocked = true;
+    if (port && !port.blocked && !port.backend.write(Uint8Array.of(value & 0xff))) port.blocked = true;
   }
 
   protected override driverReset(): void {

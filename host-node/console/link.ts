@@ -5,7 +5,7 @@
  *   not when the far end goes is kept for the next one, as is what the guest prints meanwhile: for {@link RECONNECT_MS} it waits when
  *   64 KiB have come together, so that who attaches again in time reads on where the last reader was cut off; then the newest
  *   {@link BACKLOG_BYTES} stay. That is also what the first reader finds.
- * - A port that follows the carrier (virtio-console) tells its guest instead; nothing is kept for it.
+ * - A port that follows the carrier (virtio-console) tells its guest; beyond those two seconds nothing is kept for it.
  * - While a far end is attached and does not read, at most {@link HIGH_WATER_BYTES} and one write wait here; then the guest does.
  * - Everything that the far end sent before it went reaches the guest, also when writing to it fails first.
  */
@@ -103,10 +103,6 @@ export class LinkBackend implements CharacterBackend {
     this.#end = undefined;
     this.#writing = false;
     end.destroy();
-    if (this.#port?.carrier) {
-      this.#queue = [];
-      this.#queuedBytes = 0;
-    }
     if (!this.#deaf) this.#awaitNext();
     this.#settle();
     this.#idle?.();
@@ -122,7 +118,6 @@ export class LinkBackend implements CharacterBackend {
 
   write(bytes: Uint8Array): boolean {
     if (bytes.length === 0) return true;
-    if (!this.#end && this.#port?.carrier) return true;
     // A copy: the guest's side may use its buffer again.
     this.#queue.push(bytes.slice());
     this.#queuedBytes += bytes.length;
@@ -174,7 +169,7 @@ export class LinkBackend implements CharacterBackend {
 
   #writeFailed(end: FarEnd, chunk: Uint8Array): void {
     this.#deaf = true;
-    if (end.wholeWrites && !this.#port?.carrier) {
+    if (end.wholeWrites) {
       this.#queue.unshift(chunk);
       this.#queuedBytes += chunk.length;
     }
@@ -193,7 +188,7 @@ export class LinkBackend implements CharacterBackend {
   }
 
   #awaitNext(): void {
-    if (this.#port?.carrier || this.#closed) return;
+    if (this.#closed) return;
     clearTimeout(this.#reconnecting);
     this.#reconnecting = setTimeout(() => {
       this.#reconnecting = undefined;
@@ -214,12 +209,13 @@ export class LinkBackend implements CharacterBackend {
     this.#port?.drained();
   }
 
-  /** Nobody reads: the newest output stays. */
+  /** Nobody reads: the newest output stays, or none. */
   #trim(): void {
-    while (this.#queuedBytes > BACKLOG_BYTES) {
+    const keptBytes = this.#port?.carrier ? 0 : BACKLOG_BYTES;
+    while (this.#queuedBytes > keptBytes) {
       const first = this.#queue[0];
       if (!first) return;
-      const excess = Math.min(first.length, this.#queuedBytes - BACKLOG_BYTES);
+      const excess = Math.min(first.length, this.#queuedBytes - keptBytes);
       if (excess === first.length) this.#queue.shift();
       else this.#queue[0] = first.subarray(excess);
       this.#queuedBytes -= excess;

@@ -329,7 +329,7 @@ describe('sockets', () => {
     await backend.close();
   });
 
-  test('a port that follows the carrier hears of clients, and keeps nothing for the next', async () => {
+  test('a port that follows the carrier hears of clients, and keeps nothing for one that comes late', async () => {
     const backend = await SocketServerBackend.listenTcp('127.0.0.1', 0);
     const carriers: boolean[] = [];
     backend.open({ receive: () => undefined, drained: () => undefined, carrier: (present) => carriers.push(present) });
@@ -338,11 +338,19 @@ describe('sockets', () => {
     await expect.poll(() => carriers).toEqual([false, true]);
     first.socket.destroy();
     await expect.poll(() => carriers).toEqual([false, true, false]);
-    backend.write(encoder.encode('lost'));
+    backend.write(encoder.encode('kept '));
     const second = await client({ port: backend.port });
     await expect.poll(() => carriers.length).toBe(4);
     backend.write(encoder.encode('heard'));
-    await expect.poll(second.text).toBe('heard');
+    await expect.poll(second.text).toBe('kept heard');
+    second.socket.destroy();
+    await expect.poll(() => carriers.length).toBe(5);
+    backend.write(encoder.encode('lost'));
+    await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS + 200));
+    const third = await client({ port: backend.port });
+    await expect.poll(() => carriers.length).toBe(6);
+    backend.write(encoder.encode('heard'));
+    await expect.poll(third.text).toBe('heard');
     await backend.close();
   });
 

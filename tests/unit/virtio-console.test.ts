@@ -229,11 +229,13 @@ test('the control queue: ports, names, and clients that come and go', () => {
   ]);
 });
 
-test('output goes to the client, or nowhere', () => {
+test('output goes to the backend, which knows whether to keep it', () => {
   const { driver, device, a, b } = setUp();
   driver.bringUp(2);
   driver.queue(1).send(encoder.encode('nobody'));
   expect(driver.queue(1).used()).toHaveLength(1);
+  expect(a.written).toBe('nobody');
+  a.written = '';
   a.port?.carrier?.(true);
   b.port?.carrier?.(true);
   driver.queue(1).send(encoder.encode('to a'));
@@ -243,7 +245,7 @@ test('output goes to the client, or nowhere', () => {
   expect(device.badRequests).toBe(1);
 });
 
-test('a client that does not read leaves buffers in the queue; its going releases them', () => {
+test('a client that does not read leaves buffers in the queue; nor does its going release them', () => {
   const { driver, a } = setUp(undefined, true);
   driver.bringUp(2);
   const queue = driver.queue(1);
@@ -259,7 +261,27 @@ test('a client that does not read leaves buffers in the queue; its going release
   for (const text of ['x', 'y']) queue.send(encoder.encode(text));
   a.port?.carrier?.(false);
   expect(a.written).toBe('onetwothreex');
-  expect(queue.used()).toHaveLength(2);
+  expect(queue.used()).toHaveLength(1);
+  // The backend gave up waiting for the next client.
+  a.full = false;
+  a.port?.drained();
+  expect(queue.used()).toHaveLength(1);
+  expect(a.written).toBe('onetwothreexy');
+});
+
+test('the guest hears that a client went after it got all of its input', () => {
+  const { driver, a } = setUp(undefined, true);
+  driver.bringUp(2);
+  driver.messages();
+  a.send('last words');
+  a.port?.carrier?.(false);
+  expect(driver.messages()).toEqual([]);
+  driver.control(0, C.VIRTIO_CONSOLE_PORT_OPEN, 1);
+  const input = driver.queue(0);
+  input.offer(4, 2);
+  expect(driver.messages()).toEqual([]);
+  input.offer(16, 1);
+  expect(driver.messages()).toEqual([[0, 6, 0, '']]);
 });
 
 test('input waits for the guest to open the port and to give buffers, and holds the client meanwhile', () => {
@@ -374,6 +396,7 @@ test('random drivers and clients never throw', () => {
     switch (random.below(10)) {
       case 0:
         client.port?.carrier?.(random.below(3) > 0);
+        client.port?.drained();
         break;
       case 1:
         client.send('x'.repeat(random.below(300)));
