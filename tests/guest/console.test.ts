@@ -1,6 +1,5 @@
 /** Consoles with a real guest: what is typed before it listens, sockets, and virtio-console under Debian's driver. */
 import { createHash } from 'node:crypto';
-import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { SerialOpener } from '../../host-node/console/open-serial.ts';
@@ -13,6 +12,7 @@ import {
   scratchDirectory,
   type TestMachine,
 } from '../support/machine.ts';
+import { Client, pattern } from '../support/serial-client.ts';
 
 let opener = new SerialOpener(() => undefined);
 const openSerial = (path: string): ReturnType<SerialOpener['open']> => opener.open(path);
@@ -31,63 +31,10 @@ function seq(last: number): Buffer {
   return Buffer.from(Array.from({ length: last }, (_, i) => `${i + 1}\n`).join(''));
 }
 
-/** A client of a port's socket, keeping everything it hears. */
-class Client {
-  readonly #chunks: Buffer[] = [];
-  receivedBytes = 0;
-
-  private constructor(readonly socket: Socket) {
-    socket.on('data', (chunk: Buffer) => {
-      this.#chunks.push(chunk);
-      this.receivedBytes += chunk.length;
-    });
-    socket.on('error', () => undefined);
-  }
-
-  static connect(path: string): Promise<Client> {
-    return new Promise((resolve, reject) => {
-      const socket = connect({ path });
-      socket.once('error', reject);
-      socket.once('connect', () => resolve(new Client(socket)));
-    });
-  }
-
-  get received(): Buffer {
-    return Buffer.concat(this.#chunks);
-  }
-
-  forget(): void {
-    this.#chunks.length = 0;
-    this.receivedBytes = 0;
-  }
-
-  async until(lengthBytes: number, timeoutMs = 90_000): Promise<Buffer> {
-    await expect
-      .poll(() => this.receivedBytes, { timeout: timeoutMs, interval: 20 })
-      .toBeGreaterThanOrEqual(lengthBytes);
-    return this.received;
-  }
-
-  send(bytes: Uint8Array): Promise<void> {
-    return new Promise((resolve) => this.socket.write(bytes, () => resolve()));
-  }
-
-  async leave(): Promise<void> {
-    const closed = new Promise((resolve) => this.socket.once('close', resolve));
-    this.socket.destroy();
-    await closed;
-  }
-}
-
 async function run(guest: TestMachine, command: string): Promise<string> {
   const { output, status } = await guest.com1.run(command, { timeout: 90_000 });
   expect(status, `status of: ${command}\n${output}`).toBe(0);
   return output;
-}
-
-/** Bytes of every value, in no pattern that a lost or doubled block would keep. */
-function pattern(lengthBytes: number): Uint8Array {
-  return Uint8Array.from({ length: lengthBytes }, (_, i) => (Math.imul(i, 2654435761) >>> 24) ^ (i & 0xff));
 }
 
 test('what was typed before the guest listens is not lost', { timeout: 180_000 }, async () => {
