@@ -44,7 +44,7 @@ export const CFG_THREADS = SHARED + 0x28;
 export const CFG_CORES = SHARED + 0x2c;
 /** u32: CPU model level 1, 2 or 3 (x86-64-v1..v3). */
 export const CFG_CPU_LEVEL = SHARED + 0x30;
-/** u64: CPUID features switched off by configuration, by index (see core-as/cpu/cpuid.ts). */
+/** u64: CPUID features switched off by configuration, by index (see core-as/cpu/features.ts). */
 export const CFG_FEATURES_OFF = SHARED + 0x38;
 /** u64: instructions per second of the deterministic clock (with CFGF_DETERMINISTIC). */
 export const CFG_INSNS_PER_SECOND = SHARED + 0x40;
@@ -52,6 +52,8 @@ export const CFG_INSNS_PER_SECOND = SHARED + 0x40;
 export const DET_NOW_NS = SHARED + 0x48;
 /** f64: nanoseconds added to the host clock (non-zero after a restore, so guest time continues where it stopped). */
 export const CFG_TIME_OFFSET_NS = SHARED + 0x50;
+/** u64: CPUID features switched on beyond the model's, by index. */
+export const CFG_FEATURES_ON = SHARED + 0x58;
 
 /** Writes to unknown MSRs are ignored and reads return 0 (-w). */
 export const CFGF_IGNORE_MSRS = 1;
@@ -65,6 +67,8 @@ export const CFGF_LPC = 8;
 export const CFGF_HPET = 16;
 /** RTC keeps UTC; otherwise local time (see rtc.ts). */
 export const CFGF_RTC_UTC = 32;
+/** The processor is one of AMD's, not one of Intel's. */
+export const CFGF_AMD = 64;
 
 /** i32 atomic: lock around the platform interrupt controllers, timers and UARTs (0 free, 1 held). */
 export const INTC_LOCK = SHARED + 0x80;
@@ -86,8 +90,8 @@ export const SUSPEND_HALT = 3;
 export const SUSPEND_TRIPLEFAULT = 4;
 export const SUSPEND_ERROR = 5;
 
-/** i32 atomic: lock that makes CMPXCHG16B of several vCPUs exclude each other. */
-export const CMPXCHG16_LOCK = SHARED + 0xf8;
+/** i32 atomic: lock that makes locked operations on two words exclude each other (core-as/cpu/atomic-memory.ts). */
+export const WIDE_LOCK = SHARED + 0xf8;
 /** i32 atomic: lock around appending to the code ring. */
 export const CODE_RING_LOCK = SHARED + 0xfc;
 /** Ring of linear page numbers whose decoded code went stale: [u32 atomic head sequence][u32 x CODE_RING_ENTRIES]. */

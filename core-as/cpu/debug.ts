@@ -1,7 +1,7 @@
 /** Debug registers at work (SDM vol. 3, 18.2): breakpoints on instructions, data and ports; and alignment checks. */
-import { R_CR4, R_DR, R_RFLAGS } from '../layout';
+import { R_CR4, R_DR, R_PENDING_DB, R_RFLAGS } from '../layout';
 import { EVENT_FAULT, deliverEvent } from './exception';
-import { CR4_DE, FLAG_RF, VECTOR_AC, VECTOR_DB, alignmentChecked, cpu, raiseCode } from './state';
+import { CR4_DE, FLAG_RF, FLAG_TF, VECTOR_AC, VECTOR_DB, alignmentChecked, cpu, raiseCode, updateBanks } from './state';
 
 const KIND_EXECUTE: u32 = 0;
 const KIND_WRITE: u32 = 1;
@@ -11,6 +11,26 @@ const KIND_IO: u32 = 2;
 export let breakpointHits: u64 = 0;
 export function clearBreakpointHits(): void {
   breakpointHits = 0;
+}
+
+/** DR6.BS: single step. */
+export const DR6_BS: u64 = 1 << 14;
+
+/** The instruction in flight decided about the single-step trap by the TF that it left. */
+export let stepDecided: bool = false;
+export function clearStepDecided(): void {
+  stepDecided = false;
+}
+
+/**
+ * SYSCALL and SYSRET: what counts is TF at their end, so that IA32_FMASK can keep #DB out of the kernel, and a SYSRET to a
+ * program being stepped traps as the program's SYSCALL would have. Call when the new flags and mode are in place.
+ */
+export function stepByNewFlags(): void {
+  stepDecided = true;
+  if (!(load<u32>(cpu, R_RFLAGS) & FLAG_TF)) return;
+  store<u64>(cpu, load<u64>(cpu, R_PENDING_DB) | DR6_BS, R_PENDING_DB);
+  updateBanks();
 }
 
 // @ts-ignore: decorator

@@ -1,7 +1,7 @@
 /** The two-byte opcode map 0F, and the scalar parts of 0F38 and 0F3A (SDM vol. 2, tables ). */
 import { SIMD_W_IS_GPR } from '../simd/row';
 import { simdDescribe } from '../simd/table';
-import { jumpNear, loadFarSegment, stackSize } from './decode';
+import { farSize, jumpNear, loadFarSegment, stackSize } from './decode';
 import {
   dmode,
   dp,
@@ -33,6 +33,7 @@ import {
   vexV,
   vexW,
 } from './decode-state';
+import { isAmd } from './features';
 import { FS, GS, MODE_64, SS, protectedMode } from './state';
 import { K, SUB_REP, SUB_REPNE, T0, U_D, U_IMM, U_S, U_SCALE, U_SUB, X } from './uops';
 
@@ -149,7 +150,8 @@ export function decodeTwoByte(pageOffset: u32, start: u32): void {
       else emitXModrm(op === 2 ? X.LAR : X.LSL, osize);
       return;
     case 0x05:
-      if (dmode === MODE_64) endX(X.SYSCALL);
+      // Intel's exists in 64-bit mode alone.
+      if (dmode === MODE_64 || isAmd()) endX(X.SYSCALL);
       else undefinedOpcode();
       return;
     case 0x06:
@@ -288,7 +290,7 @@ export function decodeTwoByte(pageOffset: u32, start: u32): void {
         undefinedOpcode();
         return;
       }
-      store<u8>(emitXModrm(X.LOAD_FAR, osize), <u8>(reg << 3), U_D);
+      store<u8>(emitXModrm(X.LOAD_FAR, farSize()), <u8>(reg << 3), U_D);
       loadFarSegment(op === 0xb2 ? SS : op === 0xb4 ? FS : GS);
       return;
     case 0xb6:
@@ -416,7 +418,8 @@ function moveControl(op: u32): void {
   let number = ((byte >> 3) & 7) | ((rex & 4) << 1);
   const general = (byte & 7) | ((rex & 1) << 3);
   const debug = (op & 1) !== 0;
-  if (lock && !debug && number === 0) number = 8;
+  // AMD's AltMovCr8, for code that has no REX prefix.
+  if (lock && !debug && number === 0 && isAmd()) number = 8;
   else if (lock || (debug && number > 7)) {
     undefinedOpcode();
     return;
@@ -555,7 +558,8 @@ function group15(): void {
       return;
     }
     // LFENCE, MFENCE, SFENCE: memory is already strongly ordered here.
-    if (!rep && !prefix66 && operation >= 5) emit(K.NOP, 0, 0);
+    if (prefix66 && !rep && modrm === 0xf8) emitX(X.PCOMMIT, 0);
+    else if (!rep && !prefix66 && operation >= 5) emit(K.NOP, 0, 0);
     else undefinedOpcode();
     return;
   }
@@ -564,8 +568,8 @@ function group15(): void {
     return;
   }
   if (prefix66) {
-    // CLFLUSHOPT (7), CLWB (6)
-    if (operation >= 6) emitXModrm(X.CLFLUSH, 1);
+    if (operation === 6) emitXModrm(X.CLWB, 1);
+    else if (operation === 7) emitXModrm(X.CLFLUSHOPT, 1);
     else undefinedOpcode();
     return;
   }

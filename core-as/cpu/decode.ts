@@ -42,6 +42,7 @@ import {
   u8next,
   undefinedOpcode,
 } from './decode-state';
+import { isAmd } from './features';
 import { CS, DS, ES, MODE_64, protectedMode } from './state';
 import {
   K,
@@ -68,9 +69,15 @@ export function stackSize(): u32 {
   return dmode === MODE_64 ? (prefix66 && !(rex & 8) ? 2 : 8) : osize;
 }
 
-/** Near branches in 64-bit mode are 64 bits wide; Intel ignores a 66 prefix there. */
+/** Near branches in 64-bit mode are 64 bits wide; Intel ignores a 66 prefix there, AMD does not. */
 function branchSize(): u32 {
-  return dmode === MODE_64 ? 8 : osize;
+  if (dmode !== MODE_64) return osize;
+  return osize === 2 && isAmd() ? 2 : 8;
+}
+
+/** Offsets of far pointers in memory: AMD knows none of 64 bits. */
+export function farSize(): u32 {
+  return osize === 8 && isAmd() ? 4 : osize;
 }
 
 /** An ALU operation (0-7) on modrm operands. `toRm`: rm is the destination. */
@@ -709,7 +716,7 @@ export function decodeInstruction(start: u32, pageOffset: u32): void {
       break;
     case 0xe8: {
       const relative = branchSize() === 2 ? <i64>(<i16>u16next()) : s32next();
-      if (dmode === MODE_64) {
+      if (branchSize() === 8) {
         const p = emitBranch(K.CALL, relative, pageOffset, start);
         store<u32>(p, SUB_LINKABLE, U_SUB);
       } else {
@@ -806,7 +813,7 @@ function moveImmediate(offset: u32, sizeBytes: u32): void {
 
 function nearReturn(extra: i64): void {
   setEnds();
-  if (dmode === MODE_64) emitImm(extra ? K.RETI : K.RET, 0, extra);
+  if (branchSize() === 8) emitImm(extra ? K.RETI : K.RET, 0, extra);
   else emitXImm(X.RET, osize, extra);
 }
 
@@ -879,7 +886,7 @@ function group5(size: u32): void {
   switch (operation) {
     case 2:
       setEnds();
-      if (dmode === MODE_64) emit(K.CALLR, 0, rmSource(8));
+      if (branchSize() === 8) emit(K.CALLR, 0, rmSource(8));
       else emitXModrm(X.CALL_RM, osize);
       break;
     case 3:
@@ -887,12 +894,12 @@ function group5(size: u32): void {
       if (!isMemory) undefinedOpcode();
       else {
         setEnds();
-        emitXModrm(operation === 3 ? X.CALL_FAR_M : X.JMP_FAR_M, osize);
+        emitXModrm(operation === 3 ? X.CALL_FAR_M : X.JMP_FAR_M, farSize());
       }
       break;
     case 4:
       setEnds();
-      if (dmode === MODE_64) emit(K.JMPR, 0, rmSource(8));
+      if (branchSize() === 8) emit(K.JMPR, 0, rmSource(8));
       else emitXModrm(X.JMP_RM, osize);
       break;
     case 6:

@@ -45,10 +45,13 @@ import {
   FEATURE_ADX,
   FEATURE_BMI1,
   FEATURE_BMI2,
+  FEATURE_CLFLUSHOPT,
+  FEATURE_CLWB,
   FEATURE_CX16,
   FEATURE_INVPCID,
   FEATURE_LZCNT,
   FEATURE_MOVBE,
+  FEATURE_PCOMMIT,
   FEATURE_POPCNT,
   FEATURE_RDPID,
   FEATURE_RDRAND,
@@ -58,9 +61,10 @@ import {
   FEATURE_SSE42,
   FEATURE_XSAVEC,
   FEATURE_XSAVEOPT,
-  cpuid,
   hasFeature,
-} from './cpuid';
+  isAmd,
+} from './features';
+import { cpuid } from './cpuid';
 import { EVENT_BREAKPOINT, EVENT_SOFTWARE, EVENT_TRAP, deliverEvent, deliverSoftware } from './exception';
 import { carry, condition, rflags, setCarry, zero } from './flags';
 import { rdmsr, wrmsr } from './msr';
@@ -73,6 +77,7 @@ import {
   readRm,
   rmIsRegister,
   segmentedOperand,
+  touchLine,
   writeLinear,
   writeReg,
   writeRegister,
@@ -667,7 +672,17 @@ export function execute(p: u32, page: u64): u32 {
       if (need(FEATURE_XSAVEC)) xsave(p, size, false, true);
       return done();
     case X.CLFLUSH:
-      readRm(p, 1);
+      touchLine(p);
+      return done();
+    case X.CLFLUSHOPT:
+      if (need(FEATURE_CLFLUSHOPT)) touchLine(p);
+      return done();
+    case X.CLWB:
+      if (need(FEATURE_CLWB)) touchLine(p);
+      return done();
+    case X.PCOMMIT:
+      // There is no persistent memory whose stores could be pending.
+      need(FEATURE_PCOMMIT);
       return done();
     case X.RDFSBASE:
     case X.RDGSBASE:
@@ -827,9 +842,9 @@ function popFlags(size: u32): void {
   interruptsMayBeEnabled();
 }
 
-/** PUSH of a segment register: with a 32-bit operand only the low half of the slot is written. */
+/** PUSH of a segment register: with a 32-bit operand Intel writes only the low half of the slot. */
 function pushSegment(size: u32, sel: u32): void {
-  pokeStack(size, size === 4 ? 2 : size, sel);
+  pokeStack(size, size === 4 && !isAmd() ? 2 : size, sel);
   if (!(faulted & FAULTED)) moveStack(-(<i64>size));
 }
 

@@ -1,7 +1,17 @@
 /** Less frequent integer instructions: multiplication and division, bit operations, exchanges, BCD, BMI. */
-import { CMPXCHG16_LOCK, R_GPR } from '../layout';
-import { writePointer } from '../mmu/tlb';
+import { R_GPR } from '../layout';
 import { aluSized, divide128, doubleShift, mulHighSigned, mulHighUnsigned, remainder, unarySized } from './alu';
+import {
+  addAtomic,
+  atomicPointer,
+  compareExchangeAtomic,
+  compareExchangeWords,
+  compareSwap,
+  exchangeAtomic,
+  foundHigh,
+  foundLow,
+  loadPlain,
+} from './atomic-memory';
 import { arithmeticFlags, auxCarryOverflow, setArithmeticFlags, setCarry, setLazy, setZero, signExtend } from './flags';
 import {
   cutAddress,
@@ -176,33 +186,6 @@ export function shiftDouble(p: u32, size: u32, right: bool, count: u32): void {
   rmwEndRm(p, size, doubleShift(right, value, readReg(p, size), count, size));
 }
 
-/** Atomically replaces linear memory if it still holds `old`; 1, 2, 4, 8 bytes, naturally aligned. */
-function compareSwap(q: u32, size: u32, old: u64, value: u64): bool {
-  switch (size) {
-    case 1:
-      return atomic.cmpxchg<u8>(q, <u8>old, <u8>value) === <u8>old;
-    case 2:
-      return atomic.cmpxchg<u16>(q, <u16>old, <u16>value) === <u16>old;
-    case 4:
-      return atomic.cmpxchg<u32>(q, <u32>old, <u32>value) === <u32>old;
-    default:
-      return atomic.cmpxchg<u64>(q, old, value) === old;
-  }
-}
-
-/**
- * Linear address for an atomic operation, or 0 when it must go the slow way (device, code page, split over a cache line: such
- * locked accesses are not atomic here, as on machines that fault on split locks they do not occur).
- */
-function atomicPointer(address: u64, size: u32): u32 {
-  if ((<u32>address) & (size - 1)) return 0;
-  return writePointer(address);
-}
-
-function loadPlain(q: u32, size: u32): u64 {
-  return size === 8 ? load<u64>(q) : size === 4 ? load<u32>(q) : size === 2 ? load<u16>(q) : load<u8>(q);
-}
-
 /** BT, BTS, BTR, BTC (0-3) of a bit offset; with a register offset, memory is a bit string. */
 export function bitTest(p: u32, size: u32, operation: u32, immediate: bool): void {
   const bits = <u64>(size << 3);
@@ -295,12 +278,8 @@ export function exchangeMemory(p: u32, size: u32): void {
   const q = atomicPointer(address, size);
   if (faulted & FAULTED) return;
   let old: u64;
-  if (q) {
-    if (size === 8) old = atomic.xchg<u64>(q, mine);
-    else if (size === 4) old = atomic.xchg<u32>(q, <u32>mine);
-    else if (size === 2) old = atomic.xchg<u16>(q, <u16>mine);
-    else old = atomic.xchg<u8>(q, <u8>mine);
-  } else {
+  if (q) old = exchangeAtomic(q, size, mine);
+  else {
     old = rmwBegin(address, size);
     if (faulted & FAULTED) return;
     rmwEnd(size, mine);
@@ -371,11 +350,7 @@ export function compareExchange(p: u32, size: u32): void {
     const q = atomicPointer(address, size);
     if (faulted & FAULTED) return;
     if (q) {
-      let old: u64;
-      if (size === 8) old = atomic.cmpxchg<u64>(q, accumulator, replacement);
-      else if (size === 4) old = atomic.cmpxchg<u32>(q, <u32>accumulator, <u32>replacement);
-      else if (size === 2) old = atomic.cmpxchg<u16>(q, <u16>accumulator, <u16>replacement);
-      else old = atomic.cmpxchg<u8>(q, <u8>accumulator, <u8>replacement);
+      const old = compareExchangeAtomic(q, size, accumulator, replacement);
       aluSized(7, accumulator, old, size);
       if (old !== accumulator) setGprSized(RAX, size, old);
       return;
@@ -402,11 +377,7 @@ export function exchangeAdd(p: u32, size: u32): void {
     const q = atomicPointer(address, size);
     if (faulted & FAULTED) return;
     if (q) {
-      let old: u64;
-      if (size === 8) old = atomic.add<u64>(q, b);
-      else if (size === 4) old = atomic.add<u32>(q, <u32>b);
-      else if (size === 2) old = atomic.add<u16>(q, <u16>b);
-      else old = atomic.add<u8>(q, <u8>b);
+      const old = addAtomic(q, size, b);
       aluSized(0, old, b, size);
       writeReg(p, size, old);
       return;
@@ -433,7 +404,7 @@ export function compareExchange8(p: u32): void {
   let old: u64;
   const q = atomicPointer(address, 8);
   if (faulted & FAULTED) return;
-  if (q) old = atomic.cmpxchg<u64>(q, expected, replacement);
+  if (q) old = compareExchangeAtomic(q, 8, expected, replacement);
   else {
     old = rmwBegin(address, 8);
     if (faulted & FAULTED) return;
@@ -446,7 +417,7 @@ export function compareExchange8(p: u32): void {
   }
 }
 
-/** CMPXCHG16B. Wasm has no 128-bit atomics: these exclude each other by a lock, which is what their users rely on. */
+/** CMPXCHG16B. */
 export function compareExchange16(p: u32): void {
   const address = segmentedOperand(p, 16, true);
   if (faulted & FAULTED) return;
@@ -457,25 +428,21 @@ export function compareExchange16(p: u32): void {
   // Aligned, so it lies in one page: the first half raises what there is to raise.
   let low = rmwBegin(address, 8);
   if (faulted & FAULTED) return;
-  while (atomic.cmpxchg<i32>(CMPXCHG16_LOCK, 0, 1) !== 0) {}
-  const q = rmwPointer;
   let high: u64;
-  if (q) {
-    low = load<u64>(q);
-    high = load<u64>(q, 8);
-  } else high = readLinear(address + 8, 8);
-  const equal = low === gpr(RAX) && high === gpr(RDX);
-  if (equal) {
-    if (q) {
-      store<u64>(q, gpr(RBX));
-      store<u64>(q, gpr(RCX), 8);
-    } else {
+  let equal: bool;
+  if (rmwPointer) {
+    equal = compareExchangeWords(rmwPointer, gpr(RAX), gpr(RDX), gpr(RBX), gpr(RCX));
+    low = foundLow;
+    high = foundHigh;
+  } else {
+    high = readLinear(address + 8, 8);
+    equal = low === gpr(RAX) && high === gpr(RDX);
+    if (equal) {
       rmwEnd(8, gpr(RBX));
       rmwBegin(address + 8, 8);
       rmwEnd(8, gpr(RCX));
     }
   }
-  atomic.store<i32>(CMPXCHG16_LOCK, 0);
   if (!equal) {
     setGpr(RAX, low);
     setGpr(RDX, high);

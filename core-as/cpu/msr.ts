@@ -27,7 +27,7 @@ import {
 } from '../layout';
 import { flushAll } from '../mmu/tlb';
 import { TSC_HZ, machineNowNs, ticksAt } from '../time';
-import { FEATURE_NX, FEATURE_RDPID, FEATURE_RDTSCP, hasFeature } from './cpuid';
+import { FEATURE_NX, FEATURE_RDPID, FEATURE_RDTSCP, FEATURE_TSC_ADJUST, hasFeature, isAmd } from './features';
 import {
   CR0_PG,
   EFER_LMA,
@@ -66,6 +66,11 @@ const MTRR_CAP: u64 = 0x50a;
  */
 const ARCH_CAPABILITIES: u64 = 0x400000000d10e179;
 
+// Of AMD's (PPR for family 19h, 2.1.15).
+const MSR_HWCR: u32 = 0xc0010015;
+const MSR_VM_CR: u32 = 0xc0010114;
+const MSR_DE_CFG2: u32 = 0xc0011029;
+
 /** The time-stamp counter. */
 export function readTsc(): u64 {
   return ticksAt(machineNowNs(), TSC_HZ) + load<u64>(cpu, R_TSC_OFFSET);
@@ -103,7 +108,7 @@ function plainRegister(msr: u32): u32 {
     case 0x1d9:
       return cpu + R_MSR_DEBUGCTL;
     case 0x1a0:
-      return cpu + R_MSR_MISC_ENABLE;
+      return isAmd() ? 0 : cpu + R_MSR_MISC_ENABLE;
     case 0x2ff:
       return cpu + R_MSR_MTRR_DEF_TYPE;
     case 0x250:
@@ -134,10 +139,20 @@ function read(msr: u32): u64 {
       return load<u64>(cpu, R_EFER);
     case 0x10:
       return readTsc();
-    case 0x3b:
-      return load<u64>(cpu, R_MSR_TSC_ADJUST);
     case 0xfe:
       return MTRR_CAP;
+    case 0x8b:
+    case 0x179:
+    case 0x17a:
+      // Microcode revision, MCG_CAP, MCG_STATUS.
+      return 0;
+  }
+  if (msr === 0x3b && hasFeature(FEATURE_TSC_ADJUST)) return load<u64>(cpu, R_MSR_TSC_ADJUST);
+  return isAmd() ? readAmd(msr) : readIntel(msr);
+}
+
+function readIntel(msr: u32): u64 {
+  switch (msr) {
     case 0x10a:
       return ARCH_CAPABILITIES;
     case 0x3a:
@@ -152,19 +167,52 @@ function read(msr: u32): u64 {
       return 20;
     case 0x17:
     case 0x79:
-    case 0x8b:
     case 0x140:
-    case 0x179:
-    case 0x17a:
     case 0x611:
     case 0x619:
     case 0x639:
     case 0x641:
-      // Platform id, microcode revision, MISC_FEATURE_ENABLES, MCG_CAP, MCG_STATUS, energy counters.
+      // Platform id, MISC_FEATURE_ENABLES, energy counters.
       return 0;
   }
   found = false;
   return 0;
+}
+
+/** What bhyve answers on AMD's processors. */
+function readAmd(msr: u32): u64 {
+  switch (msr) {
+    case MSR_HWCR:
+      // TscFreqSel, and bits that processors have set.
+      return 0x01000210;
+    case MSR_DE_CFG2:
+      return 1;
+    case MSR_VM_CR:
+      // SVMDIS
+      return 0x10;
+  }
+  found = isIgnoredAmd(msr);
+  return 0;
+}
+
+/** MSRs of AMD's that read 0 and forget what is written. */
+function isIgnoredAmd(msr: u32): bool {
+  // Performance counters: four selectors and four counts.
+  if (msr >= 0xc0010000 && msr <= 0xc0010007) return true;
+  // P-state limit, control and status, and the eight P-states.
+  if (msr >= 0xc0010061 && msr <= 0xc001006b) return true;
+  switch (msr) {
+    case 0xc0010010: // SYSCFG
+    case 0xc001001f: // NB_CFG
+    case 0xc0010055: // interrupt pending message
+    case 0xc0010112: // SMM_ADDR
+    case 0xc0010113: // SMM_MASK
+    case 0xc0011005: // CPUID extended features
+    case 0xc0011020: // LS_CFG
+    case 0xc0011021: // IC_CFG
+      return true;
+  }
+  return false;
 }
 
 /** PAT and MTRR memory types: 0, 1, 4, 5, 6, and 7 for PAT. */
@@ -190,6 +238,15 @@ function writeEfer(value: u64): bool {
   return true;
 }
 
+/** MSRs of Intel's that forget what is written. */
+function isWrittenIntel(msr: u32): bool {
+  return msr === 0x79 || msr === 0x8b || msr === 0x140 || msr === 0xc24 || msr === 0xd04;
+}
+
+function isWrittenAmd(msr: u32): bool {
+  return isIgnoredAmd(msr) || msr === MSR_HWCR || msr === MSR_DE_CFG2 || msr === MSR_VM_CR || msr === 0x8b;
+}
+
 /** False: #GP. */
 function write(msr: u32, value: u64): bool {
   found = true;
@@ -207,6 +264,7 @@ function write(msr: u32, value: u64): bool {
       return true;
     }
     case 0x3b:
+      if (!hasFeature(FEATURE_TSC_ADJUST)) break;
       store<u64>(cpu, load<u64>(cpu, R_TSC_OFFSET) + value - load<u64>(cpu, R_MSR_TSC_ADJUST), R_TSC_OFFSET);
       store<u64>(cpu, value, R_MSR_TSC_ADJUST);
       return true;
@@ -219,11 +277,15 @@ function write(msr: u32, value: u64): bool {
     case 0x174:
       value &= 0xffffffff;
       break;
+    case 0x175:
+    case 0x176:
+      // AMD's have 32 bits.
+      if (isAmd()) value &= 0xffffffff;
+      if (!isCanonical(value)) return false;
+      break;
     case 0xc0000084:
       value &= 0xffffffff;
       break;
-    case 0x175:
-    case 0x176:
     case 0xc0000082:
     case 0xc0000083:
     case 0xc0000100:
@@ -232,6 +294,8 @@ function write(msr: u32, value: u64): bool {
       if (!isCanonical(value)) return false;
       break;
     case 0xc0000103:
+      // AMD's forgets the upper half.
+      if (isAmd()) value &= 0xffffffff;
       if (value >> 32) return false;
       break;
     case 0x250:
@@ -242,17 +306,16 @@ function write(msr: u32, value: u64): bool {
     case 0x1a0:
       value = (load<u64>(cpu, R_MSR_MISC_ENABLE) & ~MISC_ENABLE_WRITABLE) | (value & MISC_ENABLE_WRITABLE);
       break;
-    case 0x79:
-    case 0x8b:
     case 0x17a:
-    case 0x140:
-    case 0xc24:
-    case 0xd04:
       return true;
     case 0xfe:
+      return false;
     case 0x10a:
     case 0xce:
-      return false;
+      if (!isAmd()) return false;
+      break;
+    default:
+      if (isAmd() ? isWrittenAmd(msr) : isWrittenIntel(msr)) return true;
   }
   if (msr >= 0x268 && msr <= 0x26f && !typesValid(value, false)) return false;
   const plain = plainRegister(msr);

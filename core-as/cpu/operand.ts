@@ -1,5 +1,5 @@
 /** Memory and register operands outside the interpreter's fast paths: segmentation, modrm.rm, read-modify-write. */
-import { probeWrite, slowRead, slowWrite, tlbEntry, writePointer } from '../mmu/tlb';
+import { probeRead, probeWrite, slowRead, slowWrite, tlbEntry, writePointer } from '../mmu/tlb';
 import {
   ACCESS_DB,
   ACCESS_UNUSABLE,
@@ -73,6 +73,13 @@ export function linearAddress(seg: u32, offset: u64, sizeBytes: u32, write: bool
       return 0;
     }
   }
+  return withinLimit(seg, offset, sizeBytes);
+}
+
+/** Linear address of an offset outside 64-bit mode, after the check of the segment's limit alone. */
+function withinLimit(seg: u32, offset: u64, sizeBytes: u32): u64 {
+  const s = segment(seg);
+  const access = load<u32>(s, SEG_ACCESS);
   const limit: u64 = load<u32>(s, SEG_LIMIT);
   const last = offset + sizeBytes - 1;
   // Expand-down data segments are valid above the limit.
@@ -165,6 +172,18 @@ export function readRm(p: u32, sizeBytes: u32): u64 {
   const a = segmentedOperand(p, sizeBytes, false);
   if (faulted & FAULTED) return 0;
   return readLinear(a, sizeBytes);
+}
+
+/**
+ * CLFLUSH, CLFLUSHOPT, CLWB: the permission checks of a load, without the load, which a device would notice. Execute-only code is no
+ * obstacle (SDM vol. 2, CLFLUSH).
+ */
+export function touchLine(p: u32): void {
+  const seg: u32 = load<u8>(p, U_SEG) & 7;
+  const executeOnly =
+    protectedMode && mode !== MODE_64 && (load<u32>(segment(seg), SEG_ACCESS) & (ACCESS_UNUSABLE | 0xa)) === 8;
+  const address = executeOnly ? withinLimit(seg, effectiveAddress(p), 1) : segmentedOperand(p, 1, false);
+  if (!(faulted & FAULTED)) probeRead(address);
 }
 
 /** Writes modrm.rm. */

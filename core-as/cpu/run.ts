@@ -63,8 +63,15 @@ import {
 import { flushAll } from '../mmu/tlb';
 import { machineNowNs } from '../time';
 import { MODE_SINGLE, readCodeRing } from './code-cache';
-import { refreshFeatures } from './cpuid';
-import { breakpointHits, clearBreakpointHits, instructionBreakpoint } from './debug';
+import { refreshFeatures } from './features';
+import {
+  DR6_BS,
+  breakpointHits,
+  clearBreakpointHits,
+  clearStepDecided,
+  instructionBreakpoint,
+  stepDecided,
+} from './debug';
 import {
   EVENT_EXTERNAL,
   clearEventDelivered,
@@ -111,8 +118,6 @@ import { CR0_RESET } from './system';
 /** Instructions between looks at the clock: well under a millisecond. */
 const SLICE: i32 = 20000;
 
-/** DR6.BS: single step. */
-const DR6_BS: u64 = 1 << 14;
 const DR6_RESET: u64 = 0xffff0ff0;
 
 /** Processor state at power-on, RESET and (with `init`) INIT: bhyve's vcpu_reset, SDM vol. 3, table 10-1. */
@@ -235,6 +240,7 @@ function single(): i32 {
   const resume = load<u32>(cpu, R_RFLAGS) & FLAG_RF;
   if (mustStep && !load<u32>(cpu, R_INT_SHADOW) && instructionBreakpoint(rip() + csBase)) return INTERPRET_YIELD;
   clearBreakpointHits();
+  clearStepDecided();
   clearEventDelivered();
   const shadow = load<u32>(cpu, R_INT_SHADOW);
   store<u32>(cpu, 0, R_INT_SHADOW);
@@ -244,10 +250,9 @@ function single(): i32 {
   const excepted = lastException;
   if (excepted < 0) restoreLastException(before);
   // The shadow of MOV SS also holds back the trap; a second MOV SS in it does not extend it.
-  const bits = (trap ? DR6_BS : 0) | breakpointHits | load<u64>(cpu, R_PENDING_DB);
+  const bits = (trap && !stepDecided ? DR6_BS : 0) | breakpointHits;
   if (!eventDelivered && resume && mustStep) store<u32>(cpu, load<u32>(cpu, R_RFLAGS) & ~FLAG_RF, R_RFLAGS);
   if (bits && !eventDelivered && !shutdown && !load<u32>(cpu, R_INT_SHADOW)) {
-    store<u64>(cpu, 0, R_PENDING_DB);
     deliverDebugTrap(bits);
   }
   if (shadow && load<u32>(cpu, R_INT_SHADOW) && status !== INTERPRET_EXIT) store<u32>(cpu, 0, R_INT_SHADOW);
@@ -305,6 +310,12 @@ function serviceEvents(): i32 {
   if (activity === ACT_SHUTDOWN) return exit(EXIT_SUSPEND);
   if (activity === ACT_WAIT_SIPI) return exit(EXIT_HLT);
 
+  const trap = load<u64>(cpu, R_PENDING_DB);
+  if (trap) {
+    store<u64>(cpu, 0, R_PENDING_DB);
+    deliverDebugTrap(trap);
+    return shutdown ? exit(EXIT_SUSPEND) : -1;
+  }
   const shadow = load<u32>(cpu, R_INT_SHADOW);
   if (pending & PEND_NMI && !load<u32>(cpu, R_NMI_BLOCKED) && !shadow && acknowledgeNmi(cpuIndex)) {
     wake();

@@ -24,7 +24,7 @@ import { simdExecute, simdExecuteSpecial } from '../simd/execute';
 import { OP_VCVTPS2PH } from '../simd/operations';
 import { SIMD_FAULT, SIMD_GP, SIMD_XM } from '../simd/status';
 import { checkWritable, readBlock, writeBlock } from './block-access';
-import { simdFeatureOff, simdFeatureUsesMmx } from './cpuid';
+import { simdFeatureOff, simdFeatureUsesMmx } from './features';
 import { SIMD_ALIGNED, SIMD_FEATURE_SHIFT, SIMD_MMX, SIMD_VSIB } from './decode-0f';
 import { arithmeticFlags, setArithmeticFlags } from './flags';
 import { addressMask, cutAddress, effectiveAddress, linearAddress, segmentedOperand } from './operand';

@@ -9,6 +9,7 @@ import {
   R_DR,
   R_EFER,
   R_GPR,
+  R_PENDING_DB,
   R_RFLAGS,
   R_RIP,
   R_SEG,
@@ -219,7 +220,7 @@ export let tlbBank: u32 = 0;
 export let checkedBank: u32 = 0;
 /** #AC is possible: CPL 3, CR0.AM, EFLAGS.AC. */
 export let alignmentChecked: bool = false;
-/** Instructions must be run one at a time: EFLAGS.TF, or breakpoints armed in DR7. */
+/** Instructions must be run one at a time: EFLAGS.TF, breakpoints armed in DR7, or a #DB that comes before the next one. */
 export let mustStep: bool = false;
 /** Address of the bank of instruction translations at the current privilege. */
 export let itlbBank: u32 = 0;
@@ -249,7 +250,7 @@ export function dataBank(): u32 {
 export function updateBanks(): void {
   const dr7 = load<u32>(cpu, R_DR + 7 * 8);
   const flags = load<u32>(cpu, R_RFLAGS);
-  mustStep = (flags & FLAG_TF) !== 0 || (dr7 & 0xff) !== 0;
+  mustStep = (flags & FLAG_TF) !== 0 || (dr7 & 0xff) !== 0 || load<u64>(cpu, R_PENDING_DB) !== 0;
   alignmentChecked =
     (flags & FLAG_AC) !== 0 &&
     load<u32>(cpu, R_CPL) === 3 &&

@@ -26,10 +26,11 @@ import {
   FEATURE_SMAP,
   FEATURE_SMEP,
   FEATURE_UMIP,
+  FEATURE_XGETBV1,
   FEATURE_XSAVE,
   hasFeature,
   xcr0Supported,
-} from './cpuid';
+} from './features';
 import { setArithmeticFlags, setZero } from './flags';
 import { readTsc } from './msr';
 import {
@@ -123,6 +124,7 @@ import {
   v8086,
 } from './state';
 import { U_D, U_IMM, U_S, U_SEG } from './uops';
+import { xsaveInUse } from './xsave';
 
 /** #GP(0) unless CPL is 0. */
 export function privileged(): bool {
@@ -613,11 +615,13 @@ export function xgetbv(): void {
     raise(VECTOR_UD);
     return;
   }
-  if (<u32>gpr(RCX) !== 0) {
+  const index = <u32>gpr(RCX);
+  if (index > 1 || (index === 1 && !hasFeature(FEATURE_XGETBV1))) {
     raiseGp();
     return;
   }
-  const value = load<u64>(cpu, R_XCR0);
+  // XGETBV of 1: the components that are in use as well.
+  const value = load<u64>(cpu, R_XCR0) & (index ? xsaveInUse() : u64.MAX_VALUE);
   setGpr(RAX, value & 0xffffffff);
   setGpr(RDX, value >> 32);
 }

@@ -70,6 +70,8 @@ export const TASK_IRET: u32 = 2;
 export const TASK_INTERRUPT: u32 = 3;
 
 const BUSY: u32 = 1 << 9;
+/** DR6.BT: a task switch to a TSS whose T bit is set. */
+const DR6_BT: u64 = 1 << 15;
 
 /** Switches to the task of a TSS selector. R_RIP is where the old task goes on. Raises on failure. */
 export function taskSwitch(newSelector: u32, source: u32, external: u32): void {
@@ -163,7 +165,11 @@ export function taskSwitch(newSelector: u32, source: u32, external: u32): void {
   if (faulted & FAULTED) return;
   store<u64>(cpu, load<u64>(cpu, R_DR + 7 * 8) & ~0x155, R_DR + 7 * 8);
   loadTaskSegments(ldt, image, external);
-  if (trap && !(faulted & FAULTED)) store<u64>(cpu, load<u64>(cpu, R_PENDING_DB) | 0x8000, R_PENDING_DB);
+  if (trap && !(faulted & FAULTED)) {
+    // The T bit: #DB before the first instruction of the new task.
+    store<u64>(cpu, load<u64>(cpu, R_PENDING_DB) | DR6_BT, R_PENDING_DB);
+    updateMode();
+  }
 }
 
 function clearBusy(sel: u32): void {

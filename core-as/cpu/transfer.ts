@@ -15,9 +15,12 @@ import {
   SEG_ACCESS,
   SEG_BASE,
   SEG_LIMIT,
+  SEG_SELECTOR,
 } from '../layout';
 import { readSystem } from '../mmu/tlb';
 import { innerSp, innerSs, readInnerStack } from './exception';
+import { stepByNewFlags } from './debug';
+import { isAmd } from './features';
 import { rflags, writeRflags } from './flags';
 import { linearAddress, readLinear, writeLinear } from './operand';
 import {
@@ -561,12 +564,25 @@ function returnToV8086(newRip: u64, sel: u32, flags: u64): void {
 // ---------------------------------------------------------------------------------------------------------------------
 // SYSCALL, SYSENTER and their returns
 
+/** SYSCALL; outside 64-bit mode the decoder lets it come here on AMD's processors only. */
 export function syscall(): void {
   if (!(load<u64>(cpu, R_EFER) & EFER_SCE)) {
     raise(VECTOR_UD);
     return;
   }
   const star = load<u64>(cpu, R_MSR_STAR);
+  if (!longMode) {
+    // Legacy mode (APM vol. 3, SYSCALL): EIP is in STAR, and no flags are saved.
+    setGpr(RCX, rip());
+    setRip(star & 0xffffffff);
+    const sel = (<u32>(star >> 32)) & 0xfffc;
+    setFlatCode(sel, 0, false);
+    setFlatStack(sel + 8, 0);
+    store<u32>(cpu, load<u32>(cpu, R_RFLAGS) & ~(FLAG_VM | FLAG_IF | FLAG_RF), R_RFLAGS);
+    updateMode();
+    stepByNewFlags();
+    return;
+  }
   const flags = rflags(cpu) & ~(<u64>FLAG_RF);
   setGpr(RCX, rip());
   setGpr(11, flags);
@@ -576,9 +592,40 @@ export function syscall(): void {
   setFlatCode(cs, 0, true);
   setFlatStack(cs + 8, 0);
   updateMode();
+  stepByNewFlags();
+}
+
+/** SYSRET of AMD's (APM vol. 3): works outside 64-bit mode, checks no address, and leaves SS's hidden part alone. */
+function sysretAmd(sizeBytes: u32): void {
+  if (!(load<u64>(cpu, R_EFER) & EFER_SCE)) {
+    raise(VECTOR_UD);
+    return;
+  }
+  if (!protectedMode || cpl() !== 0) {
+    raiseGp();
+    return;
+  }
+  const sel = <u32>(load<u64>(cpu, R_MSR_STAR) >> 48);
+  const long = mode === MODE_64;
+  if (sizeBytes === 8) {
+    setFlatCode((sel + 16) | 3, 3, true);
+    setRip(gpr(RCX));
+  } else {
+    setFlatCode(sel | 3, 3, false);
+    setRip(gpr(RCX) & 0xffffffff);
+  }
+  store<u16>(segment(SS), <u16>(sel + 8), SEG_SELECTOR);
+  if (long) writeRflags(cpu, gpr(11) & 0x3c7fd7);
+  else store<u32>(cpu, load<u32>(cpu, R_RFLAGS) | FLAG_IF, R_RFLAGS);
+  updateMode();
+  stepByNewFlags();
 }
 
 export function sysret(sizeBytes: u32): void {
+  if (isAmd()) {
+    sysretAmd(sizeBytes);
+    return;
+  }
   if (!(load<u64>(cpu, R_EFER) & EFER_SCE) || mode !== MODE_64) {
     raise(VECTOR_UD);
     return;
@@ -603,9 +650,18 @@ export function sysret(sizeBytes: u32): void {
   setFlatStack((star + 8) | 3, 3);
   writeRflags(cpu, gpr(11) & 0x3c7fd7);
   updateMode();
+  stepByNewFlags();
+}
+
+/** SYSENTER and SYSEXIT are undefined in AMD's long mode (APM vol. 3, SYSENTER). */
+function sysenterExists(): bool {
+  if (!longMode || !isAmd()) return true;
+  raise(VECTOR_UD);
+  return false;
 }
 
 export function sysenter(): void {
+  if (!sysenterExists()) return;
   const cs = <u32>load<u64>(cpu, R_MSR_SYSENTER_CS);
   if (!protectedMode || !(cs & 0xfffc)) {
     raiseGp();
@@ -623,6 +679,7 @@ export function sysenter(): void {
 }
 
 export function sysexit(sizeBytes: u32): void {
+  if (!sysenterExists()) return;
   const cs = <u32>load<u64>(cpu, R_MSR_SYSENTER_CS);
   if (!protectedMode || cpl() !== 0 || !(cs & 0xfffc)) {
     raiseGp();

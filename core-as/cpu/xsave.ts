@@ -131,7 +131,7 @@ function xsaveOperand(p: u32, bytes: u32, write: bool): u64 {
 }
 
 /** XINUSE: components that are not in their initial state. SSE and x87 are always reported in use, which the SDM allows. */
-function inUse(): u64 {
+export function xsaveInUse(): u64 {
   let used: u64 = 3;
   for (let i: u32 = 0; i < 16; i++) {
     if (v128.any_true(v128.load(cpu + R_YMM + i * 32, 16))) {
@@ -153,7 +153,7 @@ export function xsave(p: u32, size: u32, optimized: bool, compact: bool): void {
   const image = cpu + R_IMAGE_SCRATCH;
   readBlock(address, image, XSAVE_BYTES > bytes ? bytes : XSAVE_BYTES);
   if (faulted & FAULTED) return;
-  const used = inUse();
+  const used = xsaveInUse();
   const written = optimized || compact ? requested & used : requested;
   if (written & 1) {
     const mxcsr = load<u64>(image, 24);

@@ -396,6 +396,12 @@ export function probeWrite(address: u64, sizeBytes: u32): bool {
   return true;
 }
 
+/** Checks that a byte may be read, raising the fault if not; nothing is changed but the A bit. */
+export function probeRead(address: u64): void {
+  if (tlbBank === checkedBank && !accessAllowed(address, 1, false)) return;
+  walk(address, privilege());
+}
+
 /** Guest-physical address of a linear address for a debugger, or u64.MAX_VALUE; raises nothing, changes nothing. */
 export function probe(address: u64): u64 {
   return walk(address, ACCESS_PROBE | ACCESS_IMPLICIT);

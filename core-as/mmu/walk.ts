@@ -17,7 +17,7 @@ import {
   raiseCode,
   raiseNonCanonical,
 } from '../cpu/state';
-import { FEATURE_PDPE1GB, hasFeature } from '../cpu/cpuid';
+import { FEATURE_PDPE1GB, hasFeature, isAmd } from '../cpu/features';
 import { ramRead, ramWrite } from './physical';
 
 /** MAXPHYADDR that CPUID reports. */
@@ -122,6 +122,8 @@ export function walk(address: u64, access: u32): u64 {
     entry = readEntry64(slot);
     if (!(entry & PTE_P)) return pageFault(address, 0, access);
     if (entry & reserved) return pageFault(address, PF_P | PF_RSVD, access);
+    // Where a leaf of that level would have G, AMD reserves the bit: PML4Es, and PDPEs that refer to a table.
+    if (level > 1 && entry & PTE_G && !(entry & PTE_PS) && isAmd()) return pageFault(address, PF_P | PF_RSVD, access);
     rights &= entry;
     nx |= entry & PTE_NX;
     if (level === 0) break;

@@ -76,7 +76,11 @@ export interface MachineSettings {
   readonly gdb: GdbSettings | undefined;
   readonly keyboardLayout: string | undefined;
   readonly tpm: { readonly type: string; readonly path: string; readonly version: string } | undefined;
-  readonly cpu: { readonly model: string | undefined; readonly features: string | undefined };
+  readonly cpu: {
+    readonly model: string | undefined;
+    readonly features: string | undefined;
+    readonly vendor: string | undefined;
+  };
 }
 
 /** One configured PCI function, with its variables (everything below its node but `device`). */
@@ -204,7 +208,11 @@ export function machineSettings(tree: ConfigTree): MachineSettings {
             path: readString(tree, 'tpm.path') ?? '',
             version: readString(tree, 'tpm.version') ?? '2.0',
           },
-    cpu: { model: readString(tree, 'cpu.model'), features: readString(tree, 'cpu.features') },
+    cpu: {
+      model: readString(tree, 'cpu.model'),
+      features: readString(tree, 'cpu.features'),
+      vendor: readString(tree, 'cpu.vendor'),
+    },
   };
 }
 

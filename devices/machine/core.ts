@@ -4,6 +4,7 @@ import {
   CFG_CORES,
   CFG_CPU_LEVEL,
   CFG_FEATURES_OFF,
+  CFG_FEATURES_ON,
   CFG_FLAGS,
   CFG_HIGHMEM,
   CFG_INSNS_PER_SECOND,
@@ -27,6 +28,7 @@ import {
   VCPU,
   VCPU_STRIDE,
 } from '../../core-as/layout.ts';
+import type { FeatureChanges } from './cpu-options.ts';
 
 /** What the core module exports (core-as/index.ts). Pointers and u32 results arrive as signed 32-bit numbers. */
 export interface CoreExports {
@@ -142,7 +144,7 @@ export interface CoreConfig {
   readonly coresPerSocket: number;
   /** x86-64-v1, v2 or v3. */
   readonly cpuLevel: number;
-  readonly featuresOff: bigint;
+  readonly features: FeatureChanges;
   readonly insnsPerSecond: bigint;
 }
 
@@ -212,7 +214,8 @@ export function writeCoreConfig(state: CoreState, config: CoreConfig): void {
   state.setU32(CFG_THREADS, config.threadsPerCore);
   state.setU32(CFG_CORES, config.coresPerSocket);
   state.setU32(CFG_CPU_LEVEL, config.cpuLevel);
-  state.setU64(CFG_FEATURES_OFF, config.featuresOff);
+  state.setU64(CFG_FEATURES_ON, config.features.on);
+  state.setU64(CFG_FEATURES_OFF, config.features.off);
   state.setU64(CFG_INSNS_PER_SECOND, config.insnsPerSecond);
   state.setF64(CFG_TIME_OFFSET_NS, 0);
   const markRam = (gpa: number, lengthBytes: number): void => {

@@ -1,4 +1,5 @@
-/** cpu.model and cpu.features: which processor CPUID describes. */
+/** cpu.model, cpu.features and cpu.vendor: which processor the guest has. */
+import { CFGF_AMD } from '../../core-as/layout.ts';
 import { BhyveExit, type ConfigTree } from '../config/index.ts';
 
 const EXIT_ERROR = 4;
@@ -14,11 +15,12 @@ const LEVELS = new Map([
 ]);
 const DEFAULT_LEVEL = 3;
 
-/** Features that can be hidden, in the order of the core's table (core-as/cpu/cpuid.ts): the index is the bit in CFG_FEATURES_OFF. */
+/** Features by name, in the order of the core's table (core-as/cpu/features.ts): the index is the bit in CFG_FEATURES_ON and _OFF. */
 export const CPU_FEATURES: readonly string[] = (
   'mmx sse sse2 sse3 ssse3 sse4.1 sse4.2 aes pclmulqdq sha f16c fma avx ' +
   'avx2 cx16 pcid movbe popcnt xsave rdrand fsgsbase bmi1 smep bmi2 erms invpcid ' +
-  'rdseed adx smap umip rdpid lahf_lm lzcnt nx pdpe1gb rdtscp clflushopt xsaveopt xsavec'
+  'rdseed adx smap umip rdpid lahf_lm lzcnt nx pdpe1gb rdtscp clflushopt xsaveopt xsavec ' +
+  'xgetbv1 clwb pcommit tsc_adjust 3dnowprefetch wbnoinvd'
 ).split(' ');
 
 export function cpuLevelOf(tree: ConfigTree, model: string | undefined): number {
@@ -33,8 +35,20 @@ export function cpuLevelOf(tree: ConfigTree, model: string | undefined): number 
   return level;
 }
 
-/** Bits of CFG_FEATURES_OFF for `-name,-name`. */
-export function featuresOffOf(tree: ConfigTree, features: string | undefined): bigint {
+/** Bits of CFG_FLAGS for the vendor. */
+export function vendorFlags(vendor: string | undefined): number {
+  return vendor === 'amd' ? CFGF_AMD : 0;
+}
+
+/** Bits of CFG_FEATURES_ON and CFG_FEATURES_OFF. */
+export interface FeatureChanges {
+  readonly on: bigint;
+  readonly off: bigint;
+}
+
+/** What `+name,-name` changes; of several words about one feature the last counts. */
+export function featureChanges(tree: ConfigTree, features: string | undefined): FeatureChanges {
+  let on = 0n;
   let off = 0n;
   for (const word of (features ?? '').split(',')) {
     if (word === '') continue;
@@ -42,8 +56,11 @@ export function featuresOffOf(tree: ConfigTree, features: string | undefined): b
     if (bit === -1 || !/^[+-]/.test(word)) {
       throw new BhyveExit(EXIT_ERROR, `${tree.programName}: unknown cpu.features word "${word}"\n`);
     }
-    if (word.startsWith('-')) off |= 1n << BigInt(bit);
-    else off &= ~(1n << BigInt(bit));
+    const mask = 1n << BigInt(bit);
+    on &= ~mask;
+    off &= ~mask;
+    if (word.startsWith('-')) off |= mask;
+    else on |= mask;
   }
-  return off;
+  return { on, off };
 }

@@ -43,7 +43,7 @@ import {
   type MemoryPlan,
 } from './core.ts';
 import { directImports, hostRandom, hostWallSeconds, seededRandom, type ImportSources } from './core-imports.ts';
-import { cpuLevelOf, featuresOffOf } from './cpu-options.ts';
+import { cpuLevelOf, featureChanges, vendorFlags } from './cpu-options.ts';
 import {
   ABORT_STATUS,
   coreErrorMessage,
@@ -205,11 +205,12 @@ export class Machine implements AsyncDisposable {
         (settings.flags.rtcUseLocalTime ? 0 : CFGF_RTC_UTC) |
         (deterministic ? CFGF_DETERMINISTIC : 0) |
         (hasLpc ? CFGF_LPC : 0) |
+        vendorFlags(settings.cpu.vendor) |
         CFGF_HPET,
       threadsPerCore: settings.topology.threads,
       coresPerSocket: settings.topology.cores,
       cpuLevel: cpuLevelOf(tree, settings.cpu.model),
-      featuresOff: featuresOffOf(tree, settings.cpu.features),
+      features: featureChanges(tree, settings.cpu.features),
       insnsPerSecond: BigInt(deterministic?.insnsPerSecond ?? DEFAULT_INSNS_PER_SECOND),
     });
 

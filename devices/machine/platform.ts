@@ -14,7 +14,7 @@ import {
 import { PciBus, PciResourceError, type PciBusDescription } from '../pci/bus.ts';
 import { pciDevices, type PciDeviceContext } from '../pci/factory.ts';
 import type { PciAddress, PciFunction } from '../pci/function.ts';
-import { AcpiPm } from '../platform/acpi-pm.ts';
+import { AcpiPm, SCI_IRQ } from '../platform/acpi-pm.ts';
 import { cmosMemoryPresets } from '../platform/cmos-presets.ts';
 import { claimFixedPorts } from '../platform/fixed-ports.ts';
 import { InterruptLines } from '../platform/interrupt-lines.ts';
@@ -34,6 +34,8 @@ import type { MachineHost } from './host.ts';
 import type { MachinePortBus } from './machine-ports.ts';
 
 const EXIT_ERROR = 4;
+/** Edge/level control of the 8259 pair: one port each. */
+const ELCR_PORT = 0x4d0;
 /** ISA interrupts of COM1-COM4. */
 const COM_IRQS = [4, 3, 4, 3] as const;
 
@@ -88,6 +90,8 @@ export class Platform {
   readonly #pciUarts = new Map<number, PciUart>();
   readonly #comPorts: number[] = [];
   #lpcAddress: PciAddress | undefined;
+  /** IRQs, one bit each. */
+  #levelTriggered = 0;
 
   private constructor(private readonly parts: PlatformParts) {
     const { core, ports, mmio, memory, suspend, settings } = parts;
@@ -113,7 +117,16 @@ export class Platform {
       bootRom: parts.hasBootRom,
       enableBars: settings.flags.enableBars,
       reservedIrqs: [...new Set([KEYBOARD_IRQ, MOUSE_IRQ, ...comIrqs])],
+      setLevelTriggered: (irq) => this.#setLevelTriggered(irq),
     });
+    this.#setLevelTriggered(SCI_IRQ);
+  }
+
+  /** Presets the 8259's edge/level control, as bhyve does for the SCI and the IRQs of PCI devices. */
+  #setLevelTriggered(irq: number): void {
+    this.#levelTriggered |= 1 << irq;
+    this.parts.core.exports.portWrite(ELCR_PORT, 1, this.#levelTriggered & 0xff);
+    this.parts.core.exports.portWrite(ELCR_PORT + 1, 1, this.#levelTriggered >> 8);
   }
 
   static async build(parts: PlatformParts): Promise<Platform> {

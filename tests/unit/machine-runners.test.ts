@@ -53,7 +53,7 @@ function rig(mode: 'thread' | 'inline', vcpus: number): Rig {
     threadsPerCore: 1,
     coresPerSocket: 1,
     cpuLevel: 1,
-    featuresOff: 0n,
+    features: { on: 0n, off: 0n },
     insnsPerSecond: 0n,
   });
   const registers = new Registers();

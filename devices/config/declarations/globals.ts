@@ -92,5 +92,6 @@ export const WEBHYVE_VARIABLES: readonly VariableDeclaration[] = [
     help: 'How the kernel is entered; auto looks at the file',
   },
   { name: 'cpu.model', type: STRING, help: 'Processor that CPUID describes' },
+  { name: 'cpu.vendor', type: choice('intel', 'amd'), default: 'intel', help: 'Whose processor it is' },
   { name: 'cpu.features', type: STRING, help: 'Features to add (+name) and to hide (-name), separated by commas' },
 ];
