@@ -221,8 +221,11 @@ export const R_MSR_TSC_ADJUST = 0x488;
 
 /** u32: CPL. */
 export const R_CPL = 0x490;
-/** u32: interrupts are inhibited for the next instruction (STI, MOV SS). */
+/** u32: SHADOW_*: interrupts are inhibited for the next instruction. */
 export const R_INT_SHADOW = 0x494;
+export const SHADOW_STI = 1;
+/** After a load of SS, which holds back #DB as well (SDM vol. 3, 6.8.3). */
+export const SHADOW_SS = 2;
 /** u32: NMIs are blocked until IRET. */
 export const R_NMI_BLOCKED = 0x498;
 /** u32: activity: ACT_*. */

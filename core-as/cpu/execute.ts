@@ -14,6 +14,8 @@ import {
   R_MSR_TSC_AUX,
   R_PENDING,
   R_RFLAGS,
+  SHADOW_SS,
+  SHADOW_STI,
 } from '../layout';
 import {
   bitScan,
@@ -858,7 +860,7 @@ function popSegment(seg: u32, size: u32): u32 {
   if (faulted & FAULTED) return FAULT;
   const moved = sp + size;
   setGpr(RSP, mask === 0xffff ? (sp & ~0xffff) | (moved & 0xffff) : moved & mask);
-  if (seg === SS) store<u32>(cpu, 1, R_INT_SHADOW);
+  if (seg === SS) store<u32>(cpu, SHADOW_SS, R_INT_SHADOW);
   updateMode();
   return REDISPATCH;
 }
@@ -866,7 +868,7 @@ function popSegment(seg: u32, size: u32): u32 {
 function loadSegmentRegister(seg: u32, sel: u32): u32 {
   loadSegment(seg, sel);
   if (faulted & FAULTED) return FAULT;
-  if (seg === SS) store<u32>(cpu, 1, R_INT_SHADOW);
+  if (seg === SS) store<u32>(cpu, SHADOW_SS, R_INT_SHADOW);
   return REDISPATCH;
 }
 
@@ -919,7 +921,7 @@ function setInterruptFlag(on: bool): u32 {
   }
   store<u32>(cpu, flags | FLAG_IF, R_RFLAGS);
   if (!(flags & FLAG_IF)) {
-    store<u32>(cpu, 1, R_INT_SHADOW);
+    store<u32>(cpu, SHADOW_STI, R_INT_SHADOW);
     interruptsMayBeEnabled();
   }
   return REDISPATCH;

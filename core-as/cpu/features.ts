@@ -133,7 +133,7 @@ function workOut(): void {
   amd = (load<u32>(CFG_FLAGS) & CFGF_AMD) !== 0;
   if (amd) enabled &= ~INTEL_ONLY;
   // What cannot run without a feature that is off is off as well.
-  for (let before: u64 = 0; before !== enabled; ) {
+  for (let before: u64 = 0; before !== enabled;) {
     before = enabled;
     for (let i: u32 = 0; i < FEATURE_COUNT; i++) {
       const need = needOf(i);

@@ -26,6 +26,7 @@ import {
   SEG_BASE,
 } from '../layout';
 import { flushAll } from '../mmu/tlb';
+import { PHYSICAL_ADDRESS_BITS } from '../mmu/walk';
 import { TSC_HZ, machineNowNs, ticksAt } from '../time';
 import { FEATURE_NX, FEATURE_RDPID, FEATURE_RDTSCP, FEATURE_TSC_ADJUST, hasFeature, isAmd } from './features';
 import {
@@ -225,6 +226,12 @@ function typesValid(value: u64, pat: bool): bool {
   return true;
 }
 
+/** A variable-range MTRR: the base's type, the mask's valid bit, and an address of as many bits as there are (SDM vol. 3, 12.11.2.3). */
+function rangeValid(msr: u32, value: u64): bool {
+  if (value >> PHYSICAL_ADDRESS_BITS) return false;
+  return msr & 1 ? !(value & 0x7ff) : !(value & 0xf00) && typesValid(value & 0xff, false);
+}
+
 function writeEfer(value: u64): bool {
   let allowed: u64 = EFER_SCE | EFER_LME | EFER_LMA;
   if (hasFeature(FEATURE_NX)) allowed |= EFER_NXE;
@@ -318,6 +325,7 @@ function write(msr: u32, value: u64): bool {
       if (isAmd() ? isWrittenAmd(msr) : isWrittenIntel(msr)) return true;
   }
   if (msr >= 0x268 && msr <= 0x26f && !typesValid(value, false)) return false;
+  if (msr >= 0x200 && msr < 0x214 && !rangeValid(msr, value)) return false;
   const plain = plainRegister(msr);
   if (plain) {
     store<u64>(plain, value);

@@ -56,6 +56,7 @@ import {
   R_SIPI,
   R_XCR0,
   R_YMM,
+  SHADOW_SS,
   SUSPEND_HALT,
   SUSPEND_REASON,
   VCPU_STATE_SIZE,
@@ -238,7 +239,8 @@ export function stepOne(): i32 {
 function single(): i32 {
   const trap = (load<u32>(cpu, R_RFLAGS) & FLAG_TF) !== 0;
   const resume = load<u32>(cpu, R_RFLAGS) & FLAG_RF;
-  if (mustStep && !load<u32>(cpu, R_INT_SHADOW) && instructionBreakpoint(rip() + csBase)) return INTERPRET_YIELD;
+  if (mustStep && load<u32>(cpu, R_INT_SHADOW) !== SHADOW_SS && instructionBreakpoint(rip() + csBase))
+    return INTERPRET_YIELD;
   clearBreakpointHits();
   clearStepDecided();
   clearEventDelivered();
@@ -249,14 +251,25 @@ function single(): i32 {
   const status = interpret(1, MODE_SINGLE);
   const excepted = lastException;
   if (excepted < 0) restoreLastException(before);
-  // The shadow of MOV SS also holds back the trap; a second MOV SS in it does not extend it.
-  const bits = (trap && !stepDecided ? DR6_BS : 0) | breakpointHits;
   if (!eventDelivered && resume && mustStep) store<u32>(cpu, load<u32>(cpu, R_RFLAGS) & ~FLAG_RF, R_RFLAGS);
-  if (bits && !eventDelivered && !shutdown && !load<u32>(cpu, R_INT_SHADOW)) {
-    deliverDebugTrap(bits);
-  }
+  debugTraps(trap && !stepDecided);
+  // A second load of SS in the shadow of one does not extend it.
   if (shadow && load<u32>(cpu, R_INT_SHADOW) && status !== INTERPRET_EXIT) store<u32>(cpu, 0, R_INT_SHADOW);
   return status;
+}
+
+/** #DB after an instruction that was stepped or met a data breakpoint. A load of SS keeps the latter for the end of the next one. */
+function debugTraps(stepped: bool): void {
+  if (load<u32>(cpu, R_INT_SHADOW) === SHADOW_SS) {
+    if (breakpointHits) store<u64>(cpu, load<u64>(cpu, R_PENDING_DB) | breakpointHits, R_PENDING_DB);
+    return;
+  }
+  // An event was delivered: what is pending comes before its handler's first instruction.
+  if (eventDelivered || shutdown) return;
+  const bits = (stepped ? DR6_BS : 0) | breakpointHits | load<u64>(cpu, R_PENDING_DB);
+  if (!bits) return;
+  store<u64>(cpu, 0, R_PENDING_DB);
+  deliverDebugTrap(bits);
 }
 
 /** In the deterministic mode: time moves with the instructions of vCPU 0. */
@@ -311,7 +324,7 @@ function serviceEvents(): i32 {
   if (activity === ACT_WAIT_SIPI) return exit(EXIT_HLT);
 
   const trap = load<u64>(cpu, R_PENDING_DB);
-  if (trap) {
+  if (trap && load<u32>(cpu, R_INT_SHADOW) !== SHADOW_SS) {
     store<u64>(cpu, 0, R_PENDING_DB);
     deliverDebugTrap(trap);
     return shutdown ? exit(EXIT_SUSPEND) : -1;

@@ -65,9 +65,9 @@ export function writeBootImage(memory: GuestMemory, image: BootImage): void {
 
 /**
  * Memory types as firmware leaves them (SDM vol. 3, 12.11): RAM write-back, the VGA window and the 32-bit device hole uncached. Linux
- * only trusts the PAT when the MTRRs are on.
+ * only trusts the PAT when the MTRRs are on, and wants all processors to agree.
  */
-function setMemoryTypes(core: Core): void {
+export function setMemoryTypes(core: Core): void {
   const { state, block } = core;
   const allWriteBack = 0x0606_0606_0606_0606n;
   for (let i = 0; i < FIXED_MTRRS; i++) state.setU64(block + R_MSR_MTRR_FIXED + i * 8, allWriteBack);
@@ -121,7 +121,6 @@ export function writeInitialRegisters(core: Core, registers: InitialRegisters): 
   state.setU64(block + R_IDT_BASE, registers.idt.base);
   state.setU32(block + R_IDT_LIMIT, registers.idt.limit);
   state.setU32(block + R_CPL, 0);
-  setMemoryTypes(core);
   exports.setRflags(registers.rflags);
   exports.stateChanged();
 }

@@ -30,7 +30,7 @@ import type { Console } from '../serial/console.ts';
 import type { SerialPort } from '../serial/serial-port.ts';
 import type { SuspendReason } from '../platform/suspend.ts';
 import { BootRomError, bootRomChunks, checkBootRom, mapBootRom } from './bootrom.ts';
-import { initialise8259AsBios, writeBootImage, writeInitialRegisters } from './boot.ts';
+import { initialise8259AsBios, setMemoryTypes, writeBootImage, writeInitialRegisters } from './boot.ts';
 import { MachineClock } from './clock.ts';
 import {
   Core,
@@ -267,6 +267,7 @@ export class Machine implements AsyncDisposable {
       const cores = Array.from({ length: plan.vcpus }, (_, vcpu) => {
         const instance = Core.instantiate(host.core, state, vcpu, directImports(vcpu, target, sources));
         instance.exports.vcpuReset();
+        if (image) setMemoryTypes(instance);
         if (image && vcpu === BOOT_VCPU) {
           writeInitialRegisters(instance, image.registers);
           if (image.protocol === 'multiboot') initialise8259AsBios(instance);

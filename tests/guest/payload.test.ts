@@ -1,5 +1,7 @@
 /** Guests of a few instructions: how a run ends, output, interrupts and time. They need nothing but the core. */
 import { afterEach, describe, expect, test } from 'vitest';
+import { R_MSR_MTRR_DEF_TYPE } from '../../core-as/layout.ts';
+import { vcpuBlock } from '../../devices/machine/core.ts';
 import { destroyTestMachines, payloadMachine } from '../support/machine.ts';
 
 afterEach(destroyTestMachines);
@@ -30,6 +32,24 @@ describe.each(['thread', 'inline'] as const)('payloads, %s', (backend) => {
     guest.machine.start();
     expect(await guest.machine.exited).toMatchObject({ code: 1, reason: 'poweroff' });
     expect(guest.com1.transcript).toBe('hello, world\n');
+  });
+
+  test('the SCI and the IRQs of PCI devices are level-triggered from the start', async () => {
+    // Both halves of ELCR, as they are, to COM1: in al, dx; mov dx, 3F8; out dx, al.
+    const show = (port: number): number[] => [...movDx(port), 0xec, ...movDx(0x3f8), 0xee];
+    const code = [...show(0x4d0), ...show(0x4d1), ...outw(0x404, 0x3400)];
+    await using guest = await payloadMachine(code, { backend, args: ['-s', '3,virtio-rnd'] });
+    guest.machine.start();
+    await guest.machine.exited;
+    const [low = 0, high = 0] = [...guest.com1.transcript].map((char) => char.charCodeAt(0));
+    // IRQ 9, and the first one that nobody has: 3 belongs to no port here.
+    expect(low | (high << 8)).toBe((1 << 9) | (1 << 3));
+  });
+
+  test('memory types are the same on every vCPU', async () => {
+    await using guest = await payloadMachine(HLT, { backend, args: ['-c', '2'] });
+    const types = [0, 1].map((vcpu) => guest.machine.state.u64(vcpuBlock(vcpu) + R_MSR_MTRR_DEF_TYPE));
+    expect(types).toEqual([0xc06n, 0xc06n]);
   });
 
   test('reset: status 0', async () => {

@@ -46,8 +46,8 @@ export function assemble(name: string, image: string): void {
 }
 
 /** What the guest printed on COM1. */
-export function runOnQemu(image: string): string {
-  const run = spawnSync(QEMU, [...QEMU_OPTIONS, '-kernel', image], {
+export function runOnQemu(image: string, vcpus = 1): string {
+  const run = spawnSync(QEMU, [...QEMU_OPTIONS, '-smp', String(vcpus), '-kernel', image], {
     encoding: 'latin1',
     stdio: ['ignore', 'pipe', 'inherit'],
     timeout: QEMU_TIMEOUT_MS,

@@ -3,7 +3,7 @@
  *
  *     node tests/system/record.mjs [guest ...]
  *
- * Needs nasm and qemu-system-x86. Guests whose expectation is written from the SDM are assembled only.
+ * Needs nasm and qemu-system-x86. Guests whose expectation is written from the manuals are assembled only.
  */
 import { writeFileSync } from 'node:fs';
 import { SYSTEM_GUESTS, corrected } from './guests.ts';
@@ -14,7 +14,8 @@ export function record(wanted: readonly string[]): void {
     if (wanted.length && !wanted.includes(guest.name)) continue;
     const image = guestImage(guest.name);
     assemble(guest.name, image);
-    if (!guest.writtenFromSdm) writeFileSync(expectedFile(guest.name), corrected(guest, runOnQemu(image)), 'latin1');
+    if (!guest.writtenFromManuals)
+      writeFileSync(expectedFile(guest.name), corrected(guest, runOnQemu(image, guest.vcpus)), 'latin1');
     process.stdout.write(`${guest.name}\n`);
   }
 }

@@ -38,7 +38,14 @@ describe('memory plan', () => {
   test('the chunk table marks RAM and nothing else', () => {
     const plan = planMemory(3 * GIB + 3 * MIB, 1);
     const state = new CoreState(createCoreMemory({ ...plan, poolEndPages: 512 }));
-    const config = { flags: 0, threadsPerCore: 1, coresPerSocket: 1, cpuLevel: 1, features: { on: 0n, off: 0n }, insnsPerSecond: 0n };
+    const config = {
+      flags: 0,
+      threadsPerCore: 1,
+      coresPerSocket: 1,
+      cpuLevel: 1,
+      features: { on: 0n, off: 0n },
+      insnsPerSecond: 0n,
+    };
     writeCoreConfig(state, { plan, ...config });
     const ram = (gpa: number): boolean => state.u32(CHUNKS + Math.floor(gpa / CHUNK_SIZE) * 4) === CHUNK_RAM;
     expect(ram(0)).toBe(true);

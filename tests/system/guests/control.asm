@@ -119,6 +119,20 @@ go:
         REFUSE "pat of type 2", 0x277, 0x00070106, 0x00070102
         REFUSE "pat of type 3", 0x277, 0x00070106, 0x00070103
         REFUSE "pat", 0x277, 0x00070406, 0x00070406
+        REFUSE "mtrr cap", 0xfe, 0, 0x50a
+        REFUSE "fixed mtrr of type 2", 0x250, 0x06060606, 0x06060206
+        REFUSE "fixed mtrr of type 7", 0x26f, 0x07060606, 0x06060606
+        REFUSE "fixed mtrr", 0x26f, 0x06060606, 0x06060606
+        REFUSE "mtrr default of type 3", 0x2ff, 0, 0xc03
+        REFUSE "mtrr default bit 12", 0x2ff, 0, 0x1c06
+        REFUSE "mtrr default", 0x2ff, 0, 0xc06
+        REFUSE "variable mtrr base of type 7", 0x202, 0, 0x10000007
+        REFUSE "variable mtrr base bit 8", 0x202, 0, 0x10000100
+        REFUSE "variable mtrr base bit 40", 0x202, 0x100, 0x10000000
+        REFUSE "variable mtrr base", 0x202, 0, 0x10000006
+        REFUSE "variable mtrr mask bit 0", 0x203, 0xff, 0xf0000801
+        REFUSE "variable mtrr mask bit 40", 0x203, 0x1ff, 0xf0000800
+        REFUSE "variable mtrr mask", 0x203, 0xff, 0xf0000000
         REFUSE "apic base reserved", 0x1b, 0xffff0000, 0xfee00900
         REFUSE "unknown msr", 0x4fffffff, 0, 0
         TRY
@@ -214,5 +228,64 @@ go:
         xor eax, r8d
         SHOW "misc enable high", rdx
         SHOW "misc enable low changed", rax
+
+        ; the local APIC's timer by deadline
+        mov dword [hooks + 0x61 * 4], on_timer
+        mov dword [abs LOCAL_APIC + 0xf0], 0x1ff
+        mov ecx, 0x6e0
+        mov eax, -1
+        xor edx, edx
+        wrmsr                           ; no deadline in another mode
+        rdmsr
+        SHOW "deadline in one-shot mode", rax
+        mov dword [abs LOCAL_APIC + 0x320], 0x40061
+        mov dword [abs LOCAL_APIC + 0x380], 1   ; the count has no part in this mode
+        call .patience
+        SHOW "count in deadline mode", [ticks]
+        rdtsc
+        add eax, 10000
+        adc edx, 0
+        mov ecx, 0x6e0
+        wrmsr
+        call .patience
+        SHOW "deadline", [ticks]
+        rdmsr
+        or rax, rdx
+        SHOW "deadline after", rax
+        mov eax, 1
+        xor edx, edx
+        wrmsr                           ; in the past
+        call .patience
+        SHOW "deadline in the past", [ticks]
+        rdtsc
+        add edx, 1
+        mov ecx, 0x6e0
+        wrmsr
+        rdmsr
+        test edx, edx
+        setnz al
+        movzx eax, al
+        SHOW "deadline kept", rax
+        mov dword [abs LOCAL_APIC + 0x320], 0x00061
+        mov ecx, 0x6e0
+        rdmsr
+        or rax, rdx
+        SHOW "deadline after another mode", rax
+        call .patience
+        SHOW "no more", [ticks]
         LINE "end"
         EXIT
+.patience:
+        sti
+        mov r9d, 1000000
+.spin:  pause
+        dec r9d
+        jnz .spin
+        cli
+        ret
+on_timer:
+        inc qword [ticks]
+        mov dword [abs LOCAL_APIC + 0xb0], 0
+        ret
+        align 8
+ticks:  dq 0

@@ -1,0 +1,188 @@
+; Two processors: locked operations that are not aligned, over two words, and CMPXCHG16B beside operations on half of its operand.
+%include "common.nasm"
+
+ROUNDS          equ 600000
+TRAMPOLINE      equ 0x8000
+AP_STACK        equ USER_STACK_TOP
+ACROSS          equ SCRATCH + 6         ; a dword in two words of 8 bytes
+INSIDE          equ SCRATCH + 0x41      ; a word that is not aligned, in one of them
+PAIR            equ SCRATCH + 0x80
+OVER            equ SCRATCH + 0xc3      ; a qword in two words
+
+        bits 32
+main:
+        LINE "locked"
+        LONG go
+
+        bits 64
+; The other processor does what [work] says, and then increments [finished].
+other:
+        mov rsp, AP_STACK
+        lock inc dword [finished]
+.wait:  pause
+        mov rax, [work]
+        test rax, rax
+        jz .wait
+        mov qword [work], 0
+        call rax
+        lock inc dword [finished]
+        jmp .wait
+
+; BOTH here, there: both processors at once
+%macro BOTH 2
+        mov dword [finished], 0
+        mov qword [work], %2
+        call %1
+%%wait: pause
+        cmp dword [finished], 1
+        jne %%wait
+%endmacro
+
+go:
+        ; 16-bit code for the other processor
+        mov esi, trampoline
+        mov edi, TRAMPOLINE
+        mov ecx, trampoline_end - trampoline
+        rep movsb
+        mov edi, SCRATCH
+        mov ecx, 0x1000
+        xor eax, eax
+        rep stosb
+        mov dword [abs LOCAL_APIC + 0xf0], 0x1ff
+        mov dword [abs LOCAL_APIC + 0x310], 0x01000000
+        mov dword [abs LOCAL_APIC + 0x300], 0x4500
+        mov ecx, 1000000
+.init:  dec ecx
+        jnz .init
+        mov dword [abs LOCAL_APIC + 0x310], 0x01000000
+        mov dword [abs LOCAL_APIC + 0x300], 0x4600 | (TRAMPOLINE >> 12)
+.up:    pause
+        cmp dword [finished], 1
+        jne .up
+        LINE "two processors"
+
+        BOTH across, across
+        mov eax, [ACROSS]
+        SHOW "lock inc over two words", rax
+        BOTH inside, inside
+        movzx eax, word [INSIDE]
+        SHOW "lock add inside a word", rax
+        BOTH exchange, exchange
+        mov rax, [OVER]
+        SHOW "cmpxchg over two words", rax
+        BOTH add_over, add_over
+        mov rax, [OVER]
+        SHOW "xadd over two words", rax
+        BOTH pair_low, pair_low
+        SHOW "cmpxchg16b", [PAIR]
+        mov qword [PAIR], 0
+        BOTH pair_low, high_inc
+        SHOW "cmpxchg16b beside lock inc, low", [PAIR]
+        SHOW "cmpxchg16b beside lock inc, high", [PAIR + 8]
+        mov qword [PAIR], 0
+        BOTH pair_high, low_store
+        SHOW "cmpxchg16b beside mov, low", [PAIR]
+        SHOW "cmpxchg16b beside mov, high", [PAIR + 8]
+        LINE "end"
+        EXIT
+
+across: mov ecx, ROUNDS
+.next:  lock inc dword [ACROSS]
+        dec ecx
+        jnz .next
+        ret
+inside: mov ecx, ROUNDS
+.next:  lock add word [INSIDE], 1
+        dec ecx
+        jnz .next
+        ret
+exchange:
+        mov ecx, ROUNDS
+.next:  mov rax, [OVER]
+.again: lea rdx, [rax + 1]
+        lock cmpxchg [OVER], rdx
+        jnz .again
+        dec ecx
+        jnz .next
+        ret
+add_over:
+        mov ecx, ROUNDS
+.next:  mov eax, 1
+        lock xadd [OVER], rax
+        dec ecx
+        jnz .next
+        ret
+; increments the low half
+pair_low:
+        mov r8d, ROUNDS
+.next:  mov rax, [PAIR]
+        mov rdx, [PAIR + 8]
+.again: lea rbx, [rax + 1]
+        mov rcx, rdx
+        lock cmpxchg16b [PAIR]
+        jnz .again
+        dec r8d
+        jnz .next
+        ret
+pair_high:
+        mov r8d, ROUNDS
+.next:  mov rax, [PAIR]
+        mov rdx, [PAIR + 8]
+.again: mov rbx, rax
+        lea rcx, [rdx + 1]
+        lock cmpxchg16b [PAIR]
+        jnz .again
+        dec r8d
+        jnz .next
+        ret
+high_inc:
+        mov ecx, ROUNDS
+.next:  lock inc qword [PAIR + 8]
+        dec ecx
+        jnz .next
+        ret
+; every value is kept until it has been seen
+low_store:
+        xor ecx, ecx
+.next:  inc ecx
+        mov [PAIR], rcx
+        cmp [PAIR], rcx
+        jne .lost
+        cmp ecx, ROUNDS
+        jb .next
+        ret
+.lost:  mov qword [PAIR], -1
+        ret
+
+        align 8
+work:           dq 0
+finished:       dd 0
+
+        bits 16
+trampoline:
+        cli
+        lgdt [cs:.pointer - trampoline]
+        mov eax, cr4
+        or eax, 0x620                   ; PAE OSFXSR OSXMMEXCPT
+        mov cr4, eax
+        mov eax, PML4
+        mov cr3, eax
+        mov ecx, 0xc0000080
+        rdmsr
+        or eax, 0x901                   ; SCE LME NXE
+        wrmsr
+        mov eax, cr0
+        and eax, ~0xe
+        or eax, 0x80010023             ; PG WP NE MP PE
+        mov cr0, eax
+        jmp dword CODE64:.long
+.pointer:
+        dw gdt_end - gdt - 1
+        dd gdt
+        bits 64
+.long:  mov eax, DATA32
+        mov ds, eax
+        mov es, eax
+        mov ss, eax
+        jmp other
+trampoline_end:
