@@ -1,6 +1,6 @@
 /** Debug registers at work (SDM vol. 3, 18.2): breakpoints on instructions, data and ports; and alignment checks. */
 import { R_CR4, R_DR, R_PENDING_DB, R_RFLAGS } from '../layout';
-import { EVENT_FAULT, deliverEvent } from './exception';
+import { EVENT_FAULT, deliverEvent, reportDebug } from './exception';
 import { CR4_DE, FLAG_RF, FLAG_TF, VECTOR_AC, VECTOR_DB, alignmentChecked, cpu, raiseCode, updateBanks } from './state';
 
 const KIND_EXECUTE: u32 = 0;
@@ -64,7 +64,7 @@ export function instructionBreakpoint(address: u64): bool {
     if (kind >= 0 && (kind & 3) === KIND_EXECUTE && load<u64>(cpu + (n << 3), R_DR) === address) hits |= 1 << n;
   }
   if (!hits) return false;
-  store<u64>(cpu, load<u64>(cpu, R_DR + 6 * 8) | hits, R_DR + 6 * 8);
+  reportDebug(hits);
   deliverEvent(VECTOR_DB, EVENT_FAULT, false, 0);
   return true;
 }

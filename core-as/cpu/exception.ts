@@ -8,6 +8,7 @@ import {
   R_IDT_BASE,
   R_IDT_LIMIT,
   R_INT_SHADOW,
+  R_PENDING_DB,
   R_RFLAGS,
   SEG_ACCESS,
   SEG_BASE,
@@ -504,8 +505,23 @@ function injectLong(vector: u32, event: u32, hasCode: bool, code: u32): void {
   updateMode();
 }
 
+/** Sets DR6 for a #DB: B0-B3 say which conditions were met this time, the other bits are never cleared (SDM vol. 3, 18.2.3). */
+export function reportDebug(dr6: u64): void {
+  store<u64>(cpu, (load<u64>(cpu, R_DR + 6 * 8) & ~(<u64>15)) | dr6, R_DR + 6 * 8);
+}
+
+/** The #DB of ICEBP, with what was pending. */
+export function deliverIcebp(): void {
+  const pending = load<u64>(cpu, R_PENDING_DB);
+  if (pending) {
+    store<u64>(cpu, 0, R_PENDING_DB);
+    reportDebug(pending);
+  }
+  deliverEvent(VECTOR_DB, EVENT_TRAP, false, 0);
+}
+
 /** Raises #DB as a trap with the given DR6 bits; R_RIP must be the next instruction's. */
 export function deliverDebugTrap(dr6: u64): void {
-  store<u64>(cpu, load<u64>(cpu, R_DR + 6 * 8) | dr6, R_DR + 6 * 8);
+  reportDebug(dr6);
   deliverEvent(VECTOR_DB, EVENT_TRAP, false, 0);
 }

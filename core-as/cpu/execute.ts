@@ -67,7 +67,7 @@ import {
   isAmd,
 } from './features';
 import { cpuid } from './cpuid';
-import { EVENT_BREAKPOINT, EVENT_SOFTWARE, EVENT_TRAP, deliverEvent, deliverSoftware } from './exception';
+import { EVENT_BREAKPOINT, EVENT_SOFTWARE, deliverIcebp, deliverSoftware } from './exception';
 import { carry, condition, rflags, setCarry, zero } from './flags';
 import { rdmsr, wrmsr } from './msr';
 import {
@@ -108,7 +108,6 @@ import {
   SS,
   TR,
   VECTOR_BP,
-  VECTOR_DB,
   VECTOR_OF,
   VECTOR_UD,
   cpl,
@@ -351,7 +350,7 @@ export function execute(p: u32, page: u64): u32 {
       deliverSoftware(VECTOR_BP, EVENT_BREAKPOINT, page + load<u16>(p, U_OFF) - csBase);
       return REDISPATCH;
     case X.INT1:
-      deliverEvent(VECTOR_DB, EVENT_TRAP, false, 0);
+      deliverIcebp();
       return REDISPATCH;
     case X.INTO:
       if (!(rflags(cpu) & FLAG_OF)) return DONE;

@@ -269,6 +269,8 @@ function debugTraps(stepped: bool): void {
   const bits = (stepped ? DR6_BS : 0) | breakpointHits | load<u64>(cpu, R_PENDING_DB);
   if (!bits) return;
   store<u64>(cpu, 0, R_PENDING_DB);
+  // HLT is stepped like anything else: the trap ends it.
+  wake();
   deliverDebugTrap(bits);
 }
 

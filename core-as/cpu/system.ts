@@ -31,6 +31,7 @@ import {
   hasFeature,
   xcr0Supported,
 } from './features';
+import { reportDebug } from './exception';
 import { setArithmeticFlags, setZero } from './flags';
 import { readTsc } from './msr';
 import {
@@ -301,6 +302,8 @@ export function storeSystemWord(p: u32, size: u32, value: u64): void {
 const DR7_FIXED: u64 = 0x400;
 const DR6_FIXED: u64 = 0xffff0ff0;
 const DR7_GD: u64 = 1 << 13;
+/** DR6.BD: a debug register was accessed while DR7.GD was set. */
+const DR6_BD: u64 = 1 << 13;
 
 function debugRegister(number: u32): i32 {
   if (number === 4 || number === 5) {
@@ -317,7 +320,7 @@ function generalDetect(): bool {
   const dr7 = load<u64>(cpu, R_DR + 7 * 8);
   if (!(dr7 & DR7_GD)) return false;
   store<u64>(cpu, dr7 & ~DR7_GD, R_DR + 7 * 8);
-  store<u64>(cpu, load<u64>(cpu, R_DR + 6 * 8) | (1 << 13), R_DR + 6 * 8);
+  reportDebug(DR6_BD);
   raise(VECTOR_DB);
   return true;
 }

@@ -63,6 +63,7 @@ export const SYSTEM_GUESTS: readonly SystemGuest[] = [
       limit('ebp beyond ss', 'vector c error 0 at +11'),
       limit('esp beyond ss', 'vector c error 0 at +c'),
       { qemu: 'ltr null: ok', right: 'ltr null: vector d error 0 at +2', why: NOT_IMPLEMENTED },
+      limit('clflush past the limit', 'vector d error 0 at +7'),
     ],
   },
   { name: 'gates' },
@@ -169,6 +170,7 @@ export const SYSTEM_GUESTS: readonly SystemGuest[] = [
       },
     ],
   },
+  { name: 'traps', writtenFromManuals: true },
   { name: 'interrupts' },
   { name: 'locked', vcpus: 2 },
   { name: 'amd', args: ['-o', 'cpu.vendor=amd'], writtenFromManuals: true },
@@ -185,6 +187,11 @@ export const SYSTEM_GUESTS: readonly SystemGuest[] = [
         qemu: 'unaligned access with AC: vector 3 error 0 at +d',
         right: 'unaligned access with AC: vector 11 error 0 at +9',
         why: NOT_IMPLEMENTED,
+      },
+      {
+        qemu: 'clflush of nothing: ok',
+        right: 'clflush of nothing: vector e error 0 at +0 cr2 8000002000',
+        why: 'CLFLUSH is checked as a load is (SDM volume 2, CLFLUSH)',
       },
     ],
   },
@@ -207,7 +214,16 @@ export const SYSTEM_GUESTS: readonly SystemGuest[] = [
       { qemu: 'overflow status=3800', right: 'overflow status=3a41', why: NOT_IMPLEMENTED },
     ],
   },
-  { name: 'cpuid' },
+  {
+    name: 'cpuid',
+    deviations: [
+      {
+        qemu: 'no SYSCALL outside 64-bit mode: no',
+        right: 'no SYSCALL outside 64-bit mode: yes',
+        why: "Intel's processors show it in 64-bit mode alone (SDM volume 2, CPUID)",
+      },
+    ],
+  },
 ];
 
 /** QEMU's text with its deviations replaced by what is right. Throws when one of them is not there: QEMU changed. */

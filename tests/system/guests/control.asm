@@ -45,6 +45,10 @@ main:
         wrmsr
         TRIED "efer bit 1"
         TRY
+        db 0xf0
+        mov eax, cr0                    ; CR8 on AMD's processors
+        TRIED "lock mov from cr0"
+        TRY
         mov eax, cr1
         TRIED "mov from cr1"
         TRY

@@ -23,6 +23,10 @@ main:
         xor eax, ecx
         test eax, 0x200000
         CHECK "ID flag toggles", nz
+        mov eax, 0x80000001
+        cpuid
+        test edx, 1 << 11
+        CHECK "no SYSCALL outside 64-bit mode", z
         LONG go
         bits 64
 ; IMPLIES "text", word, bit, word, bit: the first bit set means that the second one is

@@ -68,6 +68,9 @@ execute_only:
         TRY
         mov eax, [cs:SCRATCH]
         TRIED "read of execute-only code"
+        TRY
+        clflush [cs:SCRATCH]            ; a load, but for this
+        TRIED "clflush in execute-only code"
         jmp CODE32:back
 back:
         ; Stack faults; the frame itself fits below the stack pointer
@@ -96,5 +99,12 @@ back:
         xor eax, eax
         ltr ax
         TRIED "ltr null"
+        TRY
+        mov eax, SEL(0)
+        mov ds, eax
+        clflush [0x100]
+        mov eax, DATA32
+        mov ds, eax
+        TRIED "clflush past the limit"
         LINE "end"
         EXIT

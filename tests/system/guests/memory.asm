@@ -208,6 +208,10 @@ go:
         mov dword [SCRATCH + 0x10], 0x3232
         mov edx, [eax + ecx]
         SHOW "32-bit address wraps", rdx
+        mov rbx, LINEAR + 0x2000
+        TRY
+        clflush [rbx]
+        TRIED "clflush of nothing"
         LINE "end"
         EXIT
 on_fault:

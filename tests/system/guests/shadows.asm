@@ -14,52 +14,7 @@ main:
         shr rdx, 32
         wrmsr
 %endmacro
-; Every #DB is logged: DR6, CS and where (relative to log_base).
-on_db:
-        mov rax, dr6
-        mov edi, [log_count]
-        mov [log_dr6 + rdi * 8], rax
-        mov rax, [rbp + 8]
-        sub rax, [log_base]
-        mov [log_ip + rdi * 8], rax
-        mov rax, [rbp + 16]
-        mov [log_cs + rdi * 8], rax
-        inc dword [log_count]
-        mov eax, 0xffff0ff0
-        mov dr6, rax
-        ret
-%macro LOGGED 1
-        LINE %1
-        call print_log
-%endmacro
-print_log:
-        xor r12d, r12d
-.next:  cmp r12d, [log_count]
-        jae .end
-        PRINT "  dr6 "
-        mov rax, [log_dr6 + r12 * 8]
-        and eax, 0xe00f
-        NUMBER rax
-        PRINT " cs "
-        NUMBER [log_cs + r12 * 8]
-        PRINT " at +"
-        NUMBER [log_ip + r12 * 8]
-        PRINT 10
-        inc r12d
-        jmp .next
-.end:   mov dword [log_count], 0
-        ret
-%macro STEP 0
-        pushfq
-        or dword [rsp], 0x100
-        popfq
-%endmacro
-%macro NO_STEP 0
-        pushfq
-        and dword [rsp], ~0x100
-        popfq
-%endmacro
-
+%include "debuglog.nasm"
 ; The first NMI sends another one, which waits until this one's IRET.
 on_nmi:
         mov edi, [log_count]
@@ -120,6 +75,18 @@ ss_begin:
         mov eax, 0x400
         mov dr7, rax
         LOGGED "data breakpoint on mov ss"
+
+        ; B0-B3 are those of the last #DB, BS stays
+        mov eax, 0xffff4ff2
+        mov dr6, rax
+        mov eax, 0x00070401
+        mov dr7, rax
+        mov qword [log_base], .dr6
+.dr6:   mov eax, [SCRATCH]
+        nop
+        mov eax, 0x400
+        mov dr7, rax
+        LOGGED "dr6 had b1 and bs"
 
         ; SYSCALL: FMASK takes TF away in time; SYSRET: TF counts when it is back
         mov rax, 0x00af9b000000ffff
@@ -253,8 +220,3 @@ on_syscall:
 
         align 8
 kernel_rsp:     dq 0
-log_base:       dq 0
-log_count:      dq 0
-log_dr6:        times 40 dq 0
-log_ip:         times 40 dq 0
-log_cs:         times 40 dq 0
