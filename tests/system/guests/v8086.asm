@@ -47,6 +47,13 @@ main:
         V86_RUN "int 0x21 with IOPL 0", code_int, 0
         V86_RUN "int 0x21 with IOPL 3", code_int, 0x3000
         V86_RUN "iret with IOPL 0", code_iret, 0
+        V86_RUN "popf with IOPL 3", code_popf3, 0x3000
+        V86_RUN "iret with IOPL 3", code_iret3, 0x3000
+        SHOW "ip", [exc_ip]
+        SHOW "sp", [exc_sp]
+        V86_RUN "iretd with IOPL 3", code_iretd3, 0x3000
+        SHOW "ip", [exc_ip]
+        SHOW "sp", [exc_sp]
         V86_RUN "int3", code_int3, 0
         V86_RUN "in without permission", code_in, 0x3000
         V86_RUN "lgdt", code_lgdt, 0x3000
@@ -74,6 +81,21 @@ code_popf:      popf
                 hlt
 code_int:       int 0x21
 code_iret:      iret
+code_popf3:     push word 0x0202        ; IF, and IOPL 0, which stays 3
+                popf
+                hlt
+code_iret3:     push word 0x0202
+                push cs
+                push word .here - code_iret3
+                iret
+                nop
+.here:          hlt
+code_iretd3:    push dword 0x0202       ; VM stays as well
+                push dword V86 >> 4
+                push dword .here - code_iretd3
+                iretd
+                nop
+.here:          hlt
 code_int3:      int3
 code_in:        in al, 0x80
                 hlt
