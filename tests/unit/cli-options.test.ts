@@ -404,7 +404,7 @@ describe('settings', () => {
       gdb: undefined,
       keyboardLayout: undefined,
       tpm: undefined,
-      cpu: { model: undefined, features: undefined },
+      cpu: { model: undefined, features: undefined, vendor: 'intel' },
     });
   });
 
