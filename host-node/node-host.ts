@@ -46,6 +46,11 @@ export function writeMessage(text: string): void {
   process.stderr.write(raw ? `${text.replaceAll('\n', '\r\n')}\r\n` : `${text}\n`);
 }
 
+/** A reader that went away (`bhyve -h | head -1`) or a full disk loses output; the program's status stays what it is. */
+export function ignoreLostReaders(): void {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+}
+
 export function createNodeHost(options: NodeHostOptions): MachineHost {
   const clockOrigin = makeClockOrigin();
   const { workerUrl } = options;

@@ -26,6 +26,8 @@ export interface DeviceDeclaration {
   /** Variables set by the name alone, before the configuration text is read. */
   readonly preset?: Readonly<Record<string, string>>;
   readonly variables: readonly VariableDeclaration[];
+  /** A machine has at most one of them: what a second one is told. */
+  readonly onlyOne?: string;
   /** What is missing or contradicts itself although every single value is well formed: a message, or undefined. */
   check?(node: ConfigNode): string | undefined;
 }

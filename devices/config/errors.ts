@@ -25,7 +25,10 @@ export class BhyveExit extends Error {
 /** strerror(3) texts of what opening a file can end in. */
 const ERRNO_TEXT: Readonly<Record<string, string>> = {
   EACCES: 'Permission denied',
+  EADDRINUSE: 'Address already in use',
+  EADDRNOTAVAIL: "Can't assign requested address",
   EBUSY: 'Device busy',
+  ECONNREFUSED: 'Connection refused',
   EEXIST: 'File exists',
   EINVAL: 'Invalid argument',
   EIO: 'Input/output error',
@@ -41,6 +44,7 @@ const ERRNO_TEXT: Readonly<Record<string, string>> = {
   ENOTDIR: 'Not a directory',
   ENXIO: 'Device not configured',
   EPERM: 'Operation not permitted',
+  ENOTFOUND: 'hostname nor servname provided, or not known',
   EROFS: 'Read-only file system',
 };
 

@@ -29,8 +29,8 @@ export interface ParsedCommandLine {
   readonly restoreFile: string | undefined;
 }
 
-/** The manual's options, and `-f`, `-M`, `-n` of later versions. */
-const OPTSTRING = 'aehuwxACDHIMPSWYk:f:o:p:G:c:s:m:n:l:K:U:r:';
+/** The manual's options, `-f`, `-M`, `-n` of later versions, and `-g` of earlier ones, which vmrun.sh gives. */
+const OPTSTRING = 'aehuwxACDHIMPSWYk:f:g:o:p:G:c:s:m:n:l:K:U:r:';
 
 /** Options that set one variable to a constant: bhyve(8) and bhyve_config(5). */
 const CONSTANTS: Readonly<Record<string, readonly [path: string, value: string]>> = {
@@ -171,6 +171,9 @@ function applyOption(
     }
     case 'G':
       return applyDebugServer(tree, argument);
+    case 'g':
+      if (Number(argument) !== 0) tree.warn(`-g ${argument} has no effect; -G starts a debug server`);
+      return;
     case 'h':
       throw new BhyveExit(0, usageText(tree.programName));
     case 'k':

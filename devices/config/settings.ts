@@ -5,8 +5,9 @@ import { declaration } from './declarations/index.ts';
 import { findVariable, type VariableDeclaration } from './declare.ts';
 import { BhyveExit, EX_USAGE, EXIT_ERROR } from './errors.ts';
 import { parseMemorySize } from './memory-size.ts';
-import { readTopology, type Topology } from './topology.ts';
+import { checkVcpuCount, readTopology, type Topology } from './topology.ts';
 import type { ConfigNode, ConfigTree } from './tree.ts';
+import { BOOLEAN } from './variable-types.ts';
 
 export interface MachineFlags {
   /** -A */
@@ -138,7 +139,6 @@ function readMemoryBytes(tree: ConfigTree): number {
     if (bytes === undefined) throw tree.exit(`invalid memsize '${size}'`, EX_USAGE);
     total += bytes;
   }
-  if (total === 0 || total % PAGE_BYTES !== 0) throw tree.exit('Unable to setup memory (22)');
   return total;
 }
 
@@ -165,6 +165,8 @@ export function machineSettings(tree: ConfigTree): MachineSettings {
   const topology = readTopology(tree);
   const cpusets = readCpusets(tree, topology.cpus);
   const memoryBytes = readMemoryBytes(tree);
+  checkVcpuCount(topology);
+  if (memoryBytes === 0 || memoryBytes % PAGE_BYTES !== 0) throw tree.exit('Unable to setup memory (22)');
   const lpc = readLpc(tree);
   const protocol = readString(tree, 'loader.protocol');
   const tpmType = readString(tree, 'tpm.type');
@@ -240,7 +242,10 @@ function variableProblem(device: string, variables: ConfigNode): string | undefi
   for (const [path] of variables.variables()) {
     const value = variables.get(path);
     if (path === 'device' || value === undefined) continue;
-    const problem = findVariable(declared.variables, path)?.type.check(value, path);
+    const type = findVariable(declared.variables, path)?.type;
+    const problem = type?.check(value, path.slice(path.lastIndexOf('.') + 1));
+    // bhyve's reader of booleans ends the run itself; what devices refuse goes through initializationError().
+    if (problem !== undefined && type === BOOLEAN) throw variables.tree.exit(problem);
     if (problem !== undefined) return problem;
   }
   return declared.check?.(variables);
@@ -271,8 +276,8 @@ export function pciFunctions(tree: ConfigTree): PciFunctionSettings[] {
     if (device === 'lpc' && bus !== 0) {
       throw initializationError(`${where}: the lpc bridge can only be configured on bus 0`);
     }
-    if (device === 'lpc' && functions.some((other) => other.device === 'lpc')) {
-      throw initializationError(`${where}: only one lpc bridge is allowed`);
+    if (declared.onlyOne !== undefined && functions.some((other) => other.device === device)) {
+      throw initializationError(declared.onlyOne);
     }
     functions.push({ bus, slot, func, device, variables });
   }
@@ -300,9 +305,10 @@ export function configurationWarnings(tree: ConfigTree): string[] {
       warnings.push(`pci slot ${bus}:${slot}:${func}: ${device} has no option "${path}"`);
     }
   }
-  const lpcVariable = [...(tree.findNode('lpc')?.variables() ?? [])][0]?.[0];
-  if (lpcVariable !== undefined && !hasLpc) {
-    warnings.push(`lpc.${lpcVariable} has no effect without an lpc bridge (-s 31,lpc)`);
+  for (const [path] of tree.findNode('lpc')?.variables() ?? []) {
+    // A boot ROM and its interface are there without the bridge.
+    if (hasLpc || /^(bootrom|bootvars|fwcfg)$/.test(path)) continue;
+    warnings.push(`lpc.${path} has no effect without an lpc bridge (-s 31,lpc)`);
   }
   if (tree.findNode('domains')) warnings.push('NUMA domains are accepted; the guest sees a single one');
   if (tree.getBoolean('monitor', false)) warnings.push('monitor mode is accepted and has no effect');

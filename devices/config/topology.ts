@@ -50,8 +50,12 @@ export function readTopology(tree: ConfigTree): Topology {
   if (wanted !== undefined && wanted !== cpus) {
     throw tree.exit(`Topology (${sockets} sockets, ${cores} cores, ${threads} threads) does not match ${wanted} vCPUs`);
   }
+  return { cpus, sockets, cores, threads };
+}
+
+/** Exits with status 4 for more vCPUs than a machine can have. bhyve finds out when the machine exists, after -p and -m. */
+export function checkVcpuCount({ cpus }: Topology): void {
   if (cpus > MAX_VCPUS) {
     throw new BhyveExit(EXIT_ERROR, `${cpus} vCPUs requested but only ${MAX_VCPUS} available\n`);
   }
-  return { cpus, sockets, cores, threads };
 }

@@ -102,6 +102,22 @@ export const FRAMEBUFFER_VGA: VariableType = {
   },
 };
 
+/** `[IPv4:]port` or `[IPv6%zone]:port`; the port of an IPv6 address may be left out. */
+export const RFB_ADDRESS: VariableType = {
+  label: '[address:]port',
+  check(value) {
+    const address = value.startsWith('[') ? /^\[[^\]]+\]/.exec(value)?.[0] : (/^[^:]*(?=:)/.exec(value)?.[0] ?? '');
+    const rest = address === undefined ? undefined : value.slice(address.length);
+    if (rest === undefined || (address !== '' && rest !== '' && !rest.startsWith(':'))) {
+      return `fbuf: Invalid IPv6 address: "${value}"`;
+    }
+    if (rest === '' && address !== '') return undefined;
+    const port = rest.replace(/^:/, '');
+    if (port === '') return `fbuf: Missing port number: "${value}"`;
+    return parseInteger(port, 1, 0xffff) === undefined ? `fbuf: Invalid port number: "${value}"` : undefined;
+  },
+};
+
 /** A length of the display: 0 asks for the largest. */
 export function displayLength(minimum: number, maximum: number): VariableType {
   return {

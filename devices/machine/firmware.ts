@@ -1,4 +1,5 @@
 /** What a guest finds in memory before its first instruction: firmware tables and the kernel. */
+import type { GuestMemory } from '../bus/guest-memory.ts';
 import type { PortBus } from '../bus/port-bus.ts';
 import {
   BhyveExit,
@@ -126,20 +127,37 @@ async function readOrExit(host: MachineHost, what: string, path: string): Promis
   }
 }
 
-/** Reads and lays out the kernel that loader.* names. Exits when there is none, as bhyve does without anything to boot. */
+/** How messages call tables that are not ACPI's. */
+const TABLE_NAMES: Readonly<Record<string, string>> = { MPTABLE: 'mptable', SMBIOS: 'smbios table' };
+
+/** Puts the tables where guests look for them. Exits when the machine has too little memory to have anything there. */
+export function writeTables(memory: GuestMemory, tables: readonly FirmwareTable[]): void {
+  for (const { gpa, bytes, name } of tables) {
+    if (!memory.contains(gpa, bytes.length)) {
+      throw new BhyveExit(EXIT_ERROR, `${TABLE_NAMES[name] ?? `ACPI ${name}`} requires mapped mem\n`);
+    }
+    memory.write(gpa, bytes);
+  }
+}
+
+/** Exits when no kernel is named, as bhyve does without anything to boot. */
+export function requireKernel(settings: MachineSettings): void {
+  if (settings.loader.kernel !== undefined) return;
+  throw new BhyveExit(
+    EXIT_ERROR,
+    'virtual machine cannot be booted\nName a kernel with -f kexec,KERNEL[,INITRD[,CMDLINE]], or a boot ROM with -l bootrom,ROM.\n',
+  );
+}
+
+/** Reads and lays out the kernel that loader.* names; undefined when it names none. */
 export async function loadBootImage(
   settings: MachineSettings,
   plan: MemoryPlan,
   host: MachineHost,
   rsdp: number | undefined,
-): Promise<BootImage> {
+): Promise<BootImage | undefined> {
   const { kernel, initrd, cmdline, protocol } = settings.loader;
-  if (kernel === undefined) {
-    throw new BhyveExit(
-      EXIT_ERROR,
-      'virtual machine cannot be booted\nName a kernel with -f kexec,KERNEL[,INITRD[,CMDLINE]], or a boot ROM with -l bootrom,ROM.\n',
-    );
-  }
+  if (kernel === undefined) return undefined;
   const kernelBytes = await readOrExit(host, 'kernel', kernel);
   const modules = initrd === undefined ? [] : [{ bytes: await readOrExit(host, 'initial RAM disk', initrd) }];
   try {

@@ -52,7 +52,7 @@ import {
   type ExitKind,
   type ExitReason,
 } from './exit-reason.ts';
-import { buildTables, firmwareInterface, loadBootImage, readFwCfgItems } from './firmware.ts';
+import { buildTables, firmwareInterface, loadBootImage, readFwCfgItems, requireKernel, writeTables } from './firmware.ts';
 import { CoreGuestMemory } from './guest-memory.ts';
 import type { MachineHost } from './host.ts';
 import { HostPump } from './host-pump.ts';
@@ -60,7 +60,7 @@ import { MachinePortBus } from './machine-ports.ts';
 import { MailboxServer, type MailboxTarget } from './mailbox.ts';
 import { Notes } from './notes.ts';
 import { Platform } from './platform.ts';
-import { notEmulated } from './not-emulated.ts';
+import { notEmulated, refuseNotBuilt } from './not-emulated.ts';
 import { readRegisters, type Registers } from './registers.ts';
 import { InlineRunner, ThreadRunner, type VcpuRunner } from './runners.ts';
 import { restoreMachine, saveMachine } from './snapshot.ts';
@@ -189,6 +189,7 @@ export class Machine implements AsyncDisposable {
   /** Builds the machine that the tree describes. Rejects with {@link BhyveExit} when that cannot be done. */
   static async create(tree: ConfigTree, host: MachineHost, options: MachineOptions = {}): Promise<Machine> {
     const settings = machineSettings(tree);
+    refuseNotBuilt(settings);
     const romPath = settings.lpc.bootrom;
     const rom = romPath === undefined ? undefined : await readRom(host, romPath);
     for (const message of notEmulated(settings)) host.message(message);
@@ -254,8 +255,9 @@ export class Machine implements AsyncDisposable {
           machine?.fail(`Unhandled ${direction}${width} 0x${port.toString(16).padStart(4, '0')}`, ABORT_STATUS);
         };
       }
+      if (!rom) requireKernel(settings);
       const tables = buildTables(tree, settings, platform, plan, host.hostName);
-      for (const table of tables.tables) guestMemory.write(table.gpa, table.bytes);
+      writeTables(guestMemory, tables.tables);
       if (rom) {
         mapBootRom(state, core.exports, rom);
         const items = await readFwCfgItems(options.fwCfgItems ?? [], host);

@@ -1,14 +1,27 @@
-/** Settings that are understood and that have no effect yet: said aloud, never ignored in silence. */
-import type { MachineSettings } from '../config/index.ts';
+/** Settings that are understood and that have no effect: said aloud, never ignored in silence. */
+import { BhyveExit, notBuiltMessage, type MachineSettings } from '../config/index.ts';
 
+const EXIT_ERROR = 4;
+
+/** Exits where a machine without what was asked for would not be the machine that was meant. */
+export function refuseNotBuilt(settings: MachineSettings): void {
+  if (settings.tpm) throw new BhyveExit(EXIT_ERROR, `${notBuiltMessage('tpm')}\n`);
+}
+
+/** One line for each setting that a machine does as well without. */
 export function notEmulated(settings: MachineSettings): string[] {
   const messages: string[] = [];
   if (settings.gdb) messages.push(`-G: the debug server on port ${settings.gdb.port} is not built yet`);
-  if (settings.tpm) messages.push('tpm: the trusted platform module is not emulated yet');
   if (settings.lpc.bootvars !== undefined) {
     messages.push(`bootvars: ${settings.lpc.bootvars} is not mapped yet; the firmware starts without its variables`);
   }
   if (settings.keyboardLayout !== undefined)
     messages.push('-K: there is no display whose keyboard could have a layout');
+  // bhyve asks the kernel for these three; a program in JavaScript has no such calls, and the guest cannot tell.
+  if (settings.flags.wired) messages.push('-S: guest memory cannot be wired here; the option has no effect');
+  if (settings.flags.guestInCore) messages.push('-C: no core file is written here; the option has no effect');
+  if (settings.cpusets.some((list) => list !== undefined)) {
+    messages.push('-p: vCPUs cannot be pinned to processors of the host here; the option has no effect');
+  }
   return messages;
 }

@@ -213,8 +213,7 @@ export class Platform {
     try {
       port = new SerialPort(name, rings, await host.openSerial(path));
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new BhyveExit(EXIT_ERROR, `Unable to initialize backend '${path}' for ${what}\n${reason}\n`);
+      throw new BhyveExit(EXIT_ERROR, `Unable to initialize backend '${path}' for ${what}\n${errnoText(error)}\n`);
     }
     this.serialPorts.set(uart, port);
     this.#consoles[name] = port.console;

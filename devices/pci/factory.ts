@@ -1,4 +1,5 @@
 /** From a device model's name in the configuration to the PCI function. */
+import { errnoText } from '../config/index.ts';
 import type { Clock } from '../bus/clock.ts';
 import type { GuestMemory } from '../bus/guest-memory.ts';
 import type { Interrupts } from '../bus/interrupts.ts';
@@ -136,8 +137,9 @@ const virtioConsole: PciDeviceFactory = async (context, _where, variables) => {
       if (!name || !path) throw new PciDeviceError(`virtio-console: port ${index} needs a name and a path`);
       // bhyve makes a listening socket at the path; without a host's sockets the port has no other end.
       const backend = await context.openSerial?.(`unix=${path}`).catch((error: unknown) => {
-        const reason = error instanceof Error ? error.message : String(error);
-        throw new PciDeviceError(`virtio-console: cannot open ${path} for port ${name}: ${reason}`, { cause: error });
+        throw new PciDeviceError(`virtio-console: cannot open ${path} for port ${name}: ${errnoText(error)}`, {
+          cause: error,
+        });
       });
       ports.push({ name, backend: backend ?? unplugged });
     }

@@ -6,7 +6,7 @@ import type { ExitReason } from '../../devices/machine/exit-reason.ts';
 import { Machine } from '../../devices/machine/machine.ts';
 import { loadCore, vcpuWorkerUrl } from '../assets.ts';
 import { SerialOpener } from '../console/open-serial.ts';
-import { createNodeHost, writeMessage } from '../node-host.ts';
+import { createNodeHost, ignoreLostReaders, writeMessage } from '../node-host.ts';
 import { openCheckpoint, restoreCheckpoint } from '../registry/checkpoint-file.ts';
 import { register, type Registration } from '../registry/registration.ts';
 
@@ -89,6 +89,7 @@ async function exit(status: number): Promise<never> {
   process.exit(status);
 }
 
+ignoreLostReaders();
 try {
   await exit(await run(process.argv.slice(2)));
 } catch (error) {
@@ -97,8 +98,7 @@ try {
     process.stderr.write(error.stderrText);
     await exit(error.status);
   }
-  process.stderr.write(
-    `bhyve: internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-  );
+  const where = error instanceof Error && process.env['WEBHYVE_DEBUG'] ? `\n${error.stack}` : '';
+  process.stderr.write(`bhyve: internal error: ${String(error)}${where}\n`);
   await exit(ERROR_STATUS);
 }

@@ -106,6 +106,7 @@ export async function openCheckpoint(file: string, tree: ConfigTree): Promise<Ui
   try {
     const { snapshot, meta } = await readCheckpoint(file);
     if (meta) applyCheckpointMeta(tree, meta);
+    else if (tree.getRaw('name') === undefined) throw new Error(`${file}.meta: ${errnoText({ code: 'ENOENT' })}`);
     return snapshot;
   } catch (error) {
     throw restoreFailed(file, error);

@@ -1,10 +1,13 @@
 /** The command as users run it: a bundle over the core without a processor, in a process of its own. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { mutatedCommandLine, UNINTENDED } from '../support/command-line-fuzz.ts';
+import { FakeRandom } from '../support/fake-random.ts';
 import { fakeCoreBytes, scriptRom } from '../support/machine-fake-core.ts';
 
 let directory: string;
@@ -81,6 +84,49 @@ test('all output arrives before the process ends', () => {
   const { status, stdout } = run([...machine(PRINT), 'vm']);
   expect(status).toBe(1);
   expect(stdout).toBe('0123456789'.repeat(20_000));
+});
+
+/** Lines through the real program; a thousand take two minutes. */
+const FUZZ_LINES = 150;
+
+test('mutated command lines: a status of bhyve, a text, no stack trace, no hanging', async () => {
+  const folder = join(directory, 'fuzz');
+  mkdirSync(folder);
+  writeFileSync(join(folder, 'a.img'), Buffer.alloc(65536));
+  writeFileSync(join(folder, 'vm.conf'), 'memory.wired=true\n');
+  writeFileSync(join(folder, 'vmlinuz'), Buffer.alloc(4096, 0x90));
+  // A machine with this ROM powers off at once.
+  writeFileSync(join(folder, 'rom.fd'), scriptRom(PRINT, 1));
+  const random = new FakeRandom(0xb47e);
+  const lines = Array.from({ length: FUZZ_LINES }, () => mutatedCommandLine(random));
+  const statuses = new Set<number | null>();
+  const worker = async (): Promise<void> => {
+    for (let argv = lines.pop(); argv; argv = lines.pop()) {
+      const child = spawn(process.execPath, [program, ...argv], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+      let output = '';
+      for (const stream of [child.stdout, child.stderr])
+        stream.on('data', (chunk: Buffer) => (output += String(chunk)));
+      const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+      const [status] = (await once(child, 'close')) as [number | null];
+      clearTimeout(timer);
+      const wrong = status === null || ![0, 1, 4, 64].includes(status) || UNINTENDED.test(output);
+      if (wrong || (output === '' && status !== 1)) {
+        throw new Error(`${JSON.stringify(argv)} ended with ${status} and printed ${JSON.stringify(output)}`);
+      }
+      statuses.add(status);
+    }
+  };
+  await Promise.all([worker(), worker()]);
+  expect([...statuses].sort()).toEqual([0, 1, 4, 64]);
+}, 120_000);
+
+test('a reader that goes away, and a full disk, are no reason for a stack trace', () => {
+  const shell = (line: string): string => spawnSync('/bin/sh', ['-c', line], { encoding: 'utf8' }).stderr;
+  const bhyve = `${process.execPath} ${program}`;
+  expect(shell(`${bhyve} -s help | true`)).toBe('');
+  expect(shell(`${bhyve} -s help | true; ${bhyve} -h 2>&1 | true`)).toBe('');
+  expect(shell(`${bhyve} -s help >/dev/full; echo $? >&2`)).toBe('0\n');
+  expect(shell(`${bhyve} -o config.dump=1 vm >&-; echo $? >&2`)).toBe('1\n');
 });
 
 function start(args: readonly string[]): ChildProcess {

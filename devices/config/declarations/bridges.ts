@@ -36,6 +36,7 @@ export const BRIDGE_DEVICES: readonly DeviceDeclaration[] = [
   {
     name: 'lpc',
     summary: 'LPC PCI-ISA bridge with the devices of -l; on bus 0 only',
+    onlyOne: 'lpc: only one LPC bridge is allowed',
     legacy: GENERIC,
     variables: pciRegisters({ vendor: '8086', device: '7000', revid: '00', subvendor: '0000', subdevice: '0000' }),
   },

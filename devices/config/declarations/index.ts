@@ -24,5 +24,6 @@ export function declaration(name: string): DeviceDeclaration | undefined {
 
 /** What the machine says of a device that is declared here and that it cannot build. */
 export function notBuiltMessage(name: string): string {
+  if (name === 'passthru') return 'passthru: a device of the host cannot be handed to an emulated machine';
   return `${name}: webhyve knows this device's options but does not emulate it yet`;
 }
