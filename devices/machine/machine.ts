@@ -52,7 +52,14 @@ import {
   type ExitKind,
   type ExitReason,
 } from './exit-reason.ts';
-import { buildTables, firmwareInterface, loadBootImage, readFwCfgItems, requireKernel, writeTables } from './firmware.ts';
+import {
+  buildTables,
+  firmwareInterface,
+  loadBootImage,
+  readFwCfgItems,
+  requireKernel,
+  writeTables,
+} from './firmware.ts';
 import { CoreGuestMemory } from './guest-memory.ts';
 import type { MachineHost } from './host.ts';
 import { HostPump } from './host-pump.ts';

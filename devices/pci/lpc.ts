@@ -24,6 +24,11 @@ export const LPC_DEFAULT_IDENTITY: LpcIdentity = {
 /** Configuration registers of links 1-8. */
 const LINK_REGISTERS = [0x60, 0x61, 0x62, 0x63, 0x68, 0x69, 0x6a, 0x6b] as const;
 
+/** The link whose register this is, or 0. */
+function linkAt(offset: number): number {
+  return LINK_REGISTERS.findIndex((register) => register === offset) + 1;
+}
+
 export class Lpc extends PciFunction {
   constructor(identity: LpcIdentity = LPC_DEFAULT_IDENTITY) {
     super('lpc', { ...identity, classCode: 0x06, subclass: 0x01 });
@@ -31,15 +36,18 @@ export class Lpc extends PciFunction {
   }
 
   override readConfig(offset: number, size: AccessSize): number {
-    // The router holds the registers; configuration space only shows them.
-    LINK_REGISTERS.forEach((register, index) =>
-      this.setConfigByte(register, this.attachment.pirqs.readLink(index + 1)),
-    );
-    return super.readConfig(offset, size);
+    // The router holds the registers, and saves them; configuration space only shows them.
+    let value = super.readConfig(offset, size);
+    for (let byte = 0; byte < size; byte++) {
+      const link = linkAt(offset + byte);
+      if (link === 0) continue;
+      value = (value & ~(0xff << (8 * byte))) | (this.attachment.pirqs.readLink(link) << (8 * byte));
+    }
+    return value >>> 0;
   }
 
   protected override writeDeviceConfig(offset: number, size: AccessSize, value: number): boolean {
-    const link = LINK_REGISTERS.findIndex((register) => register === offset) + 1;
+    const link = linkAt(offset);
     if (link === 0 || size !== 1) return false;
     this.attachment.pirqs.writeLink(link, value);
     return true;

@@ -29,7 +29,7 @@ describe('doors', () => {
   test('the lock is free after everything', () => {
     const m = IntcMachine.create();
     const random = randomSource(1);
-    for (let i = 0; i < 100_000; i++) {
+    for (let i = 0; i < 1_000_000; i++) {
       const r = random();
       m.core.portRead(r & 0x7ff, 1 << ((r >>> 16) % 3));
       m.core.portWrite((r >>> 11) & 0x7ff, 1 << ((r >>> 22) % 3), random());
@@ -52,7 +52,7 @@ describe('doors', () => {
       [m.block(1) + L.R_DOORBELL + 4, m.block(1) + L.VCPU_STRIDE],
     ];
     for (const [from, to] of guards) m.bytes.fill(mark, from, to);
-    for (let i = 0; i < 300_000; i++) {
+    for (let i = 0; i < 1_000_000; i++) {
       const r = random();
       switch (r % 7) {
         case 0:

@@ -23,7 +23,20 @@ const LINES = [
 const PIECES = [
   ...PCI_DEVICES.map(({ name }) => name),
   ...['hd:', 'cd:', 'img', 'path', 'ro', 'ram=', 'port.0', 'slot', 'tablet', 'name', 'lpc', 'com1', 'bootrom', 'help'],
-  ...['pci.0.3.0', 'device', 'memory.size', 'cpus', 'domains.0', 'true', 'stdio', 'tcp=', 'kexec', 'string=', '-s', '-l'],
+  ...[
+    'pci.0.3.0',
+    'device',
+    'memory.size',
+    'cpus',
+    'domains.0',
+    'true',
+    'stdio',
+    'tcp=',
+    'kexec',
+    'string=',
+    '-s',
+    '-l',
+  ],
   ...['%(name)', '%(', '%', '\\', '=', ',', ',', ':', '.', '-', '--', '0', '1', '3', '31', '32', '0x10', '010', '-1'],
   ...['99999999999999999999', 'G', '', ' ', '\n', '\r', '\t', 'é', '\u{1f600}', '__proto__', 'constructor', 'toString'],
 ] as const;

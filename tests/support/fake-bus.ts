@@ -15,11 +15,13 @@ export class FakeMachine {
   readonly mmio = new MmioBus();
   readonly interrupts = new FakeInterrupts();
   readonly lines = new InterruptLines(this.interrupts);
-  readonly memory = new FakeMemory();
   readonly log: string[] = [];
   readonly pci: PciBus;
 
-  constructor(options: Partial<PciBusOptions> = {}) {
+  constructor(
+    options: Partial<PciBusOptions> = {},
+    readonly memory = new FakeMemory(),
+  ) {
     this.pci = new PciBus({
       ports: this.ports,
       mmio: this.mmio,

@@ -11,6 +11,8 @@ export class FakeInterrupts implements Interrupts {
   readonly pinLevels: boolean[] = Array.from({ length: 24 }, () => false);
   pulses: number[] = [];
   messages: SentMessage[] = [];
+  /** Messages in all, and INTx pins that rose. */
+  sent = 0;
 
   setIsaIrq(irq: number, asserted: boolean): void {
     if (!(irq in this.isaLevels)) throw new RangeError(`ISA IRQ ${irq}`);
@@ -24,10 +26,12 @@ export class FakeInterrupts implements Interrupts {
 
   setIoApicPin(pin: number, asserted: boolean): void {
     if (!(pin in this.pinLevels)) throw new RangeError(`I/O APIC pin ${pin}`);
+    if (asserted && !this.pinLevels[pin]) this.sent++;
     this.pinLevels[pin] = asserted;
   }
 
   sendMsi(address: bigint, data: number): void {
+    this.sent++;
     this.messages.push({ address, data });
     // A fuzz run must not keep millions of them.
     if (this.messages.length > 10_000) this.messages = [];

@@ -1,7 +1,14 @@
-/** Guest memory for tests: SharedArrayBuffer-backed, in chunks that are not neighbours, like the machine's. */
+/**
+ * Guest memory for tests: chunks of one shared buffer that are not neighbours, like the machine's, with guard bytes between them. Who
+ * writes past a view that it was given, or through its `buffer`, hits a guard.
+ */
 import { GuestAddressError, type GuestMemory } from '../../devices/bus/guest-memory.ts';
 
 export const FAKE_CHUNK_BYTES = 0x200000;
+
+const GUARD_BYTES = 4096;
+const GUARD = 0xc3;
+const STRIDE = FAKE_CHUNK_BYTES + GUARD_BYTES;
 
 export class FakeMemory implements GuestMemory {
   readonly highBytes = 0;
@@ -9,11 +16,27 @@ export class FakeMemory implements GuestMemory {
   writtenBytes = 0;
   /** Ranges reported through {@link written}, while recording. */
   writtenRanges: { gpa: number; lengthBytes: number }[] | undefined;
-  readonly #chunks: Uint8Array[];
+  readonly #bytes: Uint8Array;
+  readonly #data: DataView;
 
   constructor(readonly lowBytes = 4 * FAKE_CHUNK_BYTES) {
     const count = Math.ceil(lowBytes / FAKE_CHUNK_BYTES);
-    this.#chunks = Array.from({ length: count }, () => new Uint8Array(new SharedArrayBuffer(FAKE_CHUNK_BYTES)));
+    this.#bytes = new Uint8Array(new SharedArrayBuffer(count * STRIDE + GUARD_BYTES));
+    this.#data = new DataView(this.#bytes.buffer);
+    for (let at = 0; at < this.#bytes.length; at += STRIDE) this.#bytes.fill(GUARD, at, at + GUARD_BYTES);
+  }
+
+  /** False when somebody wrote outside guest memory. */
+  get guardsIntact(): boolean {
+    for (let at = 0; at < this.#bytes.length; at += STRIDE) {
+      if (this.#bytes.subarray(at, at + GUARD_BYTES).some((byte) => byte !== GUARD)) return false;
+    }
+    return true;
+  }
+
+  /** Place of a guest address in the buffer. */
+  #at(gpa: number): number {
+    return gpa + GUARD_BYTES * (1 + Math.floor(gpa / FAKE_CHUNK_BYTES));
   }
 
   contains(gpa: number, lengthBytes: number): boolean {
@@ -28,9 +51,7 @@ export class FakeMemory implements GuestMemory {
     while (at < gpa + lengthBytes) {
       const offset = at % FAKE_CHUNK_BYTES;
       const length = Math.min(FAKE_CHUNK_BYTES - offset, gpa + lengthBytes - at);
-      const chunk = this.#chunks[Math.floor(at / FAKE_CHUNK_BYTES)];
-      if (!chunk) throw new GuestAddressError(gpa, lengthBytes);
-      views.push(chunk.subarray(offset, offset + length));
+      views.push(this.#bytes.subarray(this.#at(at), this.#at(at) + length));
       at += length;
     }
     return views;
@@ -64,6 +85,12 @@ export class FakeMemory implements GuestMemory {
     this.written(gpa, lengthBytes);
   }
 
+  /** Where a value lies, if it lies in one chunk; undefined when it straddles two. */
+  #direct(gpa: number, size: number): number | undefined {
+    if (!this.contains(gpa, size)) throw new GuestAddressError(gpa, size);
+    return (gpa % FAKE_CHUNK_BYTES) + size <= FAKE_CHUNK_BYTES ? this.#at(gpa) : undefined;
+  }
+
   #load(gpa: number, size: number): DataView {
     const bytes = new Uint8Array(size);
     this.read(gpa, bytes);
@@ -80,10 +107,12 @@ export class FakeMemory implements GuestMemory {
     return this.#load(gpa, 1).getUint8(0);
   }
   readU16(gpa: number): number {
-    return this.#load(gpa, 2).getUint16(0, true);
+    const at = this.#direct(gpa, 2);
+    return at === undefined ? this.#load(gpa, 2).getUint16(0, true) : this.#data.getUint16(at, true);
   }
   readU32(gpa: number): number {
-    return this.#load(gpa, 4).getUint32(0, true);
+    const at = this.#direct(gpa, 4);
+    return at === undefined ? this.#load(gpa, 4).getUint32(0, true) : this.#data.getUint32(at, true);
   }
   readU64(gpa: number): bigint {
     return this.#load(gpa, 8).getBigUint64(0, true);

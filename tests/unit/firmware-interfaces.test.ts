@@ -1,10 +1,12 @@
+import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { PortBus } from '../../devices/bus/port-bus.ts';
+import { PortBus, type AccessSize } from '../../devices/bus/port-bus.ts';
 import { buildAcpiTables } from '../../devices/firmware/acpi/tables.ts';
 import { FwCfg } from '../../devices/firmware/fw-cfg.ts';
 import { fwCfgFiles } from '../../devices/firmware/fw-cfg-files.ts';
 import { Fwctl, fwctlVariables } from '../../devices/firmware/fwctl.ts';
 import { SnapshotError } from '../../devices/snapshot.ts';
+import { FakeRandom } from '../support/fake-random.ts';
 
 const text = (bytes: readonly number[]): string => String.fromCharCode(...bytes);
 
@@ -263,5 +265,46 @@ describe('fw_cfg', () => {
         .subarray(0, 4)
         .toString(),
     ).toBe('FACS');
+  });
+});
+
+describe('a million accesses of a hostile guest', () => {
+  const file = { name: 'opt/x', bytes: Uint8Array.from({ length: 100 }, (_, at) => at) };
+  it.each([
+    ['fwctl', (ports: PortBus) => new Fwctl(ports, fwctlVariables(3))],
+    ['fw_cfg', (ports: PortBus) => new FwCfg(ports, 3, [file])],
+  ] as const)('%s', (_name, make) => {
+    const random = new FakeRandom(0xf0c4);
+    let ports = new PortBus();
+    let device: Fwctl | FwCfg = make(ports);
+    let answers = 0;
+    for (let i = 1; i <= 1_000_000; i++) {
+      const size = random.pick<AccessSize>([1, 2, 4]);
+      const port = 0x510 + random.below(2);
+      // A request of 4 GiB only ends with the machine's reset.
+      if (random.below(1000) === 0) device.reset();
+      if (random.below(100) === 0) {
+        // A conversation, with a word missing here and there.
+        const words = [random.pick([20, 20, 12, 24]), random.pick([3, 4, 5]), i, 0x6e2e7768, 0x7570636e, 0];
+        if (random.below(2) === 0) ports.write(0x510, 2, 0);
+        for (let byte = 0; byte < 4; byte++) ports.read(0x511, 1);
+        for (const word of words) if (random.below(20) > 0) ports.write(0x510, 4, word);
+      } else if (random.below(2) === 0) {
+        const value = ports.read(port, size);
+        if (!Number.isInteger(value) || value < 0) throw new Error(`read ${value}`);
+        if (value !== 0xff && value !== 0xffff && value !== 0xffffffff && value !== 0) answers++;
+      } else {
+        ports.write(port, size, random.pick([0, 3, 4, 12, 20, 92, 0x19, 0x20, 0x6e2e7768, 0x7570636e, random.nasty()]));
+      }
+      if (i % 10_000 === 0) {
+        // The machine goes on in a copy, as if nothing had happened.
+        const state = structuredClone(device.save());
+        ports = new PortBus();
+        device = make(ports);
+        device.restore(state);
+        if (!isDeepStrictEqual(device.save(), state)) throw new Error('the copy has another state');
+      }
+    }
+    expect(answers).toBeGreaterThan(1000);
   });
 });

@@ -508,7 +508,7 @@ test('random configuration and BAR accesses neither throw nor leave a claim behi
   ];
   devices.forEach((device, index) => machine.pci.add(slot(index), device));
   machine.pci.configure();
-  for (let i = 0; i < 300_000; i++) {
+  for (let i = 0; i < 1_000_000; i++) {
     const size = random.pick<AccessSize>([1, 2, 4]);
     const number = random.below(5);
     switch (random.below(6)) {

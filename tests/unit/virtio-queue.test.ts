@@ -302,7 +302,7 @@ test('random rings never throw, hang, or make the device write outside its used 
   let chains = 0;
   let resets = 0;
   memory.writtenRanges = [];
-  for (let i = 0; i < 250_000; i++) {
+  for (let i = 0; i < 1_000_000; i++) {
     switch (random.below(8)) {
       case 0:
       case 1:

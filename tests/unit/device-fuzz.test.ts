@@ -1,0 +1,184 @@
+/** Every PCI function against a hostile guest: no exception, no write outside the buffers it was given, and a snapshot at any time. */
+import { isDeepStrictEqual } from 'node:util';
+import { expect, test } from 'vitest';
+import { PCI_DEVICES } from '../../devices/config/index.ts';
+import { pciDevices, type PciDeviceContext } from '../../devices/pci/factory.ts';
+import type { PciFunction } from '../../devices/pci/function.ts';
+import type { CharacterBackend, CharacterPort } from '../../devices/serial/character-backend.ts';
+import { MemoryBackend } from '../../devices/storage/memory-backend.ts';
+import { VirtioDevice } from '../../devices/virtio/device.ts';
+import type { DeviceState } from '../../devices/snapshot.ts';
+import { IntcMachine } from '../core/intc-support.ts';
+import { settle } from '../support/fake-block.ts';
+import { FakeMachine } from '../support/fake-bus.ts';
+import { FAKE_CHUNK_BYTES, type FakeMemory } from '../support/fake-memory.ts';
+import { FakeRandom } from '../support/fake-random.ts';
+import { HostileGuest, type HostileGuestOptions } from '../support/hostile-guest.ts';
+
+const OPERATIONS = 1_000_000;
+/** Between two of them the host's event loop runs: disks answer. */
+const OPERATIONS_A_TURN = 500;
+const OPERATIONS_A_SNAPSHOT = 100_000;
+const SLOT = 3;
+
+/** The client of a console port, which comes, goes, talks and does not listen. */
+class Client implements CharacterBackend {
+  port: CharacterPort | undefined;
+  full = false;
+  open(port: CharacterPort): void {
+    this.port = port;
+  }
+  write(): boolean {
+    return !this.full;
+  }
+  hold(): void {}
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+  act(random: FakeRandom): void {
+    switch (random.below(4)) {
+      case 0:
+        this.port?.carrier?.(random.below(3) > 0);
+        break;
+      case 1:
+        this.port?.receive(new Uint8Array(random.below(300)).fill(0x61));
+        break;
+      default:
+        this.full = random.below(3) === 0;
+        if (!this.full) this.port?.drained();
+    }
+  }
+}
+
+interface Rig {
+  readonly machine: FakeMachine;
+  readonly fn: PciFunction;
+  readonly clients: readonly Client[];
+}
+
+const VARIABLES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  'virtio-blk': { path: '/img' },
+  'virtio-console': {
+    'port.0.name': 'a',
+    'port.0.path': '/a',
+    'port.1.name': 'b',
+    'port.1.path': '/b',
+  },
+};
+
+async function rigOf(device: string, memory?: FakeMemory): Promise<Rig> {
+  const machine = new FakeMachine({}, memory);
+  const clients: Client[] = [];
+  const uart = IntcMachine.create().core;
+  const context: PciDeviceContext = machine.context({
+    openBlock: () => Promise.resolve(new MemoryBackend(new Uint8Array(64 * 1024))),
+    openSerial: () => {
+      const client = new Client();
+      clients.push(client);
+      return Promise.resolve(client);
+    },
+    coreUart: (n) => ({
+      read: (register) => uart.uartRead(n, register),
+      write: (register, value) => uart.uartWrite(n, register, value),
+      irqLevel: () => uart.uartIrqLevel(n) !== 0,
+    }),
+  });
+  const where = { bus: 0, slot: SLOT, func: 0 };
+  const fn = await pciDevices[device]?.(context, where, { get: (name) => VARIABLES[device]?.[name] });
+  if (!fn) throw new Error(`no ${device}`);
+  machine.pci.add(where, fn);
+  machine.pci.configure();
+  return { machine, fn, clients };
+}
+
+/** What the device's other end does, and requests that it understands. */
+function optionsFor(device: string, { machine, clients }: Rig, random: FakeRandom): HostileGuestOptions {
+  const { memory } = machine;
+  switch (device) {
+    case 'virtio-blk':
+      return {
+        fill: (gpa) => {
+          memory.writeU32(gpa, random.pick([0, 1, 4, 8, 11, random.below(16)]));
+          memory.writeU32(gpa + 4, 0);
+          memory.writeU64(gpa + 8, BigInt(random.pick([random.below(140), random.below(0x10000) * 2 ** 32])));
+        },
+      };
+    case 'virtio-console':
+      return {
+        fill: (gpa) => {
+          memory.writeU32(gpa, random.pick([0, 1, random.below(40)]));
+          memory.writeU16(gpa + 4, random.below(9));
+          memory.writeU16(gpa + 6, random.below(3));
+        },
+        event: () => clients[random.below(clients.length)]?.act(random),
+      };
+    default:
+      return {};
+  }
+}
+
+/** A machine of the same kind that goes on from the state, with the same guest memory. */
+async function copyOf(device: string, { machine, fn }: Rig): Promise<readonly [copy: Rig, state: DeviceState]> {
+  await fn.quiesce();
+  const state = structuredClone(machine.pci.save());
+  const copy = await rigOf(device, machine.memory);
+  copy.machine.pci.restore(state);
+  await copy.fn.quiesce();
+  return [copy, state];
+}
+
+/** The device goes on in a copy, and that in a copy of its own: both have the state that they were given. */
+async function goesOnInCopies(device: string, rig: Rig): Promise<void> {
+  const [first, state] = await copyOf(device, rig);
+  const [second, firstState] = await copyOf(device, first);
+  // A console takes up at once what was waiting in its rings: only its copy has no more to do.
+  const same = device === 'virtio-console' || isDeepStrictEqual(firstState, state);
+  if (!same || !isDeepStrictEqual(second.machine.pci.save(), firstState)) {
+    throw new Error(`${device}: a copy has another state`);
+  }
+  await first.fn.close();
+  await second.fn.close();
+}
+
+test.each(Object.keys(pciDevices))(
+  '%s: a million operations of a hostile guest',
+  async (device) => {
+    const random = new FakeRandom([...device].reduce((sum, letter) => sum * 31 + letter.charCodeAt(0), 1) | 0);
+    const rig = await rigOf(device);
+    const fresh = structuredClone(rig.machine.pci.save());
+    const guest = new HostileGuest(rig.machine, rig.fn, SLOT, random, optionsFor(device, rig, random));
+    for (let operation = 1; operation <= OPERATIONS; operation++) {
+      guest.step();
+      if (operation % OPERATIONS_A_TURN === 0) await settle();
+      if (operation % OPERATIONS_A_SNAPSHOT !== 0) continue;
+      await goesOnInCopies(device, rig);
+      guest.check();
+    }
+    // Otherwise most of it was refused at the door.
+    if (rig.fn instanceof VirtioDevice) {
+      expect(rig.fn.brokenQueues).toBeGreaterThan(1000);
+      expect(rig.machine.interrupts.sent).toBeGreaterThan(1000);
+    }
+    await rig.fn.quiesce();
+    rig.machine.pci.reset();
+    // What a console's clients have sent and the guest has not read is theirs, and outlives the guest's reset.
+    if (device !== 'virtio-console') expect(isDeepStrictEqual(rig.machine.pci.save(), fresh)).toBe(true);
+    await rig.fn.close();
+  },
+  60_000,
+);
+
+test('the devices above are all that are built', () => {
+  expect(PCI_DEVICES.map(({ name }) => name)).toEqual(expect.arrayContaining(Object.keys(pciDevices)));
+});
+
+test('a byte past a view, even by way of its buffer, is noticed', () => {
+  const memory = new FakeMachine().memory;
+  expect(memory.guardsIntact).toBe(true);
+  const [view] = memory.views(FAKE_CHUNK_BYTES - 16, 16);
+  if (!view) throw new Error('no view');
+  new Uint8Array(view.buffer).fill(1, view.byteOffset, view.byteOffset + view.length);
+  expect(memory.guardsIntact).toBe(true);
+  new Uint8Array(view.buffer).fill(1, view.byteOffset + view.length, view.byteOffset + view.length + 1);
+  expect(memory.guardsIntact).toBe(false);
+});
