@@ -1,5 +1,6 @@
 /** Registers of a vCPU by the names that bhyvectl gives them. Only while the machine is paused. */
 import {
+  R_CPL,
   R_CR0,
   R_CR2,
   R_CR3,
@@ -75,6 +76,34 @@ export function writeControlRegister(core: Core, name: string, value: bigint): b
   const offset = Object.hasOwn(OFFSETS, name) ? OFFSETS[name] : undefined;
   if (offset === undefined) return false;
   core.state.setU64(core.block + offset, BigInt.asUintN(64, value));
+  return true;
+}
+
+/** What shall change of a segment or table register. */
+export type ControlDescriptorChange = Partial<ControlDescriptor>;
+
+/** Changes a segment or table register; false when there is none of that name, or it has no selector to be set. */
+export function writeControlDescriptor(core: Core, name: string, change: ControlDescriptorChange): boolean {
+  const { state, block } = core;
+  const { selector, base, limit, access } = change;
+  if (name === 'gdtr' || name === 'idtr') {
+    if (selector !== undefined) return false;
+    const [baseAt, limitAt] = name === 'gdtr' ? [R_GDT_BASE, R_GDT_LIMIT] : [R_IDT_BASE, R_IDT_LIMIT];
+    if (base !== undefined) state.setU64(block + baseAt, BigInt.asUintN(64, base));
+    if (limit !== undefined) state.setU32(block + limitAt, limit & 0xffff);
+    return true;
+  }
+  const index = (SEGMENT_NAMES as readonly string[]).indexOf(name);
+  if (index === -1) return false;
+  const at = block + R_SEG + index * SEG_STRIDE;
+  if (selector !== undefined) state.data.setUint16(at + SEG_SELECTOR, selector, true);
+  if (base !== undefined) state.setU64(at + SEG_BASE, BigInt.asUintN(64, base));
+  if (limit !== undefined) state.setU32(at + SEG_LIMIT, limit);
+  if (access !== undefined) {
+    state.setU32(at + SEG_ACCESS, access);
+    // The current privilege level is the DPL of SS (SDM 25.4.1).
+    if (name === 'ss') state.setU32(block + R_CPL, (access >>> 5) & 3);
+  }
   return true;
 }
 

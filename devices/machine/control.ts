@@ -4,7 +4,12 @@
  */
 import { ACTIVE_CPUS, SUSPEND_REASON } from '../../core-as/layout.ts';
 import { MAX_VCPUS } from '../config/index.ts';
-import { readControlDescriptor, readControlRegister, writeControlRegister } from './control-registers.ts';
+import {
+  readControlDescriptor,
+  readControlRegister,
+  writeControlDescriptor,
+  writeControlRegister,
+} from './control-registers.ts';
 import { readNvram, readRtcSeconds, writeNvram, writeRtcSeconds } from './control-rtc.ts';
 import { readStatistics } from './control-stats.ts';
 import type { Machine } from './machine.ts';
@@ -23,6 +28,11 @@ export interface ControlCommands {
   descriptors: {
     arguments: { readonly vcpu: number; readonly names: readonly string[] };
     result: { readonly values: Readonly<Record<string, DescriptorText>> };
+  };
+  /** What is left out of a register stays as it is. */
+  'set-descriptors': {
+    arguments: { readonly vcpu: number; readonly values: Readonly<Record<string, Partial<DescriptorText>>> };
+    result: Record<never, never>;
   };
   nmi: { arguments: { readonly vcpu: number }; result: Record<never, never> };
   reset: { arguments: Record<never, never>; result: Record<never, never> };
@@ -107,6 +117,16 @@ function namesField(fields: Fields): string[] {
   return names;
 }
 
+function objectOf(value: unknown, name: string): Fields {
+  if (typeof value !== 'object' || value === null) throw invalid(`${name} must be an object`);
+  return value as Fields;
+}
+
+function hexField(text: unknown, name: string): bigint {
+  if (typeof text !== 'string' || !/^0x[0-9a-f]{1,16}$/i.test(text)) throw invalid(`${name} must be hexadecimal`);
+  return BigInt(text);
+}
+
 function invalid(message: string): ControlError {
   return new ControlError('EINVAL', message);
 }
@@ -149,6 +169,8 @@ export class MachineControl {
         return this.#setRegisters(this.#vcpu(fields), fields['values']);
       case 'descriptors':
         return this.#descriptors(this.#vcpu(fields), namesField(fields));
+      case 'set-descriptors':
+        return this.#setDescriptors(this.#vcpu(fields), fields['values']);
       case 'nmi': {
         const vcpu = this.#vcpu(fields);
         this.#mustRun();
@@ -243,11 +265,9 @@ export class MachineControl {
   }
 
   #setRegisters(vcpu: number, values: unknown): Promise<object> {
-    if (typeof values !== 'object' || values === null) throw invalid('values must be an object');
-    const wanted = Object.entries(values as Fields).map(([name, text]) => {
-      if (typeof text !== 'string' || !/^0x[0-9a-f]{1,16}$/i.test(text)) throw invalid(`${name} must be hexadecimal`);
-      return [name, BigInt(text)] as const;
-    });
+    const wanted = Object.entries(objectOf(values, 'values')).map(
+      ([name, text]) => [name, hexField(text, name)] as const,
+    );
     return this.#still(() => {
       const core = this.machine.vcpuCore(vcpu);
       for (const [name, value] of wanted) {
@@ -267,6 +287,42 @@ export class MachineControl {
         return [name, { ...value, base: hex(value.base) }];
       });
       return { values: Object.fromEntries(values) };
+    });
+  }
+
+  #setDescriptors(vcpu: number, values: unknown): Promise<object> {
+    const wanted = Object.entries(objectOf(values, 'values')).map(([name, value]) => {
+      const change = objectOf(value, name);
+      const part = (field: string, maximum: number): number | undefined => {
+        if (change[field] === undefined) return undefined;
+        const number = numberField(change, field);
+        if (number < 0 || number > maximum) throw invalid(`${field} of ${name} is out of range`);
+        return number;
+      };
+      const { base } = change;
+      return [
+        name,
+        {
+          selector: part('selector', 0xffff),
+          base: base === undefined ? undefined : hexField(base, `base of ${name}`),
+          limit: part('limit', 0xffffffff),
+          access: part('access', 0xffffffff),
+        },
+      ] as const;
+    });
+    return this.#still(() => {
+      const core = this.machine.vcpuCore(vcpu);
+      for (const [name, { selector, base, limit, access }] of wanted) {
+        const change = {
+          ...(selector === undefined ? {} : { selector }),
+          ...(base === undefined ? {} : { base }),
+          ...(limit === undefined ? {} : { limit }),
+          ...(access === undefined ? {} : { access }),
+        };
+        if (!writeControlDescriptor(core, name, change)) throw invalid(`there is no such segment register ${name}`);
+      }
+      core.exports.stateChanged();
+      return {};
     });
   }
 

@@ -12,7 +12,8 @@ export interface BhyvectlCommand {
   readonly options: ReadonlyMap<string, string>;
 }
 
-const SETTABLE = CONTROL_REGISTERS;
+const SETTABLE = [...CONTROL_REGISTERS, ...CONTROL_SEGMENTS];
+const DESCRIPTORS = [...CONTROL_SEGMENTS, ...CONTROL_TABLES];
 
 /** Options without an argument. */
 const FLAGS: readonly string[] = [
@@ -21,7 +22,7 @@ const FLAGS: readonly string[] = [
   ...['get-active-cpus', 'get-suspended-cpus', 'get-cpu-topology'],
   ...CONTROL_REGISTERS.map((name) => `get-${name}`),
   ...CONTROL_SEGMENTS.map((name) => `get-${name}`),
-  ...[...CONTROL_SEGMENTS, ...CONTROL_TABLES].map((name) => `get-desc-${name}`),
+  ...DESCRIPTORS.flatMap((name) => [`get-desc-${name}`, `set-desc-${name}`]),
 ];
 
 /** Options with an argument, and what usage calls it. */
@@ -29,6 +30,9 @@ const WITH_ARGUMENT: Readonly<Record<string, string>> = {
   vm: 'vmname',
   cpu: 'vcpu_number',
   vcpu: 'vcpu_number',
+  'desc-base': 'BASE',
+  'desc-limit': 'LIMIT',
+  'desc-access': 'ACCESS',
   'set-rtc-time': 'secs',
   'rtc-nvram-offset': 'offset',
   'set-rtc-nvram': 'val',
@@ -84,7 +88,8 @@ export function parseNumber(text: string): bigint | undefined {
 /** Before anything is done: a call must not stop in the middle for a word that could have been looked at first. */
 function checkNumbers(options: ReadonlyMap<string, string>): void {
   for (const [name, text] of options) {
-    if (!name.startsWith('set-') && name !== 'rtc-nvram-offset') continue;
+    const takesNumber = /^(set-(?!desc-)|desc-)/.test(name) || name === 'rtc-nvram-offset';
+    if (!takesNumber) continue;
     if (parseNumber(text) === undefined) throw new BhyvectlUsage(`invalid value '${text}' of --${name}`);
   }
   const nvram = options.has('get-rtc-nvram') || options.has('set-rtc-nvram');

@@ -4,6 +4,7 @@
  */
 import { resolve } from 'node:path';
 import { errnoText } from '../../devices/config/index.ts';
+import type { DescriptorText } from '../../devices/machine/control.ts';
 import { CONTROL_REGISTERS, CONTROL_SEGMENTS, CONTROL_TABLES } from '../../devices/machine/control-registers.ts';
 import {
   cpusLine,
@@ -135,6 +136,7 @@ class Operations {
       values[name] = `0x${BigInt.asUintN(64, numberOf(this.command, `set-${name}`)).toString(16)}`;
     }
     if (Object.keys(values).length > 0) await this.#machine.request('set-registers', { vcpu, values });
+    await this.#setDescriptors();
     if (this.#has('set-rtc-nvram')) {
       const offset = Number(numberOf(this.command, 'rtc-nvram-offset'));
       await this.#machine.request('set-nvram', { offset, value: Number(numberOf(this.command, 'set-rtc-nvram')) });
@@ -143,6 +145,26 @@ class Operations {
       await this.#machine.request('set-rtc-time', { seconds: Number(numberOf(this.command, 'set-rtc-time')) });
     }
     if (this.#has('inject-nmi')) await this.#machine.request('nmi', { vcpu });
+  }
+
+  /** --set-desc-X takes all three parts from --desc-*, which are 0 unless they are given; --set-X is the selector. */
+  async #setDescriptors(): Promise<void> {
+    const { vcpu } = this.command;
+    const uint = (option: string, bits: number): bigint => BigInt.asUintN(bits, numberOf(this.command, option));
+    const values: Record<string, Partial<DescriptorText>> = {};
+    for (const name of [...CONTROL_SEGMENTS, ...CONTROL_TABLES]) {
+      if (!this.#has(`set-desc-${name}`)) continue;
+      values[name] = {
+        base: `0x${uint('desc-base', 64).toString(16)}`,
+        limit: Number(uint('desc-limit', 32)),
+        access: Number(uint('desc-access', 32)),
+      };
+    }
+    for (const name of CONTROL_SEGMENTS) {
+      if (!this.#has(`set-${name}`)) continue;
+      values[name] = { ...values[name], selector: Number(uint(`set-${name}`, 16)) };
+    }
+    if (Object.keys(values).length > 0) await this.#machine.request('set-descriptors', { vcpu, values });
   }
 
   async #gets(): Promise<void> {

@@ -102,6 +102,7 @@ test('--suspend on the way, -r goes on', async () => {
   await using machine = await machineFromArgs(argv, {
     core: await compileCore('core-as/index.ts', 'release'),
     workerUrl: await vcpuWorkerForTests(),
+    register: true,
   });
   machine.start();
   const com1 = machine.consoles['com1'];
@@ -112,6 +113,13 @@ test('--suspend on the way, -r goes on', async () => {
   expect(uptimeAfter).toBeGreaterThanOrEqual(uptime);
   // Time stood still for the guest while it was a file.
   expect(uptimeAfter - uptime).toBeLessThan(30);
-  com1.send('poweroff -f\n');
-  expect(await machine.waitForExit()).toMatchObject({ code: 1, reason: 'poweroff' });
+
+  // Nobody else gets its name while it runs.
+  await expect(machineFromArgs([...BASIC_ARGS, 'test'], { register: true })).rejects.toMatchObject({
+    status: 4,
+    stderrText: `vm_reinit: Device busy\nbhyve: a machine named "test" is running already (process ${process.pid})\n`,
+  });
+  expect(machine.running).toBe(true);
+  await ctl('--force-reset');
+  expect(await machine.waitForExit()).toMatchObject({ code: 0, reason: 'reset' });
 });

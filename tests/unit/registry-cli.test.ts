@@ -183,6 +183,17 @@ test('sets and gets', { timeout: 90_000 }, async () => {
   expect(ctl('--vm=vm', '--cpu=1', '--set-rbx=0x1234', '--set-r15=-1', '--get-rbx', '--get-r15').stdout).toBe(
     'rbx[1]\t\t0x0000000000001234\nr15[1]\t\t0xffffffffffffffff\n',
   );
+  const segment = ['--set-desc-gs', '--desc-base=0xffff888000000000', '--desc-limit=0xfffff', '--desc-access=0xc093'];
+  expect(ctl('--vm=vm', ...segment, '--set-gs=0x2b', '--get-desc-gs', '--get-gs').stdout).toBe(
+    'gs desc[0]\t0xffff888000000000/0x000fffff/0x0000c093\ngs[0]\t\t0x002b\n',
+  );
+  // What is not given is 0, as with FreeBSD's; tables have no access rights.
+  expect(ctl('--vm=vm', '--set-desc-idtr', '--desc-limit=0x1ff', '--get-desc-idtr').stdout).toBe(
+    'idtr[0]\t\t0x0000000000000000/0x000001ff\n',
+  );
+  expect(ctl('--vm=vm', '--set-desc-gdtr', '--set-ss=0x10', '--get-desc-gdtr', '--get-ss').stdout).toBe(
+    'gdtr[0]\t\t0x0000000000000000/0x00000000\nss[0]\t\t0x0010\n',
+  );
   expect(ctl('--vm=vm', '--rtc-nvram-offset=0x50', '--set-rtc-nvram=0xa5', '--get-rtc-nvram')).toMatchObject({
     status: 0,
     stdout: 'rtc nvram[080]: 0xa5\n',
