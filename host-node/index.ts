@@ -1,12 +1,26 @@
 /** The library: virtual machines in a Node program. */
 import { readFileSync } from 'node:fs';
-import { machineSettings, parseCommandLine, type ConfigTree } from '../devices/config/index.ts';
+import { ConfigTree, machineSettings, parseCommandLine, treeFromVariables } from '../devices/config/index.ts';
 import type { MachineHost } from '../devices/machine/host.ts';
 import { Machine as GenericMachine, type MachineOptions } from '../devices/machine/machine.ts';
 import { loadCore, vcpuWorkerUrl } from './assets.ts';
 import { createNodeHost, writeMessage, type NodeHostOptions } from './node-host.ts';
 import { openCheckpoint, restoreCheckpoint } from './registry/checkpoint-file.ts';
 import { register } from './registry/registration.ts';
+
+/**
+ * The names that declarations of this package use, for programs whose compiler has no DOM library; where it has one, these add
+ * nothing to it.
+ */
+declare global {
+  // eslint-disable-next-line @typescript-eslint/no-namespace -- lib.dom.d.ts declares it as one
+  namespace WebAssembly {
+    // eslint-disable-next-line @typescript-eslint/no-empty-object-type
+    interface Module {}
+    // eslint-disable-next-line @typescript-eslint/no-empty-object-type
+    interface Memory {}
+  }
+}
 
 export { BhyveExit } from '../devices/config/index.ts';
 export type { ExitKind, ExitReason } from '../devices/machine/exit-reason.ts';
@@ -52,9 +66,13 @@ async function nodeHost(options: HostOptions): Promise<MachineHost> {
   return createNodeHost({ ...options, core, workerUrl: options.workerUrl ?? vcpuWorkerUrl() });
 }
 
-/** A machine from a configuration tree. Rejects with {@link BhyveExit} when it cannot be built. It is not started. */
-export async function createMachine(tree: ConfigTree, options: HostOptions = {}): Promise<Machine> {
+/** bhyve_config(5): variables by name, such as `{ name: 'vm', 'memory.size': '1G', 'pci.0.4.0.device': 'virtio-rnd' }`. */
+export type BhyveConfig = Readonly<Record<string, string>>;
+
+/** A machine from its variables. Rejects with {@link BhyveExit} when it cannot be built. It is not started. */
+export async function createMachine(config: BhyveConfig | ConfigTree, options: HostOptions = {}): Promise<Machine> {
   options.signal?.throwIfAborted();
+  const tree = config instanceof ConfigTree ? config : treeFromVariables(config);
   const registration = options.register
     ? await register(machineSettings(tree).name, 'bhyve', options.message ?? writeMessage)
     : undefined;

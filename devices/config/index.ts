@@ -3,7 +3,12 @@ export { BhyveExit, errnoText } from './errors.ts';
 export { ConfigNode, ConfigTree } from './tree.ts';
 export { parseMemorySize } from './memory-size.ts';
 export { MAX_VCPUS, type Topology } from './topology.ts';
-export { type CommandLineEnvironment, parseCommandLine, type ParsedCommandLine } from './parse-options.ts';
+export {
+  type CommandLineEnvironment,
+  parseCommandLine,
+  type ParsedCommandLine,
+  treeFromVariables,
+} from './parse-options.ts';
 export type { FwCfgItem } from './firmware-option.ts';
 export type { LoaderProtocol } from './declarations/globals.ts';
 export { declaration, notBuiltMessage, PCI_DEVICES } from './declarations/index.ts';

@@ -139,6 +139,16 @@ function startingTree(programName: string): ConfigTree {
   return tree;
 }
 
+/**
+ * A tree from variables by name, as `-o NAME=VALUE` sets them on top of bhyve's own. Throws {@link BhyveExit} when two names do not
+ * fit into one tree.
+ */
+export function treeFromVariables(variables: Readonly<Record<string, string>>, programName = 'bhyve'): ConfigTree {
+  const tree = startingTree(programName);
+  for (const [path, value] of Object.entries(variables)) tree.set(path, value);
+  return tree;
+}
+
 interface Progress {
   readonly fwCfgItems: FwCfgItem[];
   restoreFile: string | undefined;

@@ -312,9 +312,24 @@ describe('vm-bhyve and other clients', () => {
       "-A -m 1G -s 0:0,hostbridge -s 31,lpc -l com1,stdio -s 2:0,virtio-net -f 'kexec,vmlinuz,initrd.gz,earlyprintk=serial console=ttyS0' vm",
       ['0:0 hostbridge', '2:0 virtio-net', '31:0 lpc'],
     ],
+    [
+      'vmrun.sh with the debug port of its time',
+      '-c 2 -m 512M -a -A -H -P -g 0 -s 0:0,hostbridge -s 1:0,lpc -s 2:0,virtio-net,tap0 -s 3:0,virtio-blk,./diskdev -l com1,stdio -s 31:0,ahci-cd,./release.iso vm',
+      [
+        '0:0 hostbridge',
+        '1:0 lpc',
+        '2:0 virtio-net backend=tap0',
+        '3:0 virtio-blk path=./diskdev',
+        '31:0 ahci port.0.type=cd port.0.path=./release.iso',
+      ],
+    ],
   ])('%s', (_title, line, expected) => {
     expect(functionsOf(line)).toEqual(expected);
     expect(parse(line).warnings).toEqual([]);
+  });
+
+  it('-p com1,stdio for -l com1,stdio, which many have copied, ends with the status of a usage error', () => {
+    expect(() => parse('-p com1,stdio -s 31,lpc vm')).toThrow("invalid vcpu pinning configuration 'com1,stdio'");
   });
 
   it('the count before the topology', () => {

@@ -48,6 +48,29 @@ test('waits end in time, with the last lines and the reason', async () => {
   expect(await machine.waitForExit()).toMatchObject({ code: 1, reason: 'poweroff' });
 });
 
+test('from variables instead of words', async () => {
+  const config = {
+    name: 'vm',
+    'memory.size': '64M',
+    'lpc.bootrom': `${directory}/rom-${ECHO}`,
+    'lpc.com1.path': 'stdio',
+    'pci.0.0.0.device': 'hostbridge',
+    'pci.0.31.0.device': 'lpc',
+  };
+  await using machine = await Machine.create(config, options);
+  expect(machine.settings).toMatchObject({ name: 'vm', memoryBytes: 64 << 20, flags: { strictMsr: true } });
+  machine.start();
+  machine.consoles['com1']?.send('q');
+  expect(await machine.waitForExit()).toMatchObject({ reason: 'poweroff' });
+  const wrong = (change: Record<string, string>): Promise<unknown> => Machine.create({ ...config, ...change }, options);
+  await expect(wrong({ cpus: 'x' })).rejects.toMatchObject({
+    status: 4,
+    stderrText: "bhyve: Invalid value for cpus: 'x'\n",
+  });
+  await expect(wrong({ 'name.x': '1' })).rejects.toThrow('Failed to create configuration node name');
+  await expect(wrong({ 'pci.0.3.0.device': 'hda' })).rejects.toThrow(/^hda: /);
+});
+
 test('a console is streams as well', async () => {
   await using machine = await Machine.fromArgs(argv(ECHO), options);
   const com1 = machine.consoles['com1'];
