@@ -9,7 +9,7 @@ import {
   type FwCfgItem,
   type MachineSettings,
 } from '../config/index.ts';
-import type { AcpiParameters } from '../firmware/acpi/parameters.ts';
+import { FirmwareTableError, type AcpiParameters } from '../firmware/acpi/parameters.ts';
 import { buildFirmwareTables, rsdpGpa, type FirmwareTable } from '../firmware/firmware-tables.ts';
 import { fwCfgFiles, type BootDevice } from '../firmware/fw-cfg-files.ts';
 import { FwCfg, type FwCfgFile } from '../firmware/fw-cfg.ts';
@@ -87,6 +87,16 @@ function acpiParameters(settings: MachineSettings, view: FirmwareView): AcpiPara
   };
 }
 
+/** What the configuration asks of the firmware and cannot be had ends the run. */
+function orExit<T>(build: () => T): T {
+  try {
+    return build();
+  } catch (error) {
+    if (error instanceof FirmwareTableError) throw new BhyveExit(EXIT_ERROR, `${error.message}\n`);
+    throw error;
+  }
+}
+
 /** Builds ACPI (-A), MP (unless -Y) and SMBIOS tables. */
 export function buildTables(
   tree: ConfigTree,
@@ -116,7 +126,7 @@ export function buildTables(
       strings: smbiosStrings(tree),
     },
   };
-  return { tables: buildFirmwareTables(parameters), rsdpGpa: rsdpGpa(parameters) };
+  return { tables: orExit(() => buildFirmwareTables(parameters)), rsdpGpa: rsdpGpa(parameters) };
 }
 
 async function readOrExit(host: MachineHost, what: string, path: string): Promise<Uint8Array> {
@@ -221,5 +231,5 @@ export function firmwareInterface(
     lowmemBytes: plan.lowBytes,
     highmemBytes: plan.highBytes,
   });
-  return new FwCfg(ports, cpus, [...files, ...items]);
+  return orExit(() => new FwCfg(ports, cpus, [...files, ...items]));
 }

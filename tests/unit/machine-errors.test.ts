@@ -1,0 +1,170 @@
+/** What a command line ends in that is well formed and describes a machine that cannot be: the text and the status of each. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PCI_DEVICES } from '../../devices/config/index.ts';
+import { pciDevices } from '../../devices/pci/factory.ts';
+import { SerialOpener } from '../../host-node/console/open-serial.ts';
+import { BhyveExit, Machine } from '../../host-node/index.ts';
+import { compileCore } from '../support/compile-core.ts';
+
+let directory: string;
+let core: WebAssembly.Module;
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'webhyve-errors-'));
+  core = await compileCore('tests/support/machine-fake-core.entry.ts');
+  writeFileSync(join(directory, 'text'), 'a small text\n');
+  writeFileSync(join(directory, 'rom'), Buffer.alloc(4096));
+  writeFileSync(join(directory, 'large'), Buffer.alloc(16 * 2 ** 20 + 4096));
+  writeFileSync(join(directory, 'img'), Buffer.alloc(65536));
+}, 120_000);
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+interface Outcome {
+  readonly status: number | undefined;
+  readonly stderr: string;
+  readonly messages: readonly string[];
+}
+
+/** `@` stands for the folder with the files. */
+async function outcomeOf(line: string): Promise<Outcome> {
+  const messages: string[] = [];
+  const argv = line.split(' ').map((word) => word.replaceAll('@', directory));
+  const serial = new SerialOpener(() => undefined, join(directory, 'nmdm'));
+  try {
+    const machine = await Machine.fromArgs(argv, {
+      core,
+      backend: 'inline',
+      message: (text) => messages.push(text),
+      openSerial: (path) => serial.open(path),
+    });
+    await machine.destroy();
+    return { status: undefined, stderr: '', messages };
+  } catch (error) {
+    if (!(error instanceof BhyveExit)) throw error;
+    return { status: error.status, stderr: error.stderrText.replaceAll(directory, '@'), messages };
+  }
+}
+
+const ROM = '-l bootrom,@/rom -s 0,hostbridge -s 31,lpc';
+const NOTHING_TO_BOOT =
+  'virtual machine cannot be booted\n' +
+  'Name a kernel with -f kexec,KERNEL[,INITRD[,CMDLINE]], or a boot ROM with -l bootrom,ROM.\n';
+const INITIALIZATION = 'device emulation initialization error: ';
+
+describe('a machine that cannot be built', () => {
+  it.each<[string, string]>([
+    ['vm', NOTHING_TO_BOOT],
+    ['-m 4K vm', NOTHING_TO_BOOT],
+    ['-f kexec,@/none vm', 'Could not open kernel: @/none: No such file or directory\n'],
+    ['-f kexec,@ vm', 'Could not open kernel: @: Is a directory\n'],
+    [
+      '-f kexec,@/text vm',
+      '@/text: The kernel file is neither a Linux bzImage, nor a multiboot kernel, nor an ELF file.\n',
+    ],
+    ['-f multiboot,@/text vm', '@/text: The file has no multiboot header in its first 8 KiB.\n'],
+    ['-f kexec,@/text,@/none vm', 'Could not open initial RAM disk: @/none: No such file or directory\n'],
+    ['-m 4K -f kexec,@/text vm', 'mptable requires mapped mem\n'],
+    ['-m 4K -Y -f kexec,@/text vm', 'smbios table requires mapped mem\n'],
+    ['-m 968K -Y -A -f kexec,@/text vm', 'ACPI RSDP requires mapped mem\n'],
+    ['-m 1000T vm', 'guest memory of 1099511627776000 bytes exceeds 136365211648\n'],
+    ['-l bootrom,@/none vm', 'Error opening bootrom "@/none": No such file or directory\n'],
+    ['-l bootrom,@/text vm', 'ROM size 13 is not a multiple of the page size\n'],
+    ['-l bootrom,@/large vm', 'ROM size 16781312 is invalid (@/large)\n'],
+    [
+      `${ROM} -s 3,virtio-blk,@/none vm`,
+      `Could not open backing file: @/none: No such file or directory\n${INITIALIZATION}No such file or directory\n`,
+    ],
+    [
+      `${ROM} -s 3,virtio-blk,@ vm`,
+      `Could not open backing file: @: Is a directory\n${INITIALIZATION}Is a directory\n`,
+    ],
+    [
+      `${ROM} -l com2,@/none vm`,
+      "Unable to initialize backend '@/none' for LPC device COM2\nNo such file or directory\n",
+    ],
+    [`${ROM} -l com1,tcp=1 vm`, "Unable to initialize backend 'tcp=1' for LPC device COM1\ntcp=1: not ADDRESS:PORT\n"],
+    [
+      `${ROM} -l com1,@/text vm`,
+      "Unable to initialize backend '@/text' for LPC device COM1\n@/text is not a terminal\n",
+    ],
+    [
+      `${ROM} -l com1,stdio -l com2,stdio vm`,
+      "Unable to initialize backend 'stdio' for LPC device COM2\nstdio is in use by another port\n",
+    ],
+    [
+      `${ROM} -s 4:1,uart,@/none vm`,
+      "Unable to initialize backend '@/none' for pci uart at 4:1\nNo such file or directory\n",
+    ],
+    [
+      `${ROM} -s 3,uart -s 4,uart -s 5,uart -s 6,uart -s 7,uart vm`,
+      `no more than 4 uart functions\n${INITIALIZATION}Invalid argument\n`,
+    ],
+    [`${ROM} -l tpm,swtpm,@/s vm`, "tpm: webhyve knows this device's options but does not emulate it yet\n"],
+    [
+      `${ROM} -o cpu.model=8086 vm`,
+      'bhyve: unknown cpu.model "8086"; known are x86-64, x86-64-v1, x86-64-v2, x86-64-v3, v1, v2, v3\n',
+    ],
+    [`${ROM} -o cpu.features=avx vm`, 'bhyve: unknown cpu.features word "avx"\n'],
+    [`${ROM} -o system.sku=\u00e9 vm`, '"\u00e9" is not printable ASCII\n'],
+    [`${ROM} -o bios.vendor=${'v'.repeat(6000)} vm`, 'the SMBIOS strings are too long for the table area\n'],
+    [
+      `${ROM} -o lpc.fwcfg=qemu -f opt/a,file=@/none vm`,
+      'Could not open fw_cfg file: @/none: No such file or directory\n',
+    ],
+    [`${ROM} -o lpc.fwcfg=qemu -f opt/a,string=x -f opt/a,string=y vm`, 'the fw_cfg file "opt/a" exists twice\n'],
+    [
+      `${ROM} -s 1:0:0,virtio-rnd vm`,
+      'MPtable is incompatible with multiple PCI hierarchies.\n' +
+        'MPtable generation can be disabled by passing the -Y option to bhyve(8).\n',
+    ],
+  ])('%s', async (line, stderr) => {
+    expect(await outcomeOf(line)).toMatchObject({ status: 4, stderr });
+  });
+
+  it.each<[string, number, string]>([
+    ['-r @/none vm', 1, "Failed to read checkpoint info from file: '@/none'.\nNo such file or directory\n"],
+    ['-r @/text', 1, "Failed to read checkpoint info from file: '@/text'.\n@/text.meta: No such file or directory\n"],
+  ])('%s', async (line, status, stderr) => {
+    expect(await outcomeOf(line)).toMatchObject({ status, stderr });
+  });
+
+  it('a socket where there is no folder', async () => {
+    const { status, stderr } = await outcomeOf(`${ROM} -s 3,virtio-console,a=@/none/a vm`);
+    expect(status).toBe(4);
+    // Node says "Permission denied" for some of them.
+    expect(stderr).toMatch(/^virtio-console: cannot open @\/none\/a for port a: [A-Z][a-z ]+\ndevice emulation init/);
+  });
+
+  const notBuilt = PCI_DEVICES.filter(
+    ({ name, aliasOf }) => !(name in pciDevices) && !(aliasOf && aliasOf in pciDevices),
+  );
+  const working: Readonly<Record<string, string>> = {
+    ahci: ',hd:@/img',
+    'ahci-hd': ',@/img',
+    'ahci-cd': ',@/img',
+    nvme: ',@/img',
+    passthru: ',1/2/3',
+    'virtio-9p': ',share=@',
+  };
+  it.each(notBuilt.map(({ name }) => name))('%s is not built, and says so in one sentence', async (name) => {
+    const { status, stderr } = await outcomeOf(`${ROM} -s 3,${name}${working[name] ?? ''} vm`);
+    expect(status).toBe(4);
+    const device = name.replace(/^ahci-.*/, 'ahci');
+    expect(stderr).toMatch(new RegExp(`^${device}: [^\n]+\n$`));
+  });
+});
+
+describe('what is accepted and cannot be done here is told', () => {
+  it.each<[string, string[]]>([
+    [ROM, []],
+    [`${ROM} -S`, ['-S: guest memory cannot be wired here; the option has no effect']],
+    [`${ROM} -C`, ['-C: no core file is written here; the option has no effect']],
+    [`${ROM} -p 0:1`, ['-p: vCPUs cannot be pinned to processors of the host here; the option has no effect']],
+    [`${ROM} -K de`, ['-K: there is no display whose keyboard could have a layout']],
+  ])('%s', async (line, messages) => {
+    expect(await outcomeOf(`${line} vm`)).toEqual({ status: undefined, stderr: '', messages });
+  });
+});
