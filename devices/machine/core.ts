@@ -49,6 +49,8 @@ export interface CoreExports {
   commitChunk(chunkIndex: number): number;
   /** Bytes were changed from outside the vCPUs: decoded code of those pages is dropped. */
   noteWrite(linear: number, lengthBytes: number): void;
+  /** Guest-physical address of a linear one for a debugger, as i64; -1 when it is not mapped. Changes nothing. */
+  translate(address: bigint): bigint;
   raiseNmi(vcpu: number): void;
   getRflags(): bigint;
   setRflags(value: bigint): void;

@@ -26,6 +26,8 @@ import {
   type FwCfgItem,
   type MachineSettings,
 } from '../config/index.ts';
+import { GdbServer } from '../debug/gdb-server.ts';
+import type { CharacterBackend } from '../serial/character-backend.ts';
 import type { Console } from '../serial/console.ts';
 import type { SerialPort } from '../serial/serial-port.ts';
 import type { SuspendReason } from '../platform/suspend.ts';
@@ -61,6 +63,7 @@ import {
   writeTables,
 } from './firmware.ts';
 import { CoreGuestMemory } from './guest-memory.ts';
+import { MachineDebugTarget } from './debugger.ts';
 import type { MachineHost } from './host.ts';
 import { HostPump } from './host-pump.ts';
 import { MachinePortBus } from './machine-ports.ts';
@@ -71,7 +74,7 @@ import { notEmulated, refuseNotBuilt } from './not-emulated.ts';
 import { readRegisters, type Registers } from './registers.ts';
 import { InlineRunner, ThreadRunner, type VcpuRunner } from './runners.ts';
 import { restoreMachine, saveMachine } from './snapshot.ts';
-import { exitDetail } from './vcpu-loop.ts';
+import { exitDetail, InlineLoop, type InlineLoopDeps } from './vcpu-loop.ts';
 
 export interface MachineOptions {
   /** Each vCPU on a thread of its own (default where the host has threads), or all by turns on the caller's. */
@@ -139,6 +142,13 @@ export class MachineError extends Error {
   override readonly name = 'MachineError';
 }
 
+/** Processors that take turns on this thread while the machine is paused for everybody else. */
+export interface Slices {
+  /** Ends it after the turn that is under way. */
+  stop(): void;
+  readonly ended: Promise<void>;
+}
+
 export class Machine implements AsyncDisposable {
   readonly name: string;
   /** Consoles of the ports that lead somewhere: `com1` ... `com4`, `uart-B.S.F`. */
@@ -168,6 +178,9 @@ export class Machine implements AsyncDisposable {
   #endStatus: { readonly code: number; readonly reason: ExitKind; readonly message: string } | undefined;
   #errorMessage: string | undefined;
   #ending: Promise<void> | undefined;
+  #debugServer: GdbServer | undefined;
+  #slices: Promise<void> | undefined;
+  #runnerStarted = false;
 
   private constructor(parts: MachineParts) {
     this.name = parts.settings.name;
@@ -324,6 +337,7 @@ export class Machine implements AsyncDisposable {
         cores,
         makeRunner,
       });
+      await machine.#openDebugServer();
       return machine;
     } catch (error) {
       await platform.close('error');
@@ -337,7 +351,50 @@ export class Machine implements AsyncDisposable {
     this.#releaseProcess = this.#host.keepAlive();
     for (const port of this.#ports.values()) port.open();
     this.#pump.start();
+    this.#debugServer?.open();
+    if (this.settings.gdb?.wait && this.#debugServer) {
+      this.#status = 'paused';
+      this.clock.stop();
+      return;
+    }
+    this.#runnerStarted = true;
     this.#runner.start();
+  }
+
+  /** -G. Exits when nobody can listen there. */
+  async #openDebugServer(): Promise<void> {
+    const { gdb } = this.settings;
+    if (!gdb) return;
+    const host = gdb.address.includes(':') ? `[${gdb.address}]` : gdb.address;
+    let backend: CharacterBackend | undefined;
+    try {
+      backend = await this.#host.openSerial(`tcp=${host}:${gdb.port}`);
+    } catch (error) {
+      throw new BhyveExit(EXIT_ERROR, `Failed to bind gdb socket: ${errnoText(error)}\n`);
+    }
+    if (!backend) this.#host.message('-G: no debug server: nothing here opens sockets');
+    else {
+      this.#debugServer = new GdbServer(new MachineDebugTarget(this), backend, gdb.wait, (error) =>
+        this.deviceError(error),
+      );
+    }
+  }
+
+  /** For debuggers: runs the paused machine's processors on this thread, each by `runSlice` at its turn (EXIT_* of the layout). */
+  runSlices(runSlice: (core: Core) => number): Slices {
+    if (this.#status !== 'paused' || this.#slices) throw new Error('the machine does not stand still');
+    const loop = new InlineLoop(this.#vcpuCores, { ...this.#inlineDeps(), runSlice });
+    this.clock.resume();
+    // Not before the caller has what it stops them with.
+    const ended = Promise.resolve()
+      .then(() => loop.run())
+      .catch((error: unknown) => this.#vcpuFailed(BOOT_VCPU, error))
+      .finally(() => {
+        this.#slices = undefined;
+        if (this.#status === 'paused') this.clock.stop();
+      });
+    this.#slices = ended;
+    return { stop: () => loop.requestStop(), ended };
   }
 
   /** Stops the processors and the clock; devices finish what they have begun. */
@@ -349,10 +406,12 @@ export class Machine implements AsyncDisposable {
   }
 
   resume(): void {
-    if (this.#status !== 'paused') return;
+    if (this.#status !== 'paused' || this.#slices) return;
     this.#status = 'running';
     this.clock.resume();
-    this.#runner.resume();
+    if (this.#runnerStarted) this.#runner.resume();
+    else this.#runner.start();
+    this.#runnerStarted = true;
   }
 
   /** Registers of a vCPU; meaningful while the machine is paused or has ended. */
@@ -461,16 +520,16 @@ export class Machine implements AsyncDisposable {
   }
 
   #inlineRunner(cores: readonly Core[]): VcpuRunner {
-    return new InlineRunner(
-      cores,
-      {
-        hostNowNs: () => this.#host.nowNs(),
-        yieldNow: () => this.#host.yieldNow(),
-        serviceDevices: () => this.#service(),
-        nextDeviceDeadlineNs: () => this.clock.nextDeadlineNs,
-      },
-      (error) => this.#vcpuFailed(BOOT_VCPU, error),
-    );
+    return new InlineRunner(cores, this.#inlineDeps(), (error) => this.#vcpuFailed(BOOT_VCPU, error));
+  }
+
+  #inlineDeps(): InlineLoopDeps {
+    return {
+      hostNowNs: () => this.#host.nowNs(),
+      yieldNow: () => this.#host.yieldNow(),
+      serviceDevices: () => this.#service(),
+      nextDeviceDeadlineNs: () => this.clock.nextDeadlineNs,
+    };
   }
 
   #suspend(code: number): void {
@@ -502,8 +561,10 @@ export class Machine implements AsyncDisposable {
 
   async #finish(): Promise<void> {
     this.#status = 'ending';
+    await this.#slices;
     await this.#runner.pause();
     const reason = this.#exitReason();
+    await this.#debugServer?.close(reason.code);
     await this.#runner.destroy();
     this.#pump.stop();
     this.clock.close();

@@ -11,7 +11,6 @@ export function refuseNotBuilt(settings: MachineSettings): void {
 /** One line for each setting that a machine does as well without. */
 export function notEmulated(settings: MachineSettings): string[] {
   const messages: string[] = [];
-  if (settings.gdb) messages.push(`-G: the debug server on port ${settings.gdb.port} is not built yet`);
   if (settings.lpc.bootvars !== undefined) {
     messages.push(`bootvars: ${settings.lpc.bootvars} is not mapped yet; the firmware starts without its variables`);
   }

@@ -127,6 +127,8 @@ export interface InlineLoopDeps {
   serviceDevices(): void;
   /** Machine time of the next device timer; Infinity: none. */
   nextDeviceDeadlineNs(): number;
+  /** What a vCPU does at its turn, instead of running for a slice of time: returns an EXIT_* reason. */
+  runSlice?(core: Core): number;
 }
 
 /** All vCPUs take turns on the devices' thread. Ends when a vCPU stops. */
@@ -160,7 +162,7 @@ export class InlineLoop {
       let awake = 0;
       for (const [i, core] of this.cores.entries()) {
         if (this.#sleeping[i] && !this.#wakes(core)) continue;
-        const next = afterRun(core, core.exports.run(SLICE_INSNS));
+        const next = afterRun(core, this.deps.runSlice?.(core) ?? core.exports.run(SLICE_INSNS));
         // A stop left over from an earlier pause is no reason to end.
         if (next === 'stop' && (this.#stopRequested || this.#suspendReason() !== 0)) break;
         this.#sleeping[i] = next === 'sleep' && !this.#wakes(core);
