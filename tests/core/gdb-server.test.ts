@@ -6,6 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { DebugTarget } from '../../devices/debug/debug-target.ts';
+import { GdbServer } from '../../devices/debug/gdb-server.ts';
+import type { CharacterBackend, CharacterPort } from '../../devices/serial/character-backend.ts';
+import { FakeRandom } from '../support/fake-random.ts';
 import { packetBytes, PacketReader } from '../../devices/debug/packets.ts';
 import { R_ICOUNT } from '../../core-as/layout.ts';
 import { vcpuBlock } from '../../devices/machine/core.ts';
@@ -240,6 +244,74 @@ test('memory, registers, and packets that make no sense', async () => {
   await expect.poll(() => client.raw).toMatch(/-$/);
   expect(await client.ask('qAttached')).toBe('1');
   expect(machine.deviceErrors).toBe(0);
+});
+
+test('a hundred thousand packets, good and bad, never make it throw', async () => {
+  const random = new FakeRandom(0x6db);
+  let port: CharacterPort | undefined;
+  const backend: CharacterBackend = {
+    open: (opened) => (port = opened),
+    write: () => true,
+    hold: () => undefined,
+    close: () => Promise.resolve(),
+  };
+  const memory = new Uint8Array(64);
+  let resumed = 0;
+  const target: DebugTarget = {
+    vcpus: 2,
+    onStopped: undefined,
+    stop: () => Promise.resolve(),
+    resume: () => void resumed++,
+    step: () => Promise.resolve(),
+    readRegister: () => 0x1234n,
+    writeRegister: (vcpu) => {
+      if (vcpu !== 0 && vcpu !== 1) throw new RangeError(`vCPU ${vcpu}`);
+    },
+    readMemory: (_vcpu, address, lengthBytes) => (address < 64n ? memory.slice(0, lengthBytes) : undefined),
+    writeMemory: (_vcpu, address) => address < 64n,
+  };
+  const errors: unknown[] = [];
+  const server = new GdbServer(target, backend, false, (error) => errors.push(error));
+  server.open();
+  const models = [
+    '?',
+    'g',
+    `G${'00'.repeat(164)}`,
+    'p1',
+    'P1=0000000000000000',
+    'm0,10',
+    'M0,2:beef',
+    'Hg1',
+    'T2',
+    'c',
+    's',
+  ];
+  models.push(
+    'Z0,f000,1',
+    'z0,f000,1',
+    'qSupported',
+    'qC',
+    'qThreadExtraInfo,1',
+    'qXfer:features:read:target.xml:0,40',
+    'D',
+  );
+  for (let round = 0; round < 100_000; round++) {
+    let text = models[random.below(models.length)] ?? '';
+    for (let left = random.below(4); left > 0; left--) {
+      const at = random.below(text.length + 1);
+      const piece = random.pick(['', ',', ':', '=', '-', 'f', '0', 'ffffffffffffffff', 'Z', '\x00', '\xff', ' ']);
+      text = text.slice(0, at) + piece + text.slice(at + random.below(3));
+    }
+    const bytes = packetBytes(text);
+    if (random.below(20) === 0) bytes[random.below(bytes.length)] = random.below(256);
+    port?.receive(bytes);
+    if (random.below(4) === 0) port?.receive(Uint8Array.of(3));
+    if (random.below(50) === 0) port?.carrier?.(random.below(2) === 0);
+    if (round % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  await server.close(0);
+  expect(errors).toEqual([]);
+  expect(resumed).toBeGreaterThan(1000);
 });
 
 test('a port that is taken', async () => {
