@@ -13,11 +13,8 @@ import { register } from './registry/registration.ts';
  * nothing to it.
  */
 declare global {
-  // eslint-disable-next-line @typescript-eslint/no-namespace -- lib.dom.d.ts declares it as one
   namespace WebAssembly {
-    // eslint-disable-next-line @typescript-eslint/no-empty-object-type
     interface Module {}
-    // eslint-disable-next-line @typescript-eslint/no-empty-object-type
     interface Memory {}
   }
 }
