@@ -165,7 +165,7 @@ test.each(Object.keys(pciDevices))(
     if (device !== 'virtio-console') expect(isDeepStrictEqual(rig.machine.pci.save(), fresh)).toBe(true);
     await rig.fn.close();
   },
-  60_000,
+  180_000,
 );
 
 test('the devices above are all that are built', () => {
