@@ -1,6 +1,7 @@
 /** Every PCI function against a hostile guest: no exception, no write outside the buffers it was given, and a snapshot at any time. */
 import { isDeepStrictEqual } from 'node:util';
 import { expect, test } from 'vitest';
+import { UART, UART_IO_BASE, UART_STRIDE } from '../../core-as/layout.ts';
 import { PCI_DEVICES } from '../../devices/config/index.ts';
 import { pciDevices, type PciDeviceContext } from '../../devices/pci/factory.ts';
 import type { PciFunction } from '../../devices/pci/function.ts';
@@ -69,7 +70,8 @@ const VARIABLES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 async function rigOf(device: string, memory?: FakeMemory): Promise<Rig> {
   const machine = new FakeMachine({}, memory);
   const clients: Client[] = [];
-  const uart = IntcMachine.create().core;
+  const { core: uart, memory: coreMemory } = IntcMachine.create();
+  const coreWords = new DataView(coreMemory.buffer);
   const context: PciDeviceContext = machine.context({
     openBlock: () => Promise.resolve(new MemoryBackend(new Uint8Array(64 * 1024))),
     openSerial: () => {
@@ -81,6 +83,9 @@ async function rigOf(device: string, memory?: FakeMemory): Promise<Rig> {
       read: (register) => uart.uartRead(n, register),
       write: (register, value) => uart.uartWrite(n, register, value),
       irqLevel: () => uart.uartIrqLevel(n) !== 0,
+      decode: (port) => {
+        coreWords.setUint32(UART + n * UART_STRIDE + UART_IO_BASE, port ?? 0, true);
+      },
     }),
   });
   const where = { bus: 0, slot: SLOT, func: 0 };
