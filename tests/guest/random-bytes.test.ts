@@ -80,6 +80,16 @@ const within = <T>(ms: number, promise: Promise<T>): Promise<T | undefined> => {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 };
 
+/** Undefined when the process has ended just now. */
+function residentMib(program: Program): number | undefined {
+  try {
+    const mib = program.residentMib();
+    return Number.isNaN(mib) ? undefined : mib;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Status of a bhyvectl command; undefined when it was not answered in time. */
 async function ctl(name: string, option: string): Promise<number | undefined> {
   const quiet = { stdout: () => undefined, stderr: () => undefined };
@@ -141,7 +151,8 @@ test('random bytes in every mode', { timeout: (SECONDS + 120) * 1000 }, async (c
           }
           continue;
         }
-        resident.push(program.residentMib());
+        const mib = residentMib(program);
+        if (mib !== undefined) resident.push(mib);
         const now = total(readCounts(program.console.transcript));
         if (now > cases) [cases, progressMs] = [now, performance.now()];
         if (performance.now() > stopMs) stopped = 'stopped at the end';
