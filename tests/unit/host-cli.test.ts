@@ -17,7 +17,7 @@ beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'webhyve-cli-'));
   program = join(directory, 'bin', 'bhyve.mjs');
   mkdirSync(join(directory, 'bin'));
-  for (const script of [2, 8, 9]) writeFileSync(join(directory, `rom-${script}`), scriptRom(script, 200_000));
+  for (const script of [2, 8, 9]) writeFileSync(join(directory, `rom-${script}`), scriptRom(script, 100_000));
   writeFileSync(join(directory, 'core.wasm'), await fakeCoreBytes());
   const root = new URL('../..', import.meta.url).pathname;
   await build({
@@ -83,7 +83,7 @@ test('piped input reaches the guest whole, and its output comes back; the end of
 test('all output arrives before the process ends', () => {
   const { status, stdout } = run([...machine(PRINT), 'vm']);
   expect(status).toBe(1);
-  expect(stdout).toBe('0123456789'.repeat(20_000));
+  expect(stdout).toBe('0123456789'.repeat(10_000));
 });
 
 /** Lines through the real program; a hundred take some ten seconds. */
