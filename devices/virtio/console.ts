@@ -80,8 +80,8 @@ class ConsolePort {
   held = false;
   /** A client is connected; a backend that has none at present says so when it is opened. */
   connected = true;
-  /** The guest listens. */
-  guestOpen = false;
+  /** The guest listens. Undefined: it has not said. */
+  guestOpen: boolean | undefined;
   /** What the guest was told last. */
   announced = false;
   /** The guest's driver has the port (PORT_READY). */
@@ -204,7 +204,7 @@ export class VirtioConsole extends VirtioDevice {
   /** Puts input into the guest's buffers. */
   #deliver(port: ConsolePort): void {
     const queue = this.#queue(receiveQueueOf(port.id));
-    const listens = port.guestOpen || !this.negotiated(VIRTIO_CONSOLE_F_MULTIPORT);
+    const listens = port.guestOpen === true || !this.negotiated(VIRTIO_CONSOLE_F_MULTIPORT);
     // At most one round over the ring, so that a guest that gives buffers back at once cannot keep the thread.
     for (let count = 0; listens && port.inputBytes > 0 && count < queue.size; count++) {
       const chain = queue.pop();
@@ -244,8 +244,8 @@ export class VirtioConsole extends VirtioDevice {
       if (!port.transmission) {
         const chain = queue.pop();
         if (!chain) break;
-        // A guest that writes has opened the port, whether or not it says so.
-        if (!port.guestOpen) this.#guestOpened(port, true);
+        // A guest that writes has opened the port if it never says so. Else what it wrote may outlast its closing.
+        if (port.guestOpen === undefined) this.#guestOpened(port, true);
         port.transmission = { chain, doneBytes: 0 };
       }
       if (!this.#send(port, port.transmission)) continue;
@@ -427,7 +427,7 @@ export class VirtioConsole extends VirtioDevice {
     this.#control = [];
     for (const port of this.#ports) {
       port.transmission = undefined;
-      port.guestOpen = false;
+      port.guestOpen = undefined;
       port.ready = false;
       port.announced = false;
     }
@@ -447,7 +447,8 @@ export class VirtioConsole extends VirtioDevice {
       ports: this.#ports.map((port) => ({
         inputBytes: port.inputBytes,
         input: port.joinedInput(),
-        guestOpen: port.guestOpen,
+        guestOpen: port.guestOpen === true,
+        guestSaid: port.guestOpen !== undefined,
         ready: port.ready,
         announced: port.announced,
         transmitting: port.transmission !== undefined,
@@ -465,6 +466,7 @@ export class VirtioConsole extends VirtioDevice {
     const ports = fields.groups('ports', this.#ports.length).map((group) => ({
       input: group.bytes('input', group.integer('inputBytes', MAX_SAVED_INPUT)),
       guestOpen: group.flag('guestOpen'),
+      guestSaid: group.flag('guestSaid'),
       ready: group.flag('ready'),
       announced: group.flag('announced'),
       transmitting: group.flag('transmitting'),
@@ -483,7 +485,7 @@ export class VirtioConsole extends VirtioDevice {
         if (!port) continue;
         port.input = saved.input.length > 0 ? [saved.input.slice()] : [];
         port.inputBytes = saved.input.length;
-        port.guestOpen = saved.guestOpen;
+        port.guestOpen = saved.guestSaid ? saved.guestOpen : undefined;
         port.ready = saved.ready;
         port.announced = saved.announced;
         port.transmission = undefined;

@@ -27,7 +27,7 @@ const CLOSE_PATIENCE_MS = 1000;
 /** An open connection. Its input is paused until a link has it. */
 export interface FarEnd {
   readonly input: Readable;
-  /** Sends bytes; `done` once the system has them or refused them. One write at a time. */
+  /** Sends bytes; `done` once the system has them or refused them, also after {@link destroy}. One write at a time. */
   write(bytes: Uint8Array, done: (error: Error | undefined) => void): void;
   /** The system takes a write of up to 16 KiB as a whole or not at all: a failed one can be repeated without doubling bytes. */
   readonly wholeWrites: boolean;
@@ -46,6 +46,8 @@ export class LinkBackend implements CharacterBackend {
   #writing = false;
   /** Writing to the attached end has failed; what it sent is still being read. */
   #deaf = false;
+  /** The attached end is gone, but for the write on its way. */
+  #leaving = false;
   #blocked = false;
   /** Runs while the guest waits for the next far end. */
   #reconnecting: ReturnType<typeof setTimeout> | undefined;
@@ -100,9 +102,16 @@ export class LinkBackend implements CharacterBackend {
   #gone(end: FarEnd): void {
     if (this.#end !== end) return;
     this.#forget?.();
-    this.#end = undefined;
-    this.#writing = false;
     end.destroy();
+    // Whether the system took the last bytes is known when that write ends; the next far end comes after them.
+    if (this.#writing && !this.#closed) this.#leaving = true;
+    else this.#detach();
+  }
+
+  #detach(): void {
+    this.#end = undefined;
+    this.#leaving = false;
+    this.#writing = false;
     if (!this.#deaf) this.#awaitNext();
     this.#settle();
     this.#idle?.();
@@ -140,8 +149,9 @@ export class LinkBackend implements CharacterBackend {
       if (this.#end !== end) return;
       this.#writing = false;
       if (error) this.#writeFailed(end, chunk);
-      else this.#pump();
-      this.#settle();
+      else if (!this.#leaving) this.#pump();
+      if (this.#leaving) this.#detach();
+      else this.#settle();
     });
   }
 

@@ -16,10 +16,12 @@ const REDIAL_MS = 250;
 export function socketEnd(socket: Socket, wholeWrites: boolean): FarEnd {
   const write = socket._write.bind(socket);
   let failed: Error | undefined;
-  // Streams destroy themselves at an error of their _write(), input and all; so it never hears of one.
+  // Streams destroy themselves at an error of their _write(), input and all; so it never hears of one. A write that destroy() cut off
+  // is reported as done.
   socket._write = (chunk, encoding, done): void => {
     write(chunk, encoding, (error) => {
       if (error) failed = error;
+      else if (socket.destroyed) failed = new Error('closed before the system took the bytes');
       done();
     });
   };

@@ -1,4 +1,4 @@
-/** Every backend of consoles under Debian's drivers: a megabyte each way, byte-exact, and a client that is killed on the way. */
+/** Every backend of consoles under Debian's drivers: half a megabyte each way, byte-exact, and a client that is killed on the way. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -17,11 +17,11 @@ import {
 import { Client, pattern } from '../support/serial-client.ts';
 
 const PATIENCE_MS = 120_000;
-const DATA = pattern(1 << 20);
+const DATA = pattern(1 << 19);
 /** For PCI cards, whose interrupts are a round trip to another thread each. */
-const CARD_DATA = DATA.subarray(0, 1 << 18);
+const CARD_DATA = DATA.subarray(0, 1 << 17);
 /** What the host's system takes for a client that then is killed, at most: a UNIX socket's buffers. */
-const SOCKET_BYTES = 1 << 19;
+const SOCKET_BYTES = 5 << 16;
 
 let scratch: ReturnType<typeof scratchDirectory>;
 const children: ChildProcess[] = [];
@@ -80,9 +80,10 @@ async function exchange(guest: TestMachine, device: string, line: Line, data = D
 
 /** A client is killed while the guest sends /tmp/data. The next gets the rest, without what the first had taken or was about to. */
 async function replaceReader(guest: TestMachine, device: string, first: Client, where: string | number): Promise<void> {
+  // By itself, not when this test comes to see it: virtio-console sends everything in a few milliseconds.
+  first.pauseAt(DATA.length / 8);
   guest.com1.send(`cat /tmp/data > ${device}; echo "out "done\n`);
   await first.until(DATA.length / 8, PATIENCE_MS);
-  first.socket.pause();
   const before = first.received;
   await first.leave();
   const second = await Client.connect(where);
@@ -107,7 +108,7 @@ async function openPty(path: string, master: string): Promise<Client> {
   return client;
 }
 
-test('a megabyte through every backend, each way', { timeout: 300_000 }, async () => {
+test('half a megabyte through every backend, each way', { timeout: 300_000 }, async () => {
   const at = (name: string): string => join(scratch.path, name);
   const hasSocat = spawnSync('socat', ['-V']).status === 0;
   const terminal = hasSocat ? await openPty(at('tty'), at('master')) : undefined;

@@ -6,11 +6,13 @@ import { expect } from 'vitest';
 export class Client {
   readonly #chunks: Buffer[] = [];
   receivedBytes = 0;
+  #pauseAtBytes = Infinity;
 
   private constructor(readonly socket: Socket) {
     socket.on('data', (chunk: Buffer) => {
       this.#chunks.push(chunk);
       this.receivedBytes += chunk.length;
+      if (this.receivedBytes >= this.#pauseAtBytes) socket.pause();
     });
     socket.on('error', () => undefined);
   }
@@ -31,6 +33,11 @@ export class Client {
   forget(): void {
     this.#chunks.length = 0;
     this.receivedBytes = 0;
+  }
+
+  /** Reads no more once it has so much. */
+  pauseAt(lengthBytes: number): void {
+    this.#pauseAtBytes = lengthBytes;
   }
 
   async until(lengthBytes: number, timeoutMs = 90_000): Promise<Buffer> {

@@ -1,6 +1,6 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
@@ -327,6 +327,50 @@ describe('sockets', () => {
     await expect.poll(second.text).toBe(wanted);
     expect(drains).toBe(1);
     await backend.close();
+  });
+
+  test("what the system had not taken when a client was killed is the next client's", async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'webhyve-test-'));
+    const at = (name: string): string => join(folder, name);
+    const piece = (i: number): Uint8Array => new Uint8Array(16 * 1024).fill(i);
+    /** Connected, and does not read: what it is sent stays with the system. */
+    const deaf = async (path: string): Promise<Socket> => {
+      const socket = connect(path).pause();
+      sockets.push(socket);
+      await new Promise((resolve) => socket.once('connect', resolve));
+      return socket;
+    };
+    try {
+      // What the system takes for such a client.
+      const accepted = new Promise<Socket>((resolve) => createServer(resolve).listen(at('plain')).unref());
+      await deaf(at('plain'));
+      const plain = await accepted;
+      sockets.push(plain);
+      let taken = 0;
+      while (plain.write(piece(taken)) && plain.writableLength === 0) taken++;
+      expect(taken).toBeGreaterThan(0);
+
+      const backend = await SocketServerBackend.listenUnix(at('port'));
+      let full = false;
+      backend.open({ receive: () => undefined, drained: () => (full = false) });
+      const first = await deaf(at('port'));
+      let sent = 0;
+      for (let quiet = 0; quiet < 10; quiet++) {
+        for (; !full; sent++, quiet = 0) full = !backend.write(piece(sent));
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      first.destroy();
+      const second = connect(at('port'));
+      sockets.push(second);
+      const chunks: Buffer[] = [];
+      second.on('data', (chunk: Buffer) => chunks.push(chunk));
+      const bytes = (): Buffer => Buffer.concat(chunks);
+      await expect.poll(() => bytes().length).toBeGreaterThanOrEqual((sent - taken) * piece(0).length);
+      expect(bytes()).toEqual(Buffer.concat(Array.from({ length: sent - taken }, (_, i) => piece(taken + i))));
+      await backend.close();
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   test('a port that follows the carrier hears of clients, and keeps nothing for one that comes late', async () => {

@@ -306,6 +306,32 @@ test('input waits for the guest to open the port and to give buffers, and holds 
   expect(a.holds).toEqual([true, false]);
 });
 
+test('output that outlasts the closing of its port does not open the port again', () => {
+  const { driver, a } = setUp(undefined, true);
+  driver.bringUp(2);
+  a.full = true;
+  for (const text of ['one', 'two']) driver.queue(1).send(encoder.encode(text));
+  driver.control(0, C.VIRTIO_CONSOLE_PORT_OPEN, 0);
+  a.full = false;
+  a.port?.drained();
+  expect(a.written).toBe('onetwo');
+  driver.queue(0).offer(16, 2);
+  a.send('for who opens it next');
+  expect(driver.queue(0).used()).toHaveLength(0);
+  driver.control(0, C.VIRTIO_CONSOLE_PORT_OPEN, 1);
+  expect(driver.queue(0).text()).toBe('for who opens it next');
+});
+
+test('a driver that never says that it opened a port has done so when it writes', () => {
+  const { driver, a } = setUp(undefined, true);
+  driver.start();
+  driver.queue(0).offer(16);
+  a.send('input');
+  expect(driver.queue(0).used()).toHaveLength(0);
+  driver.queue(1).send(encoder.encode('output'));
+  expect(driver.queue(0).text()).toBe('input');
+});
+
 test('without MULTIPORT port 0 is open from the start; emergency output needs no queue', () => {
   const { driver, a } = setUp(undefined, true);
   driver.start(0);
@@ -431,5 +457,5 @@ test('random drivers and clients never throw', () => {
   }
   expect(back).toBeGreaterThan(500);
   expect(device.badRequests).toBeGreaterThan(100);
-  expect(device.brokenQueues).toBeGreaterThan(100);
+  expect(device.brokenQueues).toBeGreaterThan(50);
 });
