@@ -23,6 +23,7 @@ export {
   uartHostEvent,
   uartIrqLevel,
   uartRead,
+  uartRouteIntx,
   uartWrite,
 } from './intc/platform';
 export { allowBlocking } from './intc/lock';

@@ -135,6 +135,8 @@ export const UART_CONNECTED = 0xd0;
 export const UART_TX_NOTIFY = 0xd4;
 /** u32: I/O port at which a PCI function's registers are decoded; 0: nowhere. */
 export const UART_IO_BASE = 0xd8;
+/** u32: lines that a PCI function's UART interrupts on, one bit each: ISA lines 0-15, I/O APIC pins 16-23. */
+export const UART_INTX_LINES = 0xdc;
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Guest-physical memory

@@ -1,6 +1,6 @@
 /** Port I/O: permission, and the way to the device. */
 import { hostPortRead, hostPortWrite } from '../host';
-import { portClaimed, portRead, portWrite, takeMovedIntx } from '../intc/platform';
+import { portClaimed, portRead, portWrite } from '../intc/platform';
 import { SEG_ACCESS, SEG_BASE, SEG_LIMIT } from '../layout';
 import { readSystem } from '../mmu/tlb';
 import { portAccess } from './debug';
@@ -27,26 +27,13 @@ export function ioAllowed(port: u32, sizeBytes: u32): bool {
   return false;
 }
 
-/** The access moved the interrupt of a PCI uart: its line must have moved when the next instruction runs. */
-function settleIntx(): void {
-  const port = takeMovedIntx();
-  if (port) hostPortRead(port, 1);
-}
-
 export function portIn(port: u32, sizeBytes: u32): u32 {
   portAccess(port, sizeBytes);
-  if (!portClaimed(port)) return hostPortRead(port, sizeBytes);
-  const value = portRead(port, sizeBytes);
-  settleIntx();
-  return value;
+  return portClaimed(port) ? portRead(port, sizeBytes) : hostPortRead(port, sizeBytes);
 }
 
 export function portOut(port: u32, sizeBytes: u32, value: u32): void {
   portAccess(port, sizeBytes);
-  if (!portClaimed(port)) {
-    hostPortWrite(port, sizeBytes, value);
-    return;
-  }
-  portWrite(port, sizeBytes, value);
-  settleIntx();
+  if (portClaimed(port)) portWrite(port, sizeBytes, value);
+  else hostPortWrite(port, sizeBytes, value);
 }

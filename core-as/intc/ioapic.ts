@@ -16,9 +16,10 @@ const VERSION: u32 = 0x00170011;
 /** State: u32 each; then the redirection table, u64 a pin. */
 const S_SELECT = 0x00;
 const S_ID = 0x04;
-/** Pins that devices assert, and pins that the HPET asserts; a pin is high when either has its bit. */
+/** Pins that devices, the HPET and the UARTs of PCI functions assert; a pin is high when any has its bit. */
 const S_DEVICE_LINES = 0x08;
 const S_HPET_LINES = 0x0c;
+const S_UART_LINES = 0x10;
 const S_TABLE = 0x40;
 
 /** Memory-mapped registers. */
@@ -43,7 +44,7 @@ export function ioApicReset(): void {
 }
 
 function lines(): u32 {
-  return load<u32>(IOAPIC, S_DEVICE_LINES) | load<u32>(IOAPIC, S_HPET_LINES);
+  return load<u32>(IOAPIC, S_DEVICE_LINES) | load<u32>(IOAPIC, S_HPET_LINES) | load<u32>(IOAPIC, S_UART_LINES);
 }
 
 /** Level-triggered entries hold Remote IRR and wait for an EOI; the other delivery modes are always edges. */
@@ -89,6 +90,13 @@ export function ioApicSetPin(pin: u32, asserted: bool): void {
 export function ioApicSetHpetLines(mask: u32): void {
   const before = lines();
   store<u32>(IOAPIC, mask, S_HPET_LINES);
+  linesChanged(before);
+}
+
+/** The pins that UARTs of PCI functions hold. */
+export function ioApicSetUartLines(mask: u32): void {
+  const before = lines();
+  store<u32>(IOAPIC, mask, S_UART_LINES);
   linesChanged(before);
 }
 

@@ -28,6 +28,8 @@ const C_READ_ISR = 0x28;
 const C_POLL = 0x2c;
 const C_SPECIAL_MASK = 0x30;
 const C_ROTATE_ON_AEOI = 0x34;
+/** Lines that the UARTs of PCI functions hold; C_LINES has those of everyone else. */
+const C_UART_LINES = 0x38;
 
 /** u32 atomic: level of the master's INTR output. */
 const PIC_OUTPUT = PIC + 0x80;
@@ -97,9 +99,13 @@ function highestRequest(chip: u32): i32 {
   return -1;
 }
 
+function lines(chip: u32): u32 {
+  return load<u32>(chip, C_LINES) | load<u32>(chip, C_UART_LINES);
+}
+
 function refreshLevelRequests(chip: u32): void {
   const level = levelMask(chip);
-  store<u32>(chip, (load<u32>(chip, C_IRR) & ~level) | (load<u32>(chip, C_LINES) & level), C_IRR);
+  store<u32>(chip, (load<u32>(chip, C_IRR) & ~level) | (lines(chip) & level), C_IRR);
 }
 
 /** Derives the cascade and INTR from the state; tells the receivers when INTR is asserted. */
@@ -124,17 +130,35 @@ export function picSetLine(irq: u32, asserted: bool): void {
   if (irq > 15 || irq === CASCADE) return;
   const chip = irq < 8 ? MASTER : SLAVE;
   const bit: u32 = 1 << (irq & 7);
-  const lines = load<u32>(chip, C_LINES);
-  if (asserted === ((lines & bit) !== 0)) return;
-  store<u32>(chip, lines ^ bit, C_LINES);
-  if (asserted) store<u32>(chip, load<u32>(chip, C_IRR) | bit, C_IRR);
+  const before = lines(chip);
+  const others = load<u32>(chip, C_LINES) & ~bit;
+  store<u32>(chip, asserted ? others | bit : others, C_LINES);
+  linesChanged(chip, before);
+}
+
+function linesChanged(chip: u32, before: u32): void {
+  const now = lines(chip);
+  if (now === before) return;
+  store<u32>(chip, load<u32>(chip, C_IRR) | (now & ~before), C_IRR);
   update();
+}
+
+function setUartLines(chip: u32, mask: u32): void {
+  const before = lines(chip);
+  store<u32>(chip, mask, C_UART_LINES);
+  linesChanged(chip, before);
+}
+
+/** The ISA lines that UARTs of PCI functions hold, one bit each. */
+export function picSetUartLines(mask: u32): void {
+  setUartLines(MASTER, mask & 0xff & ~(1 << CASCADE));
+  setUartLines(SLAVE, (mask >> 8) & 0xff);
 }
 
 /** Current level of an ISA line. */
 export function picLine(irq: u32): bool {
   const chip = irq < 8 ? MASTER : SLAVE;
-  return ((load<u32>(chip, C_LINES) >> (irq & 7)) & 1) !== 0;
+  return ((lines(chip) >> (irq & 7)) & 1) !== 0;
 }
 
 function rotateTo(chip: u32, lowest: u32): void {

@@ -24,7 +24,15 @@ import { picRead, picReset, picWrite } from './pic';
 import { pitDeadlineNs, pitRead, pitReset, pitTick, pitWrite, port61Read, port61Write } from './pit';
 import { pmTimerValue } from './pmtimer';
 import { rtcDeadlineNs, rtcNeedsTime, rtcRam, rtcRead, rtcReset, rtcSetRam, rtcTick, rtcWrite } from './rtc';
-import { portUart, uartIrq, uartReadRegister, uartReset, uartRingChanged, uartWriteRegister } from './uart';
+import {
+  portUart,
+  uartIrq,
+  uartReadRegister,
+  uartReset,
+  uartRingChanged,
+  uartSetIntxLines,
+  uartWriteRegister,
+} from './uart';
 
 export {
   interruptAcknowledge,
@@ -37,7 +45,6 @@ export {
 } from './lapic';
 export { lapicMmioRead, lapicMmioWrite, lapicMsrExists, lapicMsrRead, lapicMsrWrite } from './lapic-registers';
 export { cpuTimerTick } from './lapic-timer';
-export { takeMovedIntx } from './uart';
 export { pmTimerValue } from './pmtimer';
 
 /** f64: the deadline that vCPU 0 was last told by platformTimerTick. The PM timer itself needs no state. */
@@ -275,7 +282,14 @@ export function uartHostEvent(n: u32): void {
   unlockPlatform();
 }
 
-/** Interrupt level of UARTn; the host looks after HOST_UART_EVENTS named it. */
+/** Where the interrupt of a PCI uart function leads: {@link UART_INTX_LINES}. */
+export function uartRouteIntx(n: u32, lines: u32): void {
+  lockPlatform();
+  uartSetIntxLines(n, lines);
+  unlockPlatform();
+}
+
+/** Interrupt level of UARTn. */
 export function uartIrqLevel(n: u32): u32 {
   lockPlatform();
   const level = uartIrq(n);

@@ -1,7 +1,7 @@
 /**
  * Eight 16550A UARTs (National Semiconductor PC16550D data sheet), as bhyve presents them: no baud-rate timing, receive
  * interrupts always reported as "character timeout". 0-3 are COM1-4 on ISA interrupts 4 and 3, 4-7 belong to PCI functions
- * whose interrupt the host takes from {@link uartIrq}. Expects INTC_LOCK to be held.
+ * whose INTx lines the host routes ({@link uartSetIntxLines}). Expects INTC_LOCK to be held.
  *
  * Where real guests need the real chip, this differs from bhyve:
  * - Enabling the THRE interrupt while the transmitter is empty raises it (Linux starts every transmission so).
@@ -12,6 +12,8 @@
  *   cleared or the receiver is reset. A reset of the receiver drops what LSR has told the guest of, at most a FIFO's
  *   worth; anything else in the FIFO goes back to the ring. IIR does not count: an interrupt handler reads it before it takes the
  *   port's lock, while another processor may be opening the port.
+ * - RTS is heeded (a guest's `stty crtscts`), once a guest that listens has raised it; simple systems never do. Without it a guest whose
+ *   interrupt handler outruns its reader loses input, as on a real line.
  * - A line has gaps, which drivers rely on: Linux leaves its interrupt handler after some 100 KiB without one, and no new edge would come.
  *   So after {@link BURST_BYTES} the FIFO stays empty until the guest has seen that, in IIR or twice in LSR. Systems reset the FIFO and read RBR once when they open
  *   the port, and bhyve then also empties its terminal: piped input and type-ahead would be lost.
@@ -24,6 +26,7 @@ import {
   UART,
   UART_CONNECTED,
   UART_COUNT,
+  UART_INTX_LINES,
   UART_IO_BASE,
   UART_RINGS,
   UART_RING_SIZE,
@@ -34,7 +37,7 @@ import {
   UART_TX_NOTIFY,
   UART_TX_TAIL,
 } from '../layout';
-import { isaPulse } from './isa-lines';
+import { isaPulse, setUartLines } from './isa-lines';
 
 /** State: u32 each, then the receiver FIFO's bytes. The ring indexes of layout.ts follow at 0xC0. */
 const U_DLL = 0x00;
@@ -65,6 +68,8 @@ const U_IDLE_POLLS = 0x58;
 const U_BURST = 0x5c;
 /** Reads of LSR that found nothing since the burst was cut. */
 const U_GAP_LOOKS = 0x60;
+/** The guest has raised RTS since it enabled the receive interrupt: by dropping it, it asks the far end to wait. */
+const U_RTS_USED = 0x64;
 
 /** UARTs of PCI functions begin here. */
 const FIRST_PCI_UART: u32 = 4;
@@ -124,9 +129,6 @@ const MSR_DSR: u32 = 0x20;
 const MSR_RI: u32 = 0x40;
 const MSR_DCD: u32 = 0x80;
 
-/** A PCI function's UART whose interrupt level moved on this thread, see {@link takeMovedIntx}. */
-let movedIntx: u32 = 0;
-
 function uartBlock(n: u32): u32 {
   return UART + n * UART_STRIDE;
 }
@@ -147,7 +149,7 @@ export function uartReset(n: u32): void {
   store<u32>(block, modemLines(block), U_MSR);
 }
 
-/** Tells the devices' thread that a ring or an interrupt level changed. Only the first of several events wakes it. */
+/** Tells the devices' thread that a ring changed. Only the first of several events wakes it. */
 function notifyHost(n: u32): void {
   const bit: u32 = 1 << n;
   if (atomic.or<u32>(HOST_UART_EVENTS, bit) & bit) return;
@@ -183,6 +185,9 @@ function listening(block: u32): bool {
 function refill(n: u32): void {
   const block = uartBlock(n);
   if (load<u32>(block, U_MCR) & MCR_LOOPBACK || !listening(block)) return;
+  if (load<u32>(block, U_MCR) & MCR_RTS) {
+    if (load<u32>(block, U_IER) & IER_RX) store<u32>(block, 1, U_RTS_USED);
+  } else if (load<u32>(block, U_RTS_USED)) return;
   const tail = atomic.load<u32>(block, UART_RX_TAIL);
   const inRing = atomic.load<u32>(block, UART_RX_HEAD) - tail;
   // A ring that ran dry is a gap too.
@@ -244,6 +249,7 @@ function rxReset(n: u32): void {
 /** The guest stopped listening: what it has not been told of waits in the ring again. */
 function stopListening(block: u32): void {
   store<u32>(block, 0, U_IDLE_POLLS);
+  store<u32>(block, 0, U_RTS_USED);
   let count = load<u32>(block, U_RX_COUNT);
   let borrowed = load<u32>(block, U_RX_BORROWED);
   while (count > load<u32>(block, U_RX_SEEN)) {
@@ -340,6 +346,23 @@ function sharedLineIsHigh(n: u32): bool {
   return ((load<u32>(uartBlock(n & 1), U_IRQ) | load<u32>(uartBlock((n & 1) + 2), U_IRQ)) & 1) !== 0;
 }
 
+/** The lines of PCI functions are levels, and shared: one is held while any UART holds it. */
+function driveIntx(): void {
+  let held: u32 = 0;
+  for (let n = FIRST_PCI_UART; n < <u32>UART_COUNT; n++) {
+    const block = uartBlock(n);
+    if (load<u32>(block, U_IRQ)) held |= load<u32>(block, UART_INTX_LINES);
+  }
+  setUartLines(held);
+}
+
+/** The lines that a PCI function's UART interrupts on (UART_INTX_LINES); none while its INTx is disabled. */
+export function uartSetIntxLines(n: u32, lines: u32): void {
+  if (n < FIRST_PCI_UART || n >= <u32>UART_COUNT) return;
+  store<u32>(uartBlock(n), lines, UART_INTX_LINES);
+  driveIntx();
+}
+
 /** Recomputes the interrupt after anything changed. A COM port's line pulses when it rises. */
 function updateIrq(n: u32): void {
   const block = uartBlock(n);
@@ -347,23 +370,12 @@ function updateIrq(n: u32): void {
   if (irq === load<u32>(block, U_IRQ)) return;
   if (n >= FIRST_PCI_UART) {
     store<u32>(block, irq, U_IRQ);
-    movedIntx = n;
+    driveIntx();
     return;
   }
   const wasHigh = sharedLineIsHigh(n);
   store<u32>(block, irq, U_IRQ);
   if (irq && !wasHigh) isaPulse(n & 1 ? 3 : 4);
-}
-
-/**
- * The scratch register's port of the PCI function whose interrupt level moved since the last call on this thread; 0: none did. Its INTx
- * line is the host's, which looks at the level whenever the guest accesses the function there: an access without effect tells it.
- */
-export function takeMovedIntx(): u32 {
-  const n = movedIntx;
-  movedIntx = 0;
-  const base = n ? load<u32>(uartBlock(n), UART_IO_BASE) : 0;
-  return base ? base + REG_SCR : 0;
 }
 
 /** Level of a UART's interrupt output. */

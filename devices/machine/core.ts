@@ -67,6 +67,8 @@ export interface CoreExports {
   /** Non-zero while the UART wants its interrupt line asserted. */
   uartIrqLevel(uart: number): number;
   uartRead(uart: number, register: number): number;
+  /** Lines that a PCI function's UART interrupts on (core-as/layout.ts: UART_INTX_LINES). */
+  uartRouteIntx(uart: number, lines: number): void;
   uartWrite(uart: number, register: number, value: number): void;
 }
 

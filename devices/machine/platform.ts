@@ -87,7 +87,6 @@ export class Platform {
   /** Ports that lead somewhere, by the core's UART number. */
   readonly serialPorts = new Map<number, SerialPort>();
   readonly #consoles: Record<string, Console> = {};
-  readonly #pciUarts = new Map<number, PciUart>();
   readonly #comPorts: number[] = [];
   #lpcAddress: PciAddress | undefined;
   /** IRQs, one bit each. */
@@ -161,6 +160,7 @@ export class Platform {
         write: (register, value) => parts.core.exports.uartWrite(n, register, value),
         irqLevel: () => parts.core.exports.uartIrqLevel(n) !== 0,
         decode: (port) => parts.core.state.setU32(UART + n * UART_STRIDE + UART_IO_BASE, port ?? 0),
+        route: (lines) => parts.core.exports.uartRouteIntx(n, lines),
       }),
       log: (text) => parts.host.message(text),
     };
@@ -187,7 +187,6 @@ export class Platform {
   }
 
   async #openPciUart(fn: PciUart, { bus, slot, func, variables }: PciFunctionSettings): Promise<void> {
-    this.#pciUarts.set(fn.coreIndex, fn);
     const path = variables.get('path');
     if (path === undefined) return;
     await this.#openPort(`uart-${bus}.${slot}.${func}`, fn.coreIndex, path, `pci uart at ${slot}:${func}`);
@@ -205,10 +204,7 @@ export class Platform {
 
   async #openPort(name: string, uart: number, path: string, what: string): Promise<void> {
     const { core, host } = this.parts;
-    const rings = new UartRings(core.state, uart, (changed) => {
-      core.exports.uartHostEvent(changed);
-      this.#pciUarts.get(changed)?.irqChanged();
-    });
+    const rings = new UartRings(core.state, uart, (changed) => core.exports.uartHostEvent(changed));
     let port: SerialPort;
     try {
       port = new SerialPort(name, rings, await host.openSerial(path));
@@ -235,10 +231,9 @@ export class Platform {
     return this.pci.describe();
   }
 
-  /** The core changed a UART's rings or its interrupt. */
+  /** The core changed a UART's rings. */
   serviceUart(uart: number): void {
     this.serialPorts.get(uart)?.service();
-    this.#pciUarts.get(uart)?.irqChanged();
   }
 
   /** Everything with state of its own, by name; the order is that of restoring. */

@@ -170,7 +170,8 @@ export class PciBus implements Stateful, PortHandler, MmioHandler {
     const lines = attached.map(({ fn, where, pin }) => {
       if (pin === 0) return 0xff;
       const route = this.#routePin(where, pin);
-      sources.set(fn, this.pirqs.source(route));
+      if (fn.coreDrivesIntx) this.pirqs.follow(route, (leads) => fn.intxRouted(leads));
+      else sources.set(fn, this.pirqs.source(route));
       return this.pirqs.linkIrq(route.pirqLink) ?? 0xff;
     });
     this.pirqs.finish();

@@ -71,6 +71,8 @@ export abstract class PciFunction implements Stateful {
   #msixBar = -1;
   #wantsIntx = false;
   #intxAsserted = false;
+  /** Where the INTx line leads. Unknown while the bus drives it, or before it is routed. */
+  #intxLines = 0;
   #attachment: PciAttachment | undefined;
 
   constructor(kind: string, identity: PciIdentity) {
@@ -202,6 +204,17 @@ export abstract class PciFunction implements Stateful {
     this.#config[offset] = value;
   }
 
+  /**
+   * For a device whose interrupt output the core drives, instead of {@link setIntx}: the lines that it drives now, one bit each: ISA lines
+   * 0-15, I/O APIC pins 16-23; none while INTx is disabled.
+   */
+  protected intxLeadsTo?(lines: number): void;
+
+  /** Level that the device wants on its INTx line. */
+  protected get intxAsserted(): boolean {
+    return this.#intxAsserted;
+  }
+
   /** Level that the device wants on its INTx line; it reaches the line only while neither MSI nor MSI-X is enabled. */
   protected setIntx(asserted: boolean): void {
     this.#intxAsserted = asserted;
@@ -294,6 +307,17 @@ export abstract class PciFunction implements Stateful {
     return this.#wantsIntx;
   }
 
+  /** The core drives the INTx line: it has to be told where that leads. */
+  get coreDrivesIntx(): boolean {
+    return this.intxLeadsTo !== undefined;
+  }
+
+  /** Where the line leads, in the form of {@link intxLeadsTo}; called again when the guest routes it elsewhere. */
+  intxRouted(lines: number): void {
+    this.#intxLines = lines;
+    this.#updateIntx();
+  }
+
   /** Interrupt pin, 1-4 for INTA#-INTD#, 0 for none. */
   get interruptPin(): number {
     return this.#config[R.PCI_INTERRUPT_PIN] ?? 0;
@@ -341,7 +365,7 @@ export abstract class PciFunction implements Stateful {
   #configByte(offset: number): number {
     const value = this.#config[offset] ?? 0xff;
     // Interrupt status follows the device, whatever the interrupt disable bit says (PCI Local Bus 3.0, 6.2.3).
-    if (offset === R.PCI_STATUS && this.#intxAsserted) return value | R.STATUS_INTERRUPT;
+    if (offset === R.PCI_STATUS && this.intxAsserted) return value | R.STATUS_INTERRUPT;
     return value;
   }
 
@@ -456,8 +480,9 @@ export abstract class PciFunction implements Stateful {
 
   #updateIntx(): void {
     const disabled = (this.#view.getUint16(R.PCI_COMMAND, true) & R.COMMAND_INTX_DISABLE) !== 0;
-    const level = this.#intxAsserted && !disabled && !this.msiEnabled && !this.msixEnabled;
-    if (this.#wantsIntx) this.#attachment?.setIntx(level);
+    const enabled = this.#wantsIntx && !disabled && !this.msiEnabled && !this.msixEnabled;
+    if (this.intxLeadsTo) this.intxLeadsTo(enabled ? this.#intxLines : 0);
+    else if (this.#wantsIntx) this.#attachment?.setIntx(this.#intxAsserted && enabled);
   }
 
   /** Back to the state after power-on. */

@@ -40,6 +40,8 @@ interface Link {
   useCount: number;
   /** Devices asserting the link. */
   asserting: number;
+  /** Hear that the link leads elsewhere. */
+  readonly followers: (() => void)[];
 }
 
 const STATE_KIND = 'pirq-router';
@@ -53,6 +55,7 @@ export class PirqRouter implements Stateful {
     register: PIRQ_DISABLE,
     useCount: 0,
     asserting: 0,
+    followers: [],
   }));
   /** One source of each permitted ISA line, shared by the links that are routed to it. */
   readonly #isaSources: LineSource[][];
@@ -120,6 +123,7 @@ export class PirqRouter implements Stateful {
     this.#drive(link - 1, false);
     state.register = value & (PIRQ_DISABLE | PIRQ_IRQ);
     this.#drive(link - 1, state.asserting > 0);
+    for (const follower of state.followers) follower();
   }
 
   /** IRQ of link 1-8, or undefined while it is not routed to the 8259. */
@@ -141,6 +145,19 @@ export class PirqRouter implements Stateful {
       link.asserting += asserted ? 1 : -1;
       this.#drive(route.pirqLink - 1, link.asserting > 0);
     };
+  }
+
+  /**
+   * For a pin that the core drives: tells now, and whenever that changes, what it leads to. One bit each: ISA lines 0-15, I/O APIC pins
+   * 16-23.
+   */
+  follow(route: PinRoute, leadsTo: (lines: number) => void): void {
+    const tell = (): void => {
+      const irq = this.linkIrq(route.pirqLink);
+      leadsTo((1 << route.ioApicPin) | (irq === undefined ? 0 : 1 << irq));
+    };
+    this.#links[route.pirqLink - 1]?.followers.push(tell);
+    tell();
   }
 
   #drive(index: number, asserted: boolean): void {

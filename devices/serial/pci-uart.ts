@@ -1,6 +1,6 @@
 /**
- * The PCI function `uart` (131F:2000, SIIG CyberSerial one-port card): a 16550A behind BAR0. Its registers and FIFOs live in the core, as those of
- * the COM ports do; here are only the BAR and the INTx line.
+ * The PCI function `uart` (131F:2000, SIIG CyberSerial one-port card): a 16550A behind BAR0. Its registers, FIFOs and interrupt live in the
+ * core, as those of the COM ports do; here is only where the BAR and the INTx line are.
  */
 import type { AccessSize } from '../bus/port-bus.ts';
 import { PciFunction } from '../pci/function.ts';
@@ -14,6 +14,8 @@ export interface CoreUart {
   irqLevel(): boolean;
   /** The core answers at these eight I/O ports itself; undefined: at none. */
   decode(port: number | undefined): void;
+  /** The interrupt output drives these lines (core-as/layout.ts: UART_INTX_LINES). */
+  route(lines: number): void;
 }
 
 const REGISTER_COUNT = 8;
@@ -35,15 +37,20 @@ export class PciUart extends PciFunction {
     this.#uart.decode(address);
   }
 
-  /** The core passes on no guest's accesses but one, without effect, whenever its interrupt output moved. */
+  protected override intxLeadsTo(lines: number): void {
+    this.#uart.route(lines);
+  }
+
+  protected override get intxAsserted(): boolean {
+    return this.#uart.irqLevel();
+  }
+
   protected override readBar(_index: number, offset: number, size: AccessSize): number {
     if (size !== 1) {
       this.badAccesses++;
       return 0xffffffff;
     }
-    const value = this.#uart.read(offset);
-    this.irqChanged();
-    return value;
+    return this.#uart.read(offset);
   }
 
   protected override writeBar(_index: number, offset: number, size: AccessSize, value: number): void {
@@ -52,11 +59,5 @@ export class PciUart extends PciFunction {
       return;
     }
     this.#uart.write(offset, value);
-    this.irqChanged();
-  }
-
-  /** Follows the UART's interrupt output. The machine also calls it when the host gave the UART input or took output. */
-  irqChanged(): void {
-    this.setIntx(this.#uart.irqLevel());
   }
 }

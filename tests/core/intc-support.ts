@@ -8,7 +8,6 @@ export interface IntcExports {
   lapicReset(cpu: number): void;
   lapicInit(cpu: number): void;
   portClaimed(port: number): number;
-  takeMovedIntx(): number;
   allowBlocking(): void;
   portRead(port: number, size: number): number;
   portWrite(port: number, size: number, value: number): void;
@@ -37,6 +36,7 @@ export interface IntcExports {
   uartHostEvent(n: number): void;
   uartIrqLevel(n: number): number;
   uartRead(n: number, register: number): number;
+  uartRouteIntx(n: number, lines: number): void;
   uartWrite(n: number, register: number, value: number): void;
   pmTimerValue(): number;
   setCmos(index: number, value: number): void;

@@ -332,7 +332,7 @@ describe('interrupts', () => {
     expect(m.take()).toBe(0x53);
   });
 
-  test('PCI functions: a level for the host to ask', () => {
+  test('PCI functions: their registers, and a level that leads nowhere before it is routed', () => {
     new Host(5).connect();
     events();
     m.core.uartWrite(5, IER, 2);
@@ -348,7 +348,7 @@ describe('interrupts', () => {
     m.core.uartHostEvent(99);
   });
 
-  test('PCI functions: the core answers where the BAR is, and says when the level moved', () => {
+  test('PCI functions: the core answers where the BAR is', () => {
     const pci = new Host(6);
     pci.connect();
     const base = 0x2008;
@@ -357,17 +357,89 @@ describe('interrupts', () => {
     expect([-1, 0, 7, 8].map((offset) => m.core.portClaimed(base + offset))).toEqual([0, 1, 1, 0]);
     m.out(base + SCR, 0x5a);
     expect(m.in(base + SCR)).toBe(0x5a);
-    expect(m.core.takeMovedIntx()).toBe(0);
     m.out(base + IER, 2);
-    expect(m.core.takeMovedIntx()).toBe(base + SCR);
-    expect(m.core.takeMovedIntx()).toBe(0);
     expect(m.in(base + IIR)).toBe(0x02);
-    expect(m.core.takeMovedIntx()).toBe(base + SCR);
     send('pci', base);
     expect(pci.text()).toBe('pci');
     m.view.setUint32(L.UART + 6 * L.UART_STRIDE + L.UART_IO_BASE, 0, true);
     expect(m.core.portClaimed(base)).toBe(0);
     expect(m.core.portClaimed(0)).toBe(0);
+  });
+
+  describe('INTx lines of PCI functions', () => {
+    const LEVEL = 0x8000;
+    const PIN = 19;
+    const VECTOR = 0x61;
+    const IRQ10 = 0x2a;
+
+    /** UART n wants to send, so its THRE interrupt is due. */
+    const want = (n: number): void => m.core.uartWrite(n, IER, 2);
+    const satisfy = (n: number): void => m.core.uartWrite(n, IER, 0);
+
+    test('hold an I/O APIC pin while any UART or device does', () => {
+      m.enableApics();
+      m.route(PIN, VECTOR | LEVEL);
+      for (const n of [4, 7]) {
+        new Host(n).connect();
+        m.core.uartRouteIntx(n, 1 << PIN);
+      }
+      want(4);
+      expect(m.take()).toBe(VECTOR);
+      want(7);
+      satisfy(4);
+      m.eoi();
+      expect(m.take()).toBe(VECTOR);
+      m.core.setIoApicPin(PIN, 1);
+      satisfy(7);
+      m.eoi();
+      expect(m.take()).toBe(VECTOR);
+      m.core.setIoApicPin(PIN, 0);
+      m.eoi();
+      expect(m.take()).toBe(-1);
+    });
+
+    test('hold an ISA line, whose I/O APIC pin goes with it, and move when they are routed elsewhere', () => {
+      m.out(0x4d1, 0x04);
+      new Host(5).connect();
+      want(5);
+      expect(m.core.picAcknowledge()).toBe(7 + 0x20);
+      m.core.uartRouteIntx(5, (1 << PIN) | (1 << 10));
+      expect(m.core.picOutput()).toBe(1);
+      m.core.setIsaIrq(10, 1);
+      m.core.setIsaIrq(10, 0);
+      expect(m.core.picOutput()).toBe(1);
+      m.core.uartRouteIntx(5, 0);
+      expect(m.core.picOutput()).toBe(0);
+      m.core.uartRouteIntx(5, 1 << 10);
+      expect(m.take()).toBe(IRQ10);
+      satisfy(5);
+      m.out(0xa0, 0x20);
+      m.out(0x20, 0x20);
+      expect(m.core.picOutput()).toBe(0);
+      m.enableApics();
+      m.route(10, VECTOR | LEVEL);
+      want(5);
+      expect(m.take()).toBe(VECTOR);
+    });
+
+    test('are low after a reset; COM ports and UARTs that do not exist have none', () => {
+      new Host(5).connect();
+      new Host(0).connect();
+      m.enableApics();
+      m.route(PIN, VECTOR | LEVEL);
+      for (const n of [0, 99]) {
+        m.core.uartRouteIntx(n, 1 << PIN);
+        want(n);
+      }
+      expect(m.take()).toBe(-1);
+      m.core.uartRouteIntx(5, 1 << PIN);
+      want(5);
+      expect(m.take()).toBe(VECTOR);
+      m.core.platformReset();
+      m.eoi();
+      m.route(PIN, VECTOR | LEVEL);
+      expect(m.take()).toBe(-1);
+    });
   });
 
   test('output wakes the host once as much has come together as it wants', () => {

@@ -143,7 +143,7 @@ test('half a megabyte through every backend, each way', { timeout: 300_000 }, as
   // Held open: the last close of a terminal device throws its input away.
   await run(
     guest,
-    'for i in 1 2 3 4 5 6 7; do stty -F /dev/ttyS$i raw -echo && sleep 10000 < /dev/ttyS$i & done; sleep 2',
+    'for i in 1 2 3 4 5 6 7; do stty -F /dev/ttyS$i raw -echo crtscts && sleep 10000 < /dev/ttyS$i & done; sleep 2',
   );
   const pci = async (slot: number): Promise<string> =>
     `/dev/${/tty\w+/.exec(await run(guest, `ls /sys/bus/pci/devices/0000:00:0${slot}.0/tty`))?.[0]}`;

@@ -79,7 +79,7 @@ export class FakeMachine {
       vmName: 'vm0',
       openBlock: () => Promise.resolve(new MemoryBackend(new Uint8Array(64 * 1024))),
       entropy: (into) => into.fill(0x5a),
-      coreUart: () => ({ read: () => 0, write: () => {}, irqLevel: () => false, decode: () => {} }),
+      coreUart: () => ({ read: () => 0, write: () => {}, irqLevel: () => false, decode: () => {}, route: () => {} }),
       log: (text) => this.log.push(text),
       ...overrides,
     };

@@ -191,6 +191,7 @@ export function uartIrqLevel(_uart: u32): u32 {
 export function uartRead(_uart: u32, _register: u32): u32 {
   return 0xff;
 }
+export function uartRouteIntx(_uart: u32, _lines: u32): void {}
 export function uartWrite(_uart: u32, _register: u32, _value: u32): void {}
 /** The fake core has no ports of its own. */
 export function portWrite(_port: u32, _size: u32, _value: u32): void {}

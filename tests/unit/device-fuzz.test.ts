@@ -83,6 +83,7 @@ async function rigOf(device: string, memory?: FakeMemory): Promise<Rig> {
       read: (register) => uart.uartRead(n, register),
       write: (register, value) => uart.uartWrite(n, register, value),
       irqLevel: () => uart.uartIrqLevel(n) !== 0,
+      route: (lines) => uart.uartRouteIntx(n, lines),
       decode: (port) => {
         coreWords.setUint32(UART + n * UART_STRIDE + UART_IO_BASE, port ?? 0, true);
       },

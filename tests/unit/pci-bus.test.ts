@@ -393,8 +393,9 @@ test('the dummy device raises MSI and keeps what is written', () => {
   expect(machine.mmio.read(machine.bar(3, 2) + 0x12, 2)).toBe(0xdead);
 });
 
-test('the PCI uart passes registers on and follows the interrupt output', () => {
+test('the PCI uart passes registers on and tells the core where its BAR and its interrupt lead', () => {
   let irq = false;
+  let intx = 0;
   const log: string[] = [];
   const core = {
     read: (register: number) => 0x60 + register,
@@ -404,8 +405,11 @@ test('the PCI uart passes registers on and follows the interrupt output', () => 
     },
     irqLevel: () => irq,
     decode: (port: number | undefined) => log.push(`at ${port}`),
+    route: (lines: number) => {
+      intx = lines;
+    },
   };
-  const { machine, device } = FakeMachine.with(() => new PciUart(core, 4));
+  const { machine } = FakeMachine.with(() => new PciUart(core, 4));
   expect(machine.config(3, 0, 4)).toBe(0x2000131f);
   const base = machine.bar(3, 0);
   // The core answers at the BAR's address itself, for as long as it is decoded there.
@@ -413,11 +417,24 @@ test('the PCI uart passes registers on and follows the interrupt output', () => 
   expect(machine.ports.read(base + 5, 1)).toBe(0x65);
   machine.ports.write(base + 1, 1, 1);
   expect(log).toEqual(['1=1']);
-  expect(machine.interrupts.asserted().pins).toEqual([16]);
-  irq = false;
-  device.irqChanged();
-  expect(machine.interrupts.asserted().pins).toEqual([]);
   expect(machine.ports.read(base, 2)).toBe(0xffff);
+  // The line is the core's, and so is its level in the status register.
+  expect(machine.interrupts.asserted().pins).toEqual([]);
+  expect(machine.config(3, 6, 2) & 8).toBe(8);
+  irq = false;
+  expect(machine.config(3, 6, 2) & 8).toBe(0);
+  const home = (1 << 16) | (1 << machine.config(3, 0x3c, 1));
+  expect(intx).toBe(home);
+  machine.setConfig(3, 4, 2, 0x401);
+  expect(intx).toBe(0);
+  machine.setConfig(3, 4, 2, 1);
+  expect(intx).toBe(home);
+  machine.pci.pirqs.writeLink(1, 10);
+  expect(intx).toBe((1 << 16) | (1 << 10));
+  machine.pci.pirqs.writeLink(1, 0x80);
+  expect(intx).toBe(1 << 16);
+  machine.pci.reset();
+  expect(intx).toBe(home);
 });
 
 describe('snapshots', () => {

@@ -114,6 +114,27 @@ test('one byte at a time without FIFOs; loopback sees none of it', () => {
   expect([m.in(COM1), m.in(COM1), m.in(COM1)]).toEqual([0x61, 0x62, 0]);
 });
 
+test('a guest that lowers RTS gets no more than the FIFO has until it raises it; one that never raises it is not asked', () => {
+  m.out(FCR, 0x01);
+  m.out(IER, 0x01);
+  type('without RTS, ');
+  expect(readAll()).toBe('without RTS, ');
+  m.out(MCR, 0x02);
+  type('with RTS, and sixteen in the FIFO');
+  m.out(MCR, 0x00);
+  const before = readAll();
+  expect(before.length).toBeLessThanOrEqual(16);
+  expect(m.in(IIR) & 1).toBe(1);
+  m.out(MCR, 0x02);
+  expect(before + readAll()).toBe('with RTS, and sixteen in the FIFO');
+  // A system that opens the port anew says again whether it uses RTS.
+  m.out(IER, 0);
+  m.out(MCR, 0);
+  m.out(IER, 1);
+  type('again');
+  expect(readAll()).toBe('again');
+});
+
 test('a reset of the machine keeps what the guest did not take', () => {
   m.out(FCR, 0x01);
   m.out(IER, 0x01);
