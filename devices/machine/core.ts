@@ -1,5 +1,7 @@
 /** The typed binding to the core: how its memory is laid out for one machine, what it exports, what it imports. */
 import {
+  ACTIVE_CPUS,
+  ACT_HALTED,
   CACHES,
   CFG_CORES,
   CFG_CPU_LEVEL,
@@ -20,6 +22,7 @@ import {
   CHUNK_SHIFT,
   CHUNK_SIZE,
   MAX_VCPUS,
+  R_ACTIVITY,
   R_CODE_CACHE,
   R_CODE_CACHE_SIZE,
   R_DOORBELL,
@@ -198,6 +201,15 @@ export class CoreState {
     Atomics.or(this.i32, (block + R_PENDING) >> 2, pendingBits);
     Atomics.add(this.i32, (block + R_DOORBELL) >> 2, 1);
     Atomics.notify(this.i32, (block + R_DOORBELL) >> 2);
+  }
+
+  /** Whether every vCPU that was started waits in HLT. */
+  guestRests(): boolean {
+    const active = this.u32(ACTIVE_CPUS);
+    for (let vcpu = 0; vcpu < MAX_VCPUS; vcpu++) {
+      if ((active >>> vcpu) & 1 && this.u32(vcpuBlock(vcpu) + R_ACTIVITY) !== ACT_HALTED) return false;
+    }
+    return true;
   }
 
   /** Asks for the end of the machine; the first reason wins. True when this call decided it. */

@@ -207,7 +207,7 @@ export class Platform {
     const rings = new UartRings(core.state, uart, (changed) => core.exports.uartHostEvent(changed));
     let port: SerialPort;
     try {
-      port = new SerialPort(name, rings, await host.openSerial(path));
+      port = new SerialPort(name, rings, await host.openSerial(path), () => core.state.guestRests());
     } catch (error) {
       throw new BhyveExit(EXIT_ERROR, `Unable to initialize backend '${path}' for ${what}\n${errnoText(error)}\n`);
     }

@@ -11,6 +11,16 @@ import type { UartRings } from './uart-rings.ts';
 const GATHER_MS = 1;
 const GATHER_BYTES = UART_RING_SIZE / 2;
 
+/**
+ * Input comes in bursts, with a rest after each until the guest has nothing more to do. A driver takes input as fast as it is offered, in its
+ * interrupt handler; offered without end it leaves no time to whoever reads, and its buffers run over (Linux drops what they do not
+ * hold). A burst fits the buffer of a terminal's line discipline.
+ */
+const BURST_BYTES = 4096;
+const LOOK_MS = 1;
+/** A guest that is always busy gets its next burst after so many looks. */
+const MOST_LOOKS = 10;
+
 /** Input held for a guest that does not read: beyond this much the backend is asked to wait. */
 const INPUT_HIGH_WATER = 4096;
 
@@ -21,11 +31,15 @@ export class SerialPort {
   #held = false;
   #outputBlocked = false;
   #gathering: ReturnType<typeof setTimeout> | undefined;
+  #burstLeft = BURST_BYTES;
+  #looking: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     name: string,
     private readonly rings: UartRings,
     private readonly backend: CharacterBackend | undefined,
+    /** Whether the guest waits for something to happen; without it input does not come in bursts. */
+    private readonly guestRests?: () => boolean,
   ) {
     this.console = new Console(name, (bytes) => this.#receive(bytes));
   }
@@ -85,15 +99,19 @@ export class SerialPort {
   }
 
   #serviceInput(): void {
-    for (let first = this.#input[0]; first; first = this.#input[0]) {
-      const taken = this.rings.putInput(first);
+    while (this.#burstLeft > 0) {
+      const first = this.#input[0];
+      if (!first) break;
+      const offered = this.guestRests ? first.subarray(0, this.#burstLeft) : first;
+      const taken = this.rings.putInput(offered);
       this.#inputBytes -= taken;
-      if (taken < first.length) {
-        this.#input[0] = first.subarray(taken);
-        break;
-      }
-      this.#input.shift();
+      if (this.guestRests) this.#burstLeft -= taken;
+      if (taken < first.length) this.#input[0] = first.subarray(taken);
+      else this.#input.shift();
+      if (taken < offered.length) break;
     }
+    // The rest begins when the guest has taken the last byte, which it announces.
+    if (this.#burstLeft === 0 && this.#looking === undefined && this.rings.inputWaiting === 0) this.#rest(MOST_LOOKS);
     const held = this.#inputBytes > INPUT_HIGH_WATER;
     if (held !== this.#held) {
       this.#held = held;
@@ -101,11 +119,24 @@ export class SerialPort {
     }
   }
 
+  #rest(looksLeft: number): void {
+    this.#looking = setTimeout(() => {
+      this.#looking = undefined;
+      if (looksLeft > 1 && !this.guestRests?.()) {
+        this.#rest(looksLeft - 1);
+        return;
+      }
+      this.#burstLeft = BURST_BYTES;
+      this.#serviceInput();
+    }, LOOK_MS);
+  }
+
   /** Takes the last output, then lets the backend finish. */
   async close(reason: string): Promise<void> {
     this.#outputBlocked = false;
     this.service();
     clearTimeout(this.#gathering);
+    clearTimeout(this.#looking);
     this.console.close(reason);
     await this.backend?.close();
   }

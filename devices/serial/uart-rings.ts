@@ -78,10 +78,15 @@ export class UartRings {
     return bytes;
   }
 
+  /** Input that the guest has not taken yet, in bytes. */
+  get inputWaiting(): number {
+    return (this.#load(UART_RX_HEAD) - this.#load(UART_RX_TAIL)) >>> 0;
+  }
+
   /** Gives the guest as much of `bytes` as it has room for; returns how much that was. */
   putInput(bytes: Uint8Array): number {
     const head = this.#load(UART_RX_HEAD);
-    const room = UART_RING_SIZE - ((head - this.#load(UART_RX_TAIL)) >>> 0);
+    const room = UART_RING_SIZE - this.inputWaiting;
     const count = Math.max(0, Math.min(bytes.length, room));
     if (count === 0) return 0;
     const first = head % UART_RING_SIZE;

@@ -4,7 +4,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import {
   UART,
   UART_CONNECTED,
@@ -188,6 +188,36 @@ describe('serial port', () => {
     }
     expect(got).toBe(text);
     expect(backend.holds).toEqual([true, false]);
+  });
+
+  test('input comes in bursts; the next waits for a guest at rest, but not for ever', () => {
+    vi.useFakeTimers();
+    try {
+      const uart = new FakeUart();
+      const backend = new SlowBackend();
+      let rests = false;
+      const port = new SerialPort('com1', uart.rings(), backend, () => rests);
+      port.open();
+      backend.port?.receive(encoder.encode('x'.repeat(10_000)));
+      expect(uart.take(20_000).length).toBe(4096);
+      port.service();
+      vi.advanceTimersByTime(5);
+      expect(uart.take(20_000)).toBe('');
+      rests = true;
+      vi.advanceTimersByTime(1);
+      expect(uart.take(100).length).toBe(100);
+      // The rest begins when all is taken.
+      vi.advanceTimersByTime(100);
+      expect(uart.take(20_000).length).toBe(3996);
+      rests = false;
+      port.service();
+      vi.advanceTimersByTime(9);
+      expect(uart.take(20_000)).toBe('');
+      vi.advanceTimersByTime(1);
+      expect(uart.take(20_000).length).toBe(10_000 - 2 * 4096);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 
