@@ -51,3 +51,16 @@ export const NOTE_WRMSR: u32 = 2;
 export const NOTE_TRIPLE_FAULT: u32 = 3;
 /** The pool of RAM chunks is exhausted: a = guest-physical address. */
 export const NOTE_POOL_EXHAUSTED: u32 = 4;
+
+/**
+ * Compiles the WebAssembly module of `length` bytes at `address` and puts its `count` functions into the core's table from `slot` on. 0 when the
+ * engine does not take it.
+ */
+// @ts-ignore: decorator
+@external("env", "hostJitInstall")
+export declare function hostJitInstall(address: u32, length: u32, slot: u32, count: u32): u32;
+
+/** Takes every compiled region out of the table. */
+// @ts-ignore: decorator
+@external("env", "hostJitDropAll")
+export declare function hostJitDropAll(): void;

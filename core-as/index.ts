@@ -28,6 +28,8 @@ export {
 } from './intc/platform';
 export { allowBlocking } from './intc/lock';
 export { kickVcpu } from './kick';
+export { jitFlags, jitRead, jitReadModify, jitRun, jitWrite, jitWriteBack } from './jit/helpers';
+export { compileAtOnce, initJit } from './jit/jit';
 
 /** Binds this instance to a vCPU; -1 for the devices' thread, which has none. */
 export function init(vcpu: i32): void {

@@ -69,6 +69,8 @@ export const CFGF_HPET = 16;
 export const CFGF_RTC_UTC = 32;
 /** The processor is one of AMD's, not one of Intel's. */
 export const CFGF_AMD = 64;
+/** Hot code is compiled to WebAssembly (core-as/jit). */
+export const CFGF_JIT = 128;
 
 /** i32 atomic: lock around the platform interrupt controllers, timers and UARTs (0 free, 1 held). */
 export const INTC_LOCK = SHARED + 0x80;
@@ -301,6 +303,24 @@ export const EXIT_ERROR = 5;
 
 export const ERR_POOL_EXHAUSTED = 1;
 
+// What a compiled region leaves behind (core-as/jit/abi.ts).
+/** u32: the last slow access of a region raised a fault. */
+export const R_JIT_FAULT = 0x3030;
+/** u32: the TLB bank that data accesses use now. */
+export const R_JIT_BANK = 0x3034;
+/** u32: instructions left of the budget. */
+export const R_JIT_BUDGET = 0x3038;
+/** u32: the micro-op that faulted. */
+export const R_JIT_UOP = 0x303c;
+/** u64: linear address to go on at; of the instruction that faulted. */
+export const R_JIT_TARGET = 0x3040;
+/** Flags that a region left for the next one (core-as/jit/flags.ts): u32 kind, 0 when R_LAZY_* holds them; u64 operands. */
+export const R_JIT_KIND = 0x3048;
+export const R_JIT_FLAG_A = 0x3050;
+export const R_JIT_FLAG_B = 0x3058;
+/** u32: the bank of instruction translations in use (state.ts: itlbBank). */
+export const R_ITLB_BANK = 0x3060;
+
 /** Statistics, u64 each (not architectural, not saved). */
 export const R_STATS = 0x3400;
 
@@ -313,6 +333,13 @@ export const R_MAILBOX_SIZE = 0x4000;
 
 /** TLBs: TLB_BANKS banks of TLB_BANK_SIZE bytes; see core-as/mmu/tlb.ts. */
 export const R_TLB = 0x10000;
+
+/** Where a linear address's region is entered: 4096 entries of 16 bytes (core-as/jit/jump-cache.ts). */
+export const R_JUMPS = 0x60000;
+
+/** Scratch memory of the region compiler, the module it writes last. */
+export const R_JIT = 0x80000;
+export const R_JIT_SIZE = 0x80000;
 
 /** Linear address and size of this vCPU's cache of decoded code (u32 each), set by the host before init(). */
 export const R_CODE_CACHE = 0x3008;

@@ -7,6 +7,7 @@ import type { CharacterBackend } from '../devices/serial/character-backend.ts';
 import type { BlockBackend } from '../devices/storage/block-backend.ts';
 import { FileBackend } from './files.ts';
 import { clockSince, makeClockOrigin } from './clock.ts';
+import { garbageCollector } from './garbage.ts';
 
 export interface NodeHostOptions {
   readonly core: WebAssembly.Module;
@@ -59,6 +60,7 @@ export function createNodeHost(options: NodeHostOptions): MachineHost {
     clockOrigin,
     nowNs: clockSince(clockOrigin),
     yieldNow: () => new Promise((resolve) => setImmediate(resolve)),
+    collectGarbage: garbageCollector(),
     spawnVcpu: workerUrl ? (start, failed) => spawn(workerUrl, start, failed) : undefined,
     keepAlive: () => {
       const timer = setInterval(() => undefined, KEEP_ALIVE_MS);

@@ -5,11 +5,13 @@
  * of the guest's page tables. A block is a 32-byte header and its micro-ops; the blocks of a page form a list, and a write to a page
  * drops them all. Memory of dropped blocks is not reused until the whole cache is full and starts again.
  *
- * The cache lies at R_CODE_CACHE: hash heads, page heads (one u32 per 4 KiB of linear memory), then blocks.
+ * The cache lies at R_CODE_CACHE: the JIT's tables, hash heads, page heads (one u32 per 4 KiB of linear memory), then blocks.
  */
 import { CODE_RING, CODE_RING_ENTRIES, CODE_RING_SEQ, R_CODE_CACHE, R_CODE_CACHE_SIZE } from '../layout';
 import { RING_BECAME_CODE, markCodePage, noteWrite } from '../mmu/physical';
 import { dropWriteTranslations, flushAll } from '../mmu/tlb';
+import { REGION_TABLES, dropRegionsWith, forgetRegions } from '../jit/jit';
+import { forgetJumps } from '../jit/jump-cache';
 import { UOP_SIZE } from './uops';
 import { cpu } from './state';
 
@@ -27,11 +29,13 @@ const B_PAGE_NEXT: u32 = 12;
 /** u32: linear address of the second page for an instruction that crosses into it, else 0. */
 export const B_PAGE2: u32 = 16;
 const B_PAGE2_NEXT: u32 = 20;
-/** u32: times entered; read by the JIT. */
+/** u32: times entered by the interpreter. */
 export const B_HEAT: u32 = 24;
+/** u32: the compiled region that can be entered here, 0: none (jit/jit.ts). */
+export const B_JIT: u32 = 28;
 export const BLOCK_HEADER: u32 = 32;
 /** B_MODE of a dropped block. */
-const MODE_DEAD: u32 = 0xff;
+export const MODE_DEAD: u32 = 0xff;
 
 /** In B_MODE: the block holds one instruction only (single step, interrupt shadow). */
 export const MODE_SINGLE: u32 = 4;
@@ -55,10 +59,10 @@ export let cacheRestarts: u32 = 0;
 
 /** Binds this instance to its cache and empties it. */
 export function initCodeCache(): void {
-  hashBase = load<u32>(cpu, R_CODE_CACHE);
+  hashBase = load<u32>(cpu, R_CODE_CACHE) + REGION_TABLES;
   pageBase = hashBase + HASH_BYTES;
   blocksStart = pageBase + PAGE_BYTES;
-  blocksEnd = hashBase + load<u32>(cpu, R_CODE_CACHE_SIZE);
+  blocksEnd = load<u32>(cpu, R_CODE_CACHE) + load<u32>(cpu, R_CODE_CACHE_SIZE);
   dropAllBlocks();
 }
 
@@ -67,6 +71,8 @@ export function dropAllBlocks(): void {
   memory.fill(hashBase, 0, HASH_BYTES + PAGE_BYTES);
   freeBlock = blocksStart;
   ringSeen = atomic.load<u32>(CODE_RING_SEQ);
+  forgetRegions();
+  forgetJumps();
 }
 
 // @ts-ignore: decorator
@@ -103,6 +109,7 @@ export function enterBlock(block: u32, linear: u32, mode: u32, page2: u32, end: 
   store<u32>(block, page2, B_PAGE2);
   store<u32>(block, 0, B_PAGE2_NEXT);
   store<u32>(block, 0, B_HEAT);
+  store<u32>(block, 0, B_JIT);
   const slot = hashSlot(linear, mode);
   store<u32>(block, load<u32>(slot), B_HASH_NEXT);
   store<u32>(slot, block);
@@ -134,12 +141,24 @@ function unhash(block: u32): void {
   }
 }
 
+/** The blocks that lie in a linear page, one after another; 0 at the end. */
+export function firstBlockOfPage(linearPage: u32): u32 {
+  return load<u32>(pageBase + (linearPage << 2));
+}
+export function nextBlockOfPage(block: u32, linearPage: u32): u32 {
+  return load<u32>(block, B_ADDRESS) >> 12 === linearPage
+    ? load<u32>(block, B_PAGE_NEXT)
+    : load<u32>(block, B_PAGE2_NEXT);
+}
+
 /** Drops the blocks of a linear page (given by number). */
 export function dropPage(linearPage: u32): void {
   const head = pageBase + (linearPage << 2);
   let block = load<u32>(head);
   if (!block) return;
   pagesDropped++;
+  forgetJumps();
+  dropRegionsWith(linearPage);
   store<u32>(head, 0);
   while (block) {
     // A block is on this page's list as its first or as its second page; that decides which link to follow. A dead one (dropped

@@ -4,8 +4,11 @@
  * One function with one dispatch: a case either ends with `continue` (the next micro-op) or breaks out of the switch with `target` set (a
  * branch was taken) or a fault pending. The vCPU block's address, the micro-op pointer and the current page live in locals.
  */
-import { simdExecute } from '../simd/execute';
-import { R_ICOUNT, R_INT_SHADOW, R_PENDING, R_RIP } from '../layout';
+import { JIT_EXIT_RUN, JIT_FAULT, JIT_GO } from '../jit/abi';
+import { settleRegionFlags } from '../jit/flags';
+import { findJump, rememberJump } from '../jit/jump-cache';
+import { HOT, compileNow, compilesAtOnce, enterRegion, queueAgain, queueBlock } from '../jit/jit';
+import { R_ICOUNT, R_INT_SHADOW, R_JIT_BUDGET, R_JIT_TARGET, R_JIT_UOP, R_PENDING, R_RIP } from '../layout';
 import { codePage, itlbEntry, slowRead, slowWrite, tlbEntry } from '../mmu/tlb';
 import {
   add16,
@@ -24,7 +27,7 @@ import {
   sub64,
   sub8,
 } from './alu';
-import { B_PAGE2, BLOCK_HEADER, findBlock } from './code-cache';
+import { B_HEAT, B_JIT, B_PAGE2, BLOCK_HEADER, findBlock } from './code-cache';
 import { decodeBlock } from './decode-block';
 import { deliverFault } from './exception';
 import { DONE, EXIT_RUN, FAULT, execute } from './execute';
@@ -53,7 +56,7 @@ import {
   segmentedOperand,
   setRmwPointer,
 } from './operand';
-import { simdCheck, simdFault, simdLoadOperand, simdSpecial, simdStore } from './simd-operand';
+import { simdRun } from './simd-operand';
 import {
   FAULTED,
   LEAVE_BLOCK,
@@ -332,6 +335,51 @@ export function interpret(budget: i32, modeBits: u32): i32 {
     const block = linear ? findBlock(linear, mode | modeBits) : 0;
     if (block && (!load<u32>(block, B_PAGE2) || codePage(page + 0x1000) === load<u32>(block, B_PAGE2))) {
       p = block + BLOCK_HEADER;
+      if (!modeBits || compilesAtOnce) {
+        let entry = load<u32>(block, B_JIT);
+        if (!entry && compilesAtOnce) entry = compileNow(block, page);
+        if (entry) {
+          if (rememberJump(target, entry)) queueAgain(block, page);
+          let code: u32;
+          do {
+            code = enterRegion(entry, target & ~0xfff, budget);
+            budget = load<i32>(r, R_JIT_BUDGET);
+            if (code !== JIT_GO) break;
+            target = load<u64>(r, R_JIT_TARGET);
+            if (budget <= 0 || load<u32>(r, R_PENDING)) break;
+            entry = findJump(target);
+          } while (entry);
+          settleRegionFlags(r);
+          if (code === JIT_FAULT) {
+            p = load<u32>(r, R_JIT_UOP);
+            if (faultNonCanonical && faultedOnStack(p)) makeStackFault();
+            store<u64>(r, load<u64>(r, R_JIT_TARGET), R_RIP);
+            deliverFault();
+            target = load<u64>(r, R_RIP) + csBase;
+            page = 1;
+          } else if (code !== JIT_GO) {
+            if (code === JIT_EXIT_RUN) {
+              retired = start - budget;
+              store<u64>(r, load<u64>(r, R_ICOUNT) + retired, R_ICOUNT);
+              return INTERPRET_EXIT;
+            }
+            target = load<u64>(r, R_RIP) + csBase;
+            page = 1;
+            if (budget <= 0 || load<u32>(r, R_PENDING) || mustStep) {
+              retired = start - budget;
+              store<u64>(r, load<u64>(r, R_ICOUNT) + retired, R_ICOUNT);
+              return INTERPRET_YIELD;
+            }
+            // Nothing waits for the shadow to end, so nobody can tell that it has; what comes up from now on waits for the next block.
+            store<u32>(r, 0, R_INT_SHADOW);
+          }
+          if (budget <= 0 || load<u32>(r, R_PENDING)) break;
+          continue;
+        }
+        const heat = load<u32>(block, B_HEAT) + 1;
+        store<u32>(block, heat, B_HEAT);
+        if (heat === HOT) queueBlock(block, page);
+      }
     } else {
       clearFault();
       p = decodeBlock(linear, target, mode | modeBits);
@@ -344,6 +392,8 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         if (budget <= 0 || load<u32>(r, R_PENDING)) break;
         continue;
       }
+      // So that it is compiled as well.
+      if (compilesAtOnce && linear && findBlock(linear, mode | modeBits)) continue;
     }
 
     // ---- run ----
@@ -1686,73 +1736,17 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           p = 0;
           break;
         }
-        case K.SIMD_R: {
-          if (!simdCheck(p)) break;
-          const imm = load<u64>(p, U_IMM);
-          const status = simdExecute(
-            r,
-            load<u32>(p, U_SUB),
-            D(p),
-            load<u8>(p, U_S),
-            (<u32>(imm >> 8)) & 15,
-            (<u32>imm) & 0xff,
-            (<u32>(imm >> 16)) & 15,
-            0,
-          );
-          if (status) {
-            simdFault(status);
-            break;
-          }
-          p += UOP_SIZE;
-          continue;
-        }
-        case K.SIMD_LD: {
-          if (!simdCheck(p)) break;
-          const operand = simdLoadOperand(p);
-          if (faulted) break;
-          const imm = load<u64>(p, U_IMM);
-          const status = simdExecute(
-            r,
-            load<u32>(p, U_SUB),
-            D(p),
-            0xff,
-            (<u32>(imm >> 8)) & 15,
-            (<u32>imm) & 0xff,
-            (<u32>(imm >> 16)) & 15,
-            operand,
-          );
-          if (status) {
-            simdFault(status);
-            break;
-          }
-          p += UOP_SIZE;
-          continue;
-        }
-        case K.SIMD_ST: {
-          if (!simdCheck(p)) break;
-          const status = simdStore(p);
-          if (status) {
-            simdFault(status);
-            break;
-          }
+        case K.SIMD_R:
+        case K.SIMD_LD:
+        case K.SIMD_ST:
+        case K.SIMD_SPECIAL:
+          simdRun(p);
           if (faulted) {
             target = next(page, p);
             break;
           }
           p += UOP_SIZE;
           continue;
-        }
-        case K.SIMD_SPECIAL: {
-          if (!simdCheck(p)) break;
-          const status = simdSpecial(p);
-          if (status) simdFault(status);
-          if (faulted) {
-            target = next(page, p);
-            break;
-          }
-          p += UOP_SIZE;
-          continue;
-        }
         default:
           unreachable();
       }
@@ -1777,12 +1771,15 @@ export function interpret(budget: i32, modeBits: u32): i32 {
       if (load<u32>(p, U_SUB) === SUB_LINKABLE && !modeBits) {
         const link = load<u32>(p, U_LINK);
         if (link) {
+          const heat = load<u32>(link - BLOCK_HEADER, B_HEAT) + 1;
+          store<u32>(link - BLOCK_HEADER, heat, B_HEAT);
+          if (heat === HOT) queueBlock(link - BLOCK_HEADER, page);
           p = link;
           continue;
         }
         if (((target ^ page) & ~0xfff) === 0 && linearPage && mode === MODE_64) {
           const to = findBlock(linearPage | ((<u32>target) & 0xfff), mode);
-          if (to && !load<u32>(to, B_PAGE2)) {
+          if (to && !load<u32>(to, B_PAGE2) && !load<u32>(to, B_JIT)) {
             store<u32>(p, to + BLOCK_HEADER, U_LINK);
             p = to + BLOCK_HEADER;
             continue;

@@ -3,6 +3,7 @@ import { cpuTimerTick } from '../intc/lapic-timer';
 import { acknowledgeNmi, interruptAcknowledge, interruptPending, lapicInit, lapicReset } from '../intc/lapic';
 import { platformTimerTick } from '../intc/platform';
 import { x87Reset } from '../fpu/x87';
+import { moduleIsDue, compileQueued } from '../jit/jit';
 import {
   ACTIVE_CPUS,
   ACT_HALTED,
@@ -206,7 +207,10 @@ export function run(budget: i32): i32 {
     if (event >= 0) return event;
     let status: i32;
     if (mustStep || load<u32>(cpu, R_INT_SHADOW)) status = single();
-    else status = interpret(min<i32>(left, SLICE), 0);
+    else {
+      if (moduleIsDue()) compileQueued();
+      status = interpret(min<i32>(left, SLICE), 0);
+    }
     left -= retired;
     countTime();
     if (shutdown) return exit(EXIT_SUSPEND);

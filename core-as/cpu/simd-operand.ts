@@ -49,7 +49,7 @@ import {
   rip,
   selector,
 } from './state';
-import { SUB_SIZE_SHIFT, U_BASE, U_D, U_DISP, U_IMM, U_LEN, U_S, U_SCALE, U_SEG, U_SUB } from './uops';
+import { K, SUB_SIZE_SHIFT, U_BASE, U_D, U_DISP, U_IMM, U_KIND, U_LEN, U_S, U_SCALE, U_SEG, U_SUB } from './uops';
 
 /** Operands are at most 32 bytes: the last scratch slot is the interpreter's, the others the operations'. */
 const OPERAND_SLOT: u32 = R_SIMD_SCRATCH + 7 * 32;
@@ -162,6 +162,31 @@ export function simdSpecial(p: u32): i32 {
     load<i32>(p, U_DISP),
     addressMask(seg),
   );
+}
+
+/** Runs a SIMD micro-op of any kind. Faults, and LEAVE_BLOCK after a store, are in `faulted`. */
+export function simdRun(p: u32): void {
+  if (!simdCheck(p)) return;
+  let status: i32;
+  const kind: i32 = load<u16>(p, U_KIND);
+  if (kind === K.SIMD_ST) status = simdStore(p);
+  else if (kind === K.SIMD_SPECIAL) status = simdSpecial(p);
+  else {
+    const operand = kind === K.SIMD_LD ? simdLoadOperand(p) : 0;
+    if (faulted & FAULTED) return;
+    const imm = load<u64>(p, U_IMM);
+    status = simdExecute(
+      cpu,
+      load<u32>(p, U_SUB),
+      load<u8>(p, U_D),
+      kind === K.SIMD_LD ? 0xff : load<u8>(p, U_S),
+      (<u32>(imm >> 8)) & 15,
+      (<u32>imm) & 0xff,
+      (<u32>(imm >> 16)) & 15,
+      operand,
+    );
+  }
+  if (status) simdFault(status);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import {
   R_DR,
   R_EFER,
   R_GPR,
+  R_ITLB_BANK,
   R_PENDING_DB,
   R_RFLAGS,
   R_RIP,
@@ -259,6 +260,7 @@ export function updateBanks(): void {
   if (alignmentChecked || dr7 & 0xff) tlbBank = checkedBank;
   else tlbBank = cpu + R_TLB + dataBank() * TLB_BANK_SIZE;
   itlbBank = cpu + ITLB + (load<u32>(cpu, R_CPL) === 3 ? ITLB_BANK_SIZE : 0);
+  store<u32>(cpu, itlbBank, R_ITLB_BANK);
 }
 
 /** Re-derives the mode from CR0, EFER, EFLAGS.VM, CS and SS; call after any of them changed. */

@@ -31,6 +31,7 @@ import {
   tlbBank,
 } from '../cpu/state';
 import { accessAllowed } from '../cpu/debug';
+import { forgetJumps } from '../jit/jump-cache';
 import { isCodePage, noteWrite, ramRead, ramWrite } from './physical';
 import {
   ACCESS_EXECUTE,
@@ -64,6 +65,7 @@ function clear(from: u32, bytes: u32): void {
 
 /** Drops every translation. */
 export function flushAll(): void {
+  forgetJumps();
   clear(cpu + R_TLB, 3 * TLB_BANK_SIZE);
   clear(cpu + ITLB, 2 * ITLB_BANK_SIZE);
   upperHalfHasLocal = false;
@@ -83,6 +85,7 @@ export function flushNonGlobal(): void {
     flushAll();
     return;
   }
+  forgetJumps();
   for (let bank: u32 = 0; bank < 3; bank++) {
     const base = cpu + R_TLB + bank * TLB_BANK_SIZE;
     clear(base, HALF_BYTES);
@@ -125,6 +128,7 @@ function flushPage4K(address: u64): void {
  * when there can be any.
  */
 export function flushPage(address: u64): void {
+  forgetJumps();
   if (large1G & regionBit(address, 30)) {
     flushAll();
     return;

@@ -81,6 +81,8 @@ export interface MachineSettings {
     readonly model: string | undefined;
     readonly features: string | undefined;
     readonly vendor: string | undefined;
+    /** Hot code is compiled. */
+    readonly jit: boolean;
   };
 }
 
@@ -214,6 +216,7 @@ export function machineSettings(tree: ConfigTree): MachineSettings {
       model: readString(tree, 'cpu.model'),
       features: readString(tree, 'cpu.features'),
       vendor: readString(tree, 'cpu.vendor'),
+      jit: readBoolean(tree, 'cpu.jit'),
     },
   };
 }

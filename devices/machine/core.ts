@@ -32,6 +32,7 @@ import {
   VCPU_STRIDE,
 } from '../../core-as/layout.ts';
 import type { FeatureChanges } from './cpu-options.ts';
+import { RegionModules } from './region-modules.ts';
 
 /** What the core module exports (core-as/index.ts). Pointers and u32 results arrive as signed 32-bit numbers. */
 export interface CoreExports {
@@ -73,6 +74,8 @@ export interface CoreExports {
   /** Lines that a PCI function's UART interrupts on (core-as/layout.ts: UART_INTX_LINES). */
   uartRouteIntx(uart: number, lines: number): void;
   uartWrite(uart: number, register: number, value: number): void;
+  /** Lets hot code be compiled; compiled regions go into the core's table from `firstSlot` on (0: never). */
+  initJit(firstSlot: number): void;
 }
 
 /** The functions that the core imports besides its memory (core-as/host.ts). */
@@ -267,13 +270,23 @@ export class Core {
   ) {}
 
   /** Instantiates synchronously: the module is compiled already, and workers have nothing else to do. */
-  static instantiate(module: WebAssembly.Module, state: CoreState, vcpu: number, imports: CoreImports): Core {
-    const instance = new WebAssembly.Instance(module, { env: { memory: state.memory, ...imports } });
+  static instantiate(
+    module: WebAssembly.Module,
+    state: CoreState,
+    vcpu: number,
+    imports: CoreImports,
+    collectGarbage?: () => void,
+  ): Core {
+    const regions = new RegionModules(state.memory, collectGarbage);
+    const instance = new WebAssembly.Instance(module, {
+      env: { memory: state.memory, ...imports, ...regions.imports },
+    });
     const exports = instance.exports as unknown as CoreExports & { _start?: () => void };
     // AssemblyScript's own start function (exportStart): runs the module's top-level initialisers.
     exports._start?.();
     exports.init(vcpu);
     if (threadMayBlock()) exports.allowBlocking();
+    if (vcpu >= 0) exports.initJit(regions.bind(instance.exports));
     return new Core(state, exports, vcpu);
   }
 

@@ -28,6 +28,8 @@ export interface MachineHost {
   yieldNow(): Promise<void>;
   /** Starts a thread for a vCPU; undefined where the host has no threads (the machine then runs inline). */
   readonly spawnVcpu?: ((start: VcpuThreadStart, failed: (error: Error) => void) => VcpuThread) | undefined;
+  /** Frees what nothing refers to any more, where the host can be asked to (RegionModules). */
+  readonly collectGarbage?: (() => void) | undefined;
   /** Keeps the process alive until the returned function is called. */
   keepAlive(): () => void;
   /** Something the user should read: one line, no newline. */

@@ -3,6 +3,7 @@ import {
   CFGF_DETERMINISTIC,
   CFGF_HPET,
   CFGF_IGNORE_MSRS,
+  CFGF_JIT,
   CFGF_LPC,
   CFGF_RTC_UTC,
   CFGF_X2APIC,
@@ -227,6 +228,7 @@ export class Machine implements AsyncDisposable {
         (deterministic ? CFGF_DETERMINISTIC : 0) |
         (hasLpc ? CFGF_LPC : 0) |
         vendorFlags(settings.cpu.vendor) |
+        (settings.cpu.jit ? CFGF_JIT : 0) |
         CFGF_HPET,
       threadsPerCore: settings.topology.threads,
       coresPerSocket: settings.topology.cores,
@@ -287,7 +289,13 @@ export class Machine implements AsyncDisposable {
       if (image) writeBootImage(guestMemory, image);
 
       const cores = Array.from({ length: plan.vcpus }, (_, vcpu) => {
-        const instance = Core.instantiate(host.core, state, vcpu, directImports(vcpu, target, sources));
+        const instance = Core.instantiate(
+          host.core,
+          state,
+          vcpu,
+          directImports(vcpu, target, sources),
+          host.collectGarbage,
+        );
         instance.exports.vcpuReset();
         if (image) setMemoryTypes(instance);
         if (image && vcpu === BOOT_VCPU) {

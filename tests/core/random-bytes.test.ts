@@ -7,7 +7,9 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   CACHES,
+  CFGF_JIT,
   CFG_CPU_LEVEL,
+  CFG_FLAGS,
   CFG_HIGHMEM,
   CFG_LOWMEM,
   CFG_NCPUS,
@@ -47,7 +49,10 @@ import {
   VCPU,
   VCPU_STRIDE,
 } from '../../core-as/layout.ts';
+import { RegionModules } from '../../devices/machine/region-modules.ts';
+import { garbageCollector } from '../../host-node/garbage.ts';
 import { compileCore } from '../support/compile-core.ts';
+import { TIERS } from '../vectors/tiers.ts';
 import type { CoreExports } from '../vectors/user-machine.ts';
 
 type Core = CoreExports & {
@@ -98,7 +103,8 @@ class RandomMachine {
   readonly #configuration: Buffer;
   #state = SEED | 0 || 1;
 
-  constructor(module: WebAssembly.Module) {
+  /** `compiled`: 64-bit code is compiled before it runs. */
+  constructor(module: WebAssembly.Module, compiled: boolean) {
     const memory = new WebAssembly.Memory({ initial: (POOL_END + GUARD_BYTES) >> 16, maximum: 65536, shared: true });
     const answers: Record<string, (...args: number[]) => number | undefined> = {
       hostNowNs: () => 0,
@@ -111,7 +117,9 @@ class RandomMachine {
       hostNote: () => undefined,
     };
     const env: WebAssembly.ModuleImports = { memory, ...answers };
-    this.core = new WebAssembly.Instance(module, { env }).exports as unknown as Core;
+    const regions = new RegionModules(memory, garbageCollector());
+    const { exports } = new WebAssembly.Instance(module, { env: { ...env, ...regions.imports } });
+    this.core = exports as unknown as Core;
     this.view = new DataView(memory.buffer);
     this.bytes = Buffer.from(memory.buffer);
     const { view } = this;
@@ -125,6 +133,11 @@ class RandomMachine {
     this.core._start?.();
     this.core.machineInit();
     this.core.init(0);
+    if (compiled) {
+      view.setUint32(CFG_FLAGS, CFGF_JIT, true);
+      this.core.initJit(regions.bind(exports));
+      this.core.compileAtOnce(1);
+    }
     this.core.vcpuReset();
     for (let chunk = 0; chunk < RAM_CHUNKS; chunk++) {
       if (this.core.commitChunk(chunk) !== POOL_START + chunk * CHUNK_SIZE) throw new Error('the pool is out of order');
@@ -286,11 +299,11 @@ class RandomMachine {
   }
 }
 
-describe('random bytes', () => {
+describe.each(TIERS)('random bytes, %s', (tier) => {
   let machine: RandomMachine;
 
   beforeAll(async () => {
-    machine = new RandomMachine(await compileCore('core-as/index.ts', 'release'));
+    machine = new RandomMachine(await compileCore('core-as/index.ts', 'release'), tier === 'compiled');
   }, 300_000);
 
   test.each(MODES)('%s', { timeout: 36_000_000 }, (mode) => {

@@ -2,7 +2,8 @@
  * The integer instruction set against a real processor: every vector of tests/vectors/data is run on the core, and registers, flags, memory,
  * faults and error codes are compared.
  *
- * VECTORS=text in the environment runs only the forms whose name contains the text, and shows more of their mismatches.
+ * VECTORS=text in the environment runs only the forms whose name contains the text, and shows more of their mismatches; TIER=interpreted or
+ * TIER=compiled runs them in one tier only.
  */
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { compileCore } from '../support/compile-core.ts';
 import { type Form, MINIMUM_VECTORS, formsByGroup } from '../vectors/forms.ts';
+import { TIERS } from '../vectors/tiers.ts';
 import { type FormResult, Replayer } from '../vectors/replayer.ts';
 
 const data = fileURLToPath(new URL('../vectors/data', import.meta.url));
@@ -28,10 +30,10 @@ function report(results: readonly FormResult[]): string {
   return lines.join('\n');
 }
 
-describe('integer instructions', () => {
+describe.each(TIERS)('integer instructions, %s', (tier) => {
   let replayer: Replayer;
   beforeAll(async () => {
-    replayer = new Replayer(await compileCore());
+    replayer = new Replayer(await compileCore(), tier === 'compiled');
   }, 300_000);
 
   it('has a file of vectors for each group and no other', () => {

@@ -51,6 +51,15 @@ export function init(vcpu: i32): void {
   block = VCPU + <u32>max(vcpu, 0) * VCPU_STRIDE;
 }
 export function allowBlocking(): void {}
+
+// What compiled regions would call; this core compiles nothing.
+export function initJit(): void {}
+export function jitRead(): void {}
+export function jitWrite(): void {}
+export function jitReadModify(): void {}
+export function jitWriteBack(): void {}
+export function jitRun(): void {}
+export function jitFlags(): void {}
 export function machineInit(): void {}
 /** A boot ROM whose last 16 bytes begin with 0xF5 chooses vCPU 0's script and its GPR 2. */
 export function vcpuReset(): void {

@@ -17,6 +17,7 @@ export async function fakeCoreBytes(): Promise<Uint8Array> {
         '--runtime',
         'stub',
         '--importMemory',
+        '--exportTable',
         '--sharedMemory',
         '--initialMemory',
         '512',

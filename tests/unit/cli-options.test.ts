@@ -486,7 +486,7 @@ describe('settings', () => {
       gdb: undefined,
       keyboardLayout: undefined,
       tpm: undefined,
-      cpu: { model: undefined, features: undefined, vendor: 'intel' },
+      cpu: { model: undefined, features: undefined, vendor: 'intel', jit: true },
     });
   });
 

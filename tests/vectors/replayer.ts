@@ -80,8 +80,9 @@ export class Replayer {
   readonly #expected = new Uint32Array(REGISTER_COUNT * 2);
   #patch = new Uint8Array(4096);
 
-  constructor(module: WebAssembly.Module) {
-    const machine = new UserMachine(module);
+  /** `compiled`: in the JIT's code instead of the interpreter's. */
+  constructor(module: WebAssembly.Module, compiled = false) {
+    const machine = new UserMachine(module, compiled);
     this.#machine = machine;
     this.#core = machine.core;
     this.#view = machine.view;

@@ -2,9 +2,13 @@
  * The core as 64-bit user mode sees it, for replaying vectors: the windows of windows.ts mapped, CPL 3, the registers of Linux, SSE, AVX and
  * x87 enabled.
  */
+import { garbageCollector } from '../../host-node/garbage.ts';
+import { RegionModules } from '../../devices/machine/region-modules.ts';
 import {
   CACHES,
+  CFGF_JIT,
   CFG_CPU_LEVEL,
+  CFG_FLAGS,
   CFG_LOWMEM,
   CFG_NCPUS,
   CFG_POOL_END_PAGES,
@@ -51,6 +55,10 @@ export interface CoreExports {
   machineInit(): void;
   vcpuReset(): void;
   stepOne(): number;
+  /** Executes about so many instructions. */
+  run(budgetInsns: number): number;
+  initJit(firstSlot: number): void;
+  compileAtOnce(on: number): void;
   commitChunk(index: number): number;
   getRflags(): bigint;
   setRflags(value: bigint): void;
@@ -94,7 +102,8 @@ export class UserMachine {
   readonly #code: Uint8Array;
   readonly #codePage: number;
 
-  constructor(module: WebAssembly.Module) {
+  /** `compiled`: steps run in the JIT's code instead of the interpreter's. */
+  constructor(module: WebAssembly.Module, compiled = false) {
     const memory = new WebAssembly.Memory({ initial: POOL_END >> 16, maximum: 65536, shared: true });
     const answers: Record<string, (...args: number[]) => number | undefined> = {
       hostNowNs: () => 0,
@@ -106,8 +115,10 @@ export class UserMachine {
       hostRandom: () => 4,
       hostNote: () => undefined,
     };
-    const env: WebAssembly.ModuleImports = { memory, ...answers };
-    this.core = new WebAssembly.Instance(module, { env }).exports as unknown as CoreExports;
+    const regions = new RegionModules(memory, garbageCollector());
+    const env: WebAssembly.ModuleImports = { memory, ...answers, ...regions.imports };
+    const { exports } = new WebAssembly.Instance(module, { env });
+    this.core = exports as unknown as CoreExports;
     this.view = new DataView(memory.buffer);
     this.words = new Int32Array(memory.buffer);
     this.bytes = new Uint8Array(memory.buffer);
@@ -117,6 +128,7 @@ export class UserMachine {
     view.setBigUint64(CFG_LOWMEM, BigInt(2 * CHUNK), true);
     view.setUint32(CFG_NCPUS, 1, true);
     view.setUint32(CFG_CPU_LEVEL, 3, true);
+    if (compiled) view.setUint32(CFG_FLAGS, CFGF_JIT, true);
     view.setUint32(CFG_POOL_START, POOL_START, true);
     view.setUint32(CFG_POOL_END_PAGES, POOL_END >> 16, true);
     for (let index = 0; index < 2; index++) view.setUint32(CHUNKS + index * 4, CHUNK_RAM, true);
@@ -125,6 +137,10 @@ export class UserMachine {
     this.core._start?.();
     this.core.machineInit();
     this.core.init(0);
+    if (compiled) {
+      this.core.initJit(regions.bind(exports));
+      this.core.compileAtOnce(1);
+    }
     this.core.vcpuReset();
 
     this.chunk0 = this.core.commitChunk(0);

@@ -93,5 +93,6 @@ export const WEBHYVE_VARIABLES: readonly VariableDeclaration[] = [
   },
   { name: 'cpu.model', type: STRING, help: 'Processor that CPUID describes' },
   { name: 'cpu.vendor', type: choice('intel', 'amd'), default: 'intel', help: 'Whose processor it is' },
+  { name: 'cpu.jit', type: BOOLEAN, default: 'true', help: 'Compile hot code; off: interpret everything' },
   { name: 'cpu.features', type: STRING, help: 'Features to add (+name) and to hide (-name), separated by commas' },
 ];

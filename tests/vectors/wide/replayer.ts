@@ -60,8 +60,9 @@ export class WideReplayer {
   readonly #results = new Results();
   readonly #patch = new Uint8Array(4096);
 
-  constructor(module: WebAssembly.Module) {
-    const machine = new UserMachine(module);
+  /** `compiled`: in the JIT's code instead of the interpreter's. */
+  constructor(module: WebAssembly.Module, compiled = false) {
+    const machine = new UserMachine(module, compiled);
     this.#machine = machine;
     this.#words = new Uint32Array(machine.words.buffer);
     const { image } = machine;

@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { compileCore } from '../../support/compile-core.ts';
 import { MINIMUM_VECTORS } from '../forms.ts';
 import type { FormResult } from '../replayer.ts';
+import { TIERS } from '../tiers.ts';
 import type { WideForm } from './form.ts';
 import { WideReplayer } from './replayer.ts';
 import { SIMD_GROUPS, simdGroups } from './groups.ts';
@@ -35,12 +36,12 @@ export function testGroups(
   names: readonly string[],
   load: () => Promise<Map<string, WideForm[]>>,
 ): void {
-  describe(title, () => {
+  describe.each(TIERS)(`${title}, %s`, (tier) => {
     let replayer: WideReplayer;
     let groups: Map<string, WideForm[]>;
     beforeAll(async () => {
       groups = await load();
-      replayer = new WideReplayer(await compileCore());
+      replayer = new WideReplayer(await compileCore(), tier === 'compiled');
     }, 300_000);
 
     it.each(names.map((name) => [name]))(

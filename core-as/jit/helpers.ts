@@ -1,0 +1,144 @@
+/** What compiled regions call: slow memory accesses, and micro-ops that they leave to the interpreter's code. */
+import { shiftSized } from '../cpu/alu';
+import { DONE, FAULT, REDISPATCH, execute } from '../cpu/execute';
+import { effectiveAddress, rmwBegin, rmwEnd } from '../cpu/operand';
+import { simdRun } from '../cpu/simd-operand';
+import { FAULTED, LEAVE_BLOCK, clearFault, cpu, faulted, raiseGp, tlbBank } from '../cpu/state';
+import { K, REG_PAGE, REG_PAGE_HIGH, SUB_SIZE_SHIFT, U_D, U_IMM, U_KIND, U_LEN, U_OFF, U_SUB } from '../cpu/uops';
+import { R_JIT_BANK, R_JIT_FAULT, R_JIT_TARGET, R_RIP } from '../layout';
+import { slowRead, slowWrite, tlbEntry } from '../mmu/tlb';
+import { TLB_WRITE } from '../cpu/state';
+import {
+  JIT_EXIT_RUN,
+  JIT_FAULT,
+  JIT_GO,
+  JIT_REDISPATCH,
+  RUN_LEAVE,
+  RUN_OK,
+  WRITE_FAULT,
+  WRITE_LEAVE,
+  WRITE_OK,
+} from './abi';
+import { lazyFlags } from './flags';
+
+function loadSized(q: u32, sizeBytes: u32): u64 {
+  return sizeBytes === 8 ? load<u64>(q) : sizeBytes === 4 ? load<u32>(q) : sizeBytes === 2 ? load<u16>(q) : load<u8>(q);
+}
+
+/** HELPER_READ. The region looks in one half of the bank only, so the entry may be there after all. */
+export function jitRead(address: u64, sizeBytes: u32): u64 {
+  const e = tlbEntry(tlbBank, address);
+  let value: u64;
+  if (load<u64>(e) === ((address + sizeBytes - 1) & ~0xfff))
+    value = loadSized(load<u32>(e, 8) + <u32>address, sizeBytes);
+  else value = slowRead(address, sizeBytes);
+  store<u32>(cpu, faulted & FAULTED, R_JIT_FAULT);
+  return value;
+}
+
+function writeStatus(): u32 {
+  if (!faulted) return WRITE_OK;
+  if (faulted & FAULTED) return WRITE_FAULT;
+  clearFault();
+  return WRITE_LEAVE;
+}
+
+/** HELPER_WRITE. */
+export function jitWrite(address: u64, value: u64, sizeBytes: u32): u32 {
+  const e = tlbEntry(tlbBank, address) + TLB_WRITE;
+  if (load<u64>(e) === ((address + sizeBytes - 1) & ~0xfff)) {
+    const q = load<u32>(e, 8) + <u32>address;
+    if (sizeBytes === 8) store<u64>(q, value);
+    else if (sizeBytes === 4) store<u32>(q, <u32>value);
+    else if (sizeBytes === 2) store<u16>(q, <u16>value);
+    else store<u8>(q, <u8>value);
+    return WRITE_OK;
+  }
+  slowWrite(address, sizeBytes, value);
+  return writeStatus();
+}
+
+/** HELPER_RMW. */
+export function jitReadModify(address: u64, sizeBytes: u32): u64 {
+  const value = rmwBegin(address, sizeBytes);
+  store<u32>(cpu, faulted & FAULTED, R_JIT_FAULT);
+  return value;
+}
+
+/** HELPER_RMW_END. */
+export function jitWriteBack(value: u64, sizeBytes: u32): u32 {
+  rmwEnd(sizeBytes, value);
+  return writeStatus();
+}
+
+/** HELPER_FLAGS. */
+export function jitFlags(kind: u32, a: u64, b: u64, result: i64, aux: u32): void {
+  lazyFlags(cpu, kind, a, b, result, aux);
+}
+
+function setPageRegisters(page: u64): void {
+  store<u64>(cpu, page, REG_PAGE);
+  store<u64>(cpu, page + 0x80000000, REG_PAGE_HIGH);
+}
+
+/** HELPER_RUN: a micro-op of 64-bit code whose page is mapped at `page`. */
+export function jitRun(p: u32, page: u64): u32 {
+  const next = page + load<u16>(p, U_OFF) + load<u8>(p, U_LEN);
+  // RIP-relative operands refer to the page register; the interpreter's own goes on belonging to the page it came from.
+  const before = load<u64>(cpu, REG_PAGE);
+  if (before !== page) setPageRegisters(page);
+  const status = runUop(p, page, next);
+  if (before !== page) setPageRegisters(before);
+  if (status === RUN_LEAVE + JIT_FAULT) store<u64>(cpu, page + load<u16>(p, U_OFF), R_JIT_TARGET);
+  if (status === RUN_OK) store<u32>(cpu, tlbBank + ((<u32>(page >> 63)) << 14), R_JIT_BANK);
+  return status;
+}
+
+function runUop(p: u32, page: u64, next: u64): u32 {
+  switch (<i32>load<u16>(p, U_KIND)) {
+    case K.CALL_X: {
+      store<u64>(cpu, next, R_RIP);
+      const status = execute(p, page);
+      if (status !== DONE) {
+        if (status === FAULT) return RUN_LEAVE + JIT_FAULT;
+        if (faulted & LEAVE_BLOCK) clearFault();
+        return RUN_LEAVE + (status === REDISPATCH ? JIT_REDISPATCH : JIT_EXIT_RUN);
+      }
+      break;
+    }
+    case K.SIMD_R:
+    case K.SIMD_LD:
+    case K.SIMD_ST:
+    case K.SIMD_SPECIAL:
+      simdRun(p);
+      break;
+    case K.LEA_G: {
+      const a = effectiveAddress(p);
+      const size = (load<u32>(p, U_SUB) >> SUB_SIZE_SHIFT) & 15;
+      const d = cpu + load<u8>(p, U_D);
+      if (size === 2) store<u16>(d, <u16>a);
+      else store<u64>(d, size === 4 ? a & 0xffffffff : a);
+      break;
+    }
+    case K.SHIFT_I:
+    case K.SHIFT_CL: {
+      const sub = load<u32>(p, U_SUB);
+      const size = (sub >> SUB_SIZE_SHIFT) & 15;
+      const d = cpu + load<u8>(p, U_D);
+      const count: u32 = <i32>load<u16>(p, U_KIND) === K.SHIFT_I ? load<u32>(p, U_IMM) : load<u8>(cpu, 8);
+      const v = shiftSized(sub & 7, loadSized(d, size), count, size);
+      if (size >= 4) store<u64>(d, v);
+      else if (size === 2) store<u16>(d, <u16>v);
+      else store<u8>(d, <u8>v);
+      break;
+    }
+    default:
+      // A branch whose target is not canonical.
+      raiseGp();
+  }
+  if (!faulted) return RUN_OK;
+  if (faulted & FAULTED) return RUN_LEAVE + JIT_FAULT;
+  clearFault();
+  store<u64>(cpu, next, R_JIT_TARGET);
+  return RUN_LEAVE + JIT_GO;
+}

@@ -1,0 +1,358 @@
+/**
+ * Tier 1: which code is compiled, when, and how the interpreter gets into it.
+ *
+ * The interpreter counts how often a block is entered. A block that is hot enough is queued; between time slices what is queued becomes one
+ * module, a function per region. Regions die with the blocks that lead to them (code-cache.ts): a write to
+ * their page leaves no way in. The memory that dead ones hold comes back when the whole cache starts again.
+ */
+import {
+  BLOCK_HEADER,
+  B_ADDRESS,
+  B_HEAT,
+  B_JIT,
+  B_MODE,
+  B_PAGE2,
+  MODE_DEAD,
+  dropAllBlocks,
+  firstBlockOfPage,
+  nextBlockOfPage,
+} from '../cpu/code-cache';
+import { MODE_64, cpu, tlbBank } from '../cpu/state';
+import { SUB_LINKABLE, UOP_SIZE, U_KIND, U_LINK, U_SUB } from '../cpu/uops';
+import { hostJitDropAll, hostJitInstall } from '../host';
+import { CFGF_JIT, CFG_FLAGS, R_CODE_CACHE, R_JIT, R_JIT_SIZE } from '../layout';
+import { HELPER_COUNT, REGION_SLOTS } from './abi';
+import { TYPE_REGION, emitTypes } from './module-types';
+import {
+  MAX_PAGES,
+  N_BLOCK,
+  N_ENTRY,
+  N_PAGE,
+  buildRegion,
+  endsBlock,
+  isMappedNow,
+  node,
+  nodeCount,
+  pageCount,
+  pageLinear,
+} from './region';
+import { translateRegion } from './translate';
+import * as w from './wasm';
+
+/** Entries of a block that make it hot. */
+export const HOT: u32 = 16000;
+/** A module is made of so many hot blocks, or of those that have come together in so many time slices: modules are costly, functions cheap. */
+const BATCH: u32 = 12;
+const BATCH_SLICES: u32 = 60;
+/** Slices between two modules at least. */
+const BATCH_PAUSE: u32 = 5;
+const QUEUE_LENGTH: u32 = 32;
+/** Modules that a block lets pass while its page is not mapped. */
+const MAX_TRIES: u32 = 40;
+/** Modules that an engine can hold without trouble. */
+const MAX_MODULES: u32 = 2048;
+
+const CODE: u32 = 0x20000;
+const CODE_END: u32 = R_JIT_SIZE - 0x8000;
+/** In the scratch area: the queue (u64 page address, u32 block) and what was compiled for it (u32 block, u32 B_JIT). */
+const QUEUE: u32 = 0x1f000;
+const ENTRIES: u32 = 0x1f200;
+const MAX_ENTRIES: u32 = 400;
+
+/** B_JIT: slot in the low 15 bits, node number from bit 16 on. */
+const SLOT_MASK: u32 = 0x7fff;
+const FORMED_AGAIN: u32 = 0x8000;
+
+let queued: u32 = 0;
+let slicesWaited: u32 = 0;
+let nextSlot: u32 = 0;
+let firstSlot: u32 = 0;
+let modules: u32 = 0;
+let enabled: bool = false;
+/** Blocks are compiled when they are first entered, single steps too: for tests of this tier. */
+export let compilesAtOnce: bool = false;
+let regionRecords: u32 = 0;
+/** A bit per linear page: some region of another page has code of it. */
+let sharedPages: u32 = 0;
+
+/** Bytes at the beginning of the code cache that belong to this file. */
+export const REGION_TABLES: u32 = REGION_SLOTS * MAX_PAGES * 4 + 0x100000 / 8;
+
+/** Slot 0 of the regions is never used, so that B_JIT = 0 means none. */
+export function initJit(tableBase: u32): void {
+  firstSlot = tableBase;
+  enabled = tableBase !== 0 && (load<u32>(CFG_FLAGS) & CFGF_JIT) !== 0;
+  forgetRegions();
+}
+
+/** Compiles every block before it runs, a step's single instruction included. */
+export function compileAtOnce(on: bool): void {
+  compilesAtOnce = on;
+}
+
+/** Compiles the region around a block now. Returns its B_JIT; 0 when that cannot be. Not to be called while a region runs. */
+export function compileNow(block: u32, page: u64): u32 {
+  enqueue(block, page, 0);
+  if (queued) compileQueued();
+  return load<u32>(block, B_JIT);
+}
+
+/** After dropAllBlocks: nothing leads to a region any more. */
+export function forgetRegions(): void {
+  queued = 0;
+  if (nextSlot > 1) hostJitDropAll();
+  regionRecords = load<u32>(cpu, R_CODE_CACHE);
+  sharedPages = regionRecords + REGION_SLOTS * REGION_RECORD;
+  memory.fill(sharedPages, 0, 0x100000 / 8);
+  nextSlot = 1;
+  modules = 0;
+}
+
+/** A block has become hot. */
+export function queueBlock(block: u32, page: u64): void {
+  enqueue(block, page, 0);
+}
+
+function enqueue(block: u32, page: u64, again: u32): void {
+  if (!enabled || queued >= QUEUE_LENGTH || (load<u32>(block, B_MODE) & 3) !== MODE_64 || load<u32>(block, B_PAGE2))
+    return;
+  keepQueued(queued++, page, block, again);
+}
+
+/** Writes a place of the queue. `state`: FORMED_AGAIN, and above bit 16 how often its turn was put off. */
+function keepQueued(n: u32, page: u64, block: u32, state: u32): void {
+  const place = cpu + R_JIT + QUEUE + (n << 4);
+  store<u64>(place, page);
+  store<u32>(place, block, 8);
+  store<u32>(place, state, 12);
+}
+
+/**
+ * A region is entered so often from other regions that it should have been one with them: blocks that were not warm yet when it was formed
+ * are now. This is done once.
+ */
+export function queueAgain(block: u32, page: u64): void {
+  if (!(load<u32>(block, B_JIT) & FORMED_AGAIN)) enqueue(block, page, FORMED_AGAIN);
+}
+
+/** Asked before each time slice: whether it is time for a module. */
+export function moduleIsDue(): bool {
+  if (!queued) return false;
+  slicesWaited++;
+  return (queued >= BATCH && slicesWaited >= BATCH_PAUSE) || slicesWaited >= BATCH_SLICES;
+}
+
+/** Runs a region. Returns JIT_*. */
+// @ts-ignore: decorator
+@inline
+export function enterRegion(entry: u32, page: u64, budget: i32): u32 {
+  return call_indirect<u32>(
+    firstSlot + (entry & SLOT_MASK),
+    cpu,
+    tlbBank + ((<u32>(page >> 63)) << 14),
+    budget,
+    entry >> 16,
+    page,
+  );
+}
+
+/** Compiles what is queued. Not to be called while a region runs. */
+export function compileQueued(): void {
+  if (nextSlot + QUEUE_LENGTH >= <u32>REGION_SLOTS || modules >= MAX_MODULES) {
+    dropAllBlocks();
+    return;
+  }
+  const base = cpu + R_JIT + CODE;
+  // Functions first, with room before them for the sections that count them.
+  const bodies = base + 0x1000;
+  w.setAt(bodies);
+  let functions: u32 = 0;
+  let entries: u32 = 0;
+  let kept: u32 = 0;
+  for (let i: u32 = 0; i < queued; i++) {
+    const place = cpu + R_JIT + QUEUE + (i << 4);
+    const page = load<u64>(place);
+    const block = load<u32>(place, 8);
+    const again = load<u32>(place, 12) & FORMED_AGAIN;
+    const tries = load<u32>(place, 12) >> 16;
+    if (load<u32>(block, B_MODE) === MODE_DEAD || isEntry(block, entries)) continue;
+    if (load<u32>(block, B_JIT) && !again) continue;
+    // Other pages are found while this address space is the current one: its time comes, or it is no more.
+    if (tries < MAX_TRIES && !isMappedNow(block, page)) {
+      keepQueued(kept++, page, block, again | ((tries + 1) << 16));
+      continue;
+    }
+    const start = w.at;
+    if (!buildRegion(block, page)) continue;
+    const length = w.reserveLength();
+    if (entries + nodeCount > MAX_ENTRIES || !translateRegion(cpu + R_JIT + CODE_END)) {
+      w.setAt(start);
+      // No room beside the others.
+      if (functions) keepQueued(kept++, page, block, again | (tries << 16));
+      continue;
+    }
+    w.patchLength(length);
+    for (let number: u32 = 0; number < nodeCount; number++) {
+      const n = node(number);
+      const entered = load<u32>(n, N_BLOCK);
+      if (!load<u8>(n, N_ENTRY) || !entered || isEntry(entered, entries)) continue;
+      if (load<u32>(entered, B_JIT) && !again) continue;
+      // Another page of the region has its own distance from the first: it cannot be entered there.
+      if (load<u8>(n, N_PAGE)) continue;
+      const to = cpu + R_JIT + ENTRIES + (entries << 3);
+      store<u32>(to, entered);
+      store<u32>(to, (nextSlot + functions) | (number << 16) | again, 4);
+      entries++;
+    }
+    rememberRegion(nextSlot + functions);
+    functions++;
+  }
+  queued = kept;
+  slicesWaited = 0;
+  if (!functions) return;
+  const end = w.at;
+  const module = emitModule(base, bodies, end, functions);
+  if (!hostJitInstall(module, w.at - module, firstSlot + nextSlot, functions)) {
+    enabled = false;
+    return;
+  }
+  nextSlot += functions;
+  modules++;
+  for (let i: u32 = 0; i < entries; i++) {
+    const place = cpu + R_JIT + ENTRIES + (i << 3);
+    const block = load<u32>(place);
+    store<u32>(block, load<u32>(place, 4), B_JIT);
+    unlinkPage(load<u32>(block, B_ADDRESS) >> 12);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Regions of several pages
+
+/** Per slot, in the code cache's memory: u32 first page, u32 x 7 further pages (linear page numbers, 0: none). */
+const REGION_RECORD: u32 = MAX_PAGES * 4;
+
+// @ts-ignore: decorator
+@inline
+function record(slot: u32): u32 {
+  return regionRecords + slot * REGION_RECORD;
+}
+
+function rememberRegion(slot: u32): void {
+  const to = record(slot);
+  memory.fill(to, 0, REGION_RECORD);
+  for (let page: u32 = 0; page < pageCount; page++) {
+    const number = pageLinear(page) >> 12;
+    store<u32>(to + (page << 2), number);
+    const bit: u32 = 1 << (number & 7);
+    const flags = sharedPages + (number >> 3);
+    if (page) store<u8>(flags, <u8>(load<u8>(flags) | bit));
+  }
+}
+
+/** Code of a linear page is gone: regions of other pages that have some of it can no longer be entered. */
+export function dropRegionsWith(linearPage: u32): void {
+  const flags = sharedPages + (linearPage >> 3);
+  const bit: u32 = 1 << (linearPage & 7);
+  if (!(load<u8>(flags) & bit)) return;
+  store<u8>(flags, load<u8>(flags) & (<u8>(~bit & 0xff)));
+  for (let slot: u32 = 1; slot < nextSlot; slot++) {
+    const pages = record(slot);
+    for (let page: u32 = 1; page < MAX_PAGES; page++) {
+      if (load<u32>(pages + (page << 2)) !== linearPage) continue;
+      forgetEntries(load<u32>(pages), slot);
+      break;
+    }
+  }
+}
+
+function forgetEntries(linearPage: u32, slot: u32): void {
+  for (let block = firstBlockOfPage(linearPage); block; block = nextBlockOfPage(block, linearPage)) {
+    if ((load<u32>(block, B_JIT) & SLOT_MASK) !== slot) continue;
+    store<u32>(block, 0, B_JIT);
+    store<u32>(block, 0, B_HEAT);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+function isEntry(block: u32, entries: u32): bool {
+  for (let i: u32 = 0; i < entries; i++) if (load<u32>(cpu + R_JIT + ENTRIES + (i << 3)) === block) return true;
+  return false;
+}
+
+/** Jumps that the interpreter linked go to its own blocks; from now on they have to be looked up. */
+function unlinkPage(linearPage: u32): void {
+  for (let block = firstBlockOfPage(linearPage); block; block = nextBlockOfPage(block, linearPage)) {
+    if (load<u32>(block, B_MODE) === MODE_DEAD) continue;
+    for (let p = block + BLOCK_HEADER; ; p += UOP_SIZE) {
+      if (load<u32>(p, U_SUB) === SUB_LINKABLE) store<u32>(p, 0, U_LINK);
+      const kind: i32 = load<u16>(p, U_KIND);
+      if (endsBlock(kind)) break;
+    }
+  }
+}
+
+/** Puts the module together: sections, then the bodies moved up behind them. Returns its address; w.at is its end. */
+function emitModule(base: u32, bodies: u32, end: u32, functions: u32): u32 {
+  w.setAt(base);
+  // Magic and version.
+  store<u32>(base, 0x6d736100);
+  store<u32>(base, 1, 4);
+  w.setAt(base + 8);
+  w.byte(1);
+  let length = w.reserveLength();
+  emitTypes();
+  w.patchLength(length);
+
+  // Imports: the memory "e" "m" and the helpers' table "e" "h".
+  w.byte(2);
+  length = w.reserveLength();
+  w.unsigned(2);
+  importName(0x6d);
+  w.byte(2);
+  // Shared, with a maximum.
+  w.byte(3);
+  w.unsigned(1);
+  w.unsigned(65536);
+  importName(0x68);
+  w.byte(1);
+  w.byte(0x70);
+  w.byte(0);
+  w.unsigned(HELPER_COUNT);
+  w.patchLength(length);
+
+  w.byte(3);
+  length = w.reserveLength();
+  w.unsigned(functions);
+  for (let i: u32 = 0; i < functions; i++) w.byte(TYPE_REGION);
+  w.patchLength(length);
+
+  // Exports: one character each, from U+0100 on, so that names are short and of one length.
+  w.byte(7);
+  length = w.reserveLength();
+  w.unsigned(functions);
+  for (let i: u32 = 0; i < functions; i++) {
+    w.byte(2);
+    w.byte(0xc4 + (i >> 6));
+    w.byte(0x80 | (i & 63));
+    w.byte(0);
+    w.unsigned(i);
+  }
+  w.patchLength(length);
+
+  w.byte(10);
+  length = w.reserveLength();
+  w.unsigned(functions);
+  memory.copy(w.at, bodies, end - bodies);
+  w.setAt(w.at + (end - bodies));
+  w.patchLength(length);
+  return base;
+}
+
+function importName(name: u32): void {
+  w.byte(1);
+  w.byte(0x65);
+  w.byte(1);
+  w.byte(name);
+}

@@ -1,0 +1,55 @@
+/**
+ * From a linear address of 64-bit code to the region that is entered there, so that regions follow each other without a look at page
+ * translations and blocks. Whatever changes those makes every entry stale by a new generation number.
+ */
+import { R_CPL, R_JUMPS } from '../layout';
+import { cpu } from '../cpu/state';
+
+const ENTRIES: u32 = 4096;
+/** So many jumps from region to region are often. */
+const OFTEN: u32 = 20000;
+const LAST_GENERATION: u64 = 0x7fff;
+
+let generation: u64 = 0;
+
+/** Translations or code have changed. */
+export function forgetJumps(): void {
+  generation++;
+  if (generation <= LAST_GENERATION && generation !== 1) return;
+  generation = 1;
+  memory.fill(cpu + R_JUMPS, 0, ENTRIES * 16);
+}
+
+// @ts-ignore: decorator
+@inline
+function place(target: u64): u32 {
+  return cpu + R_JUMPS + (((<u32>(target ^ (target >> 12))) & (ENTRIES - 1)) << 4);
+}
+
+/** The address's 48 bits with the generation and the privilege, which decides what may be executed. */
+// @ts-ignore: decorator
+@inline
+function tag(target: u64): u64 {
+  return (target & 0xffffffffffff) | (((generation << 1) | (load<u32>(cpu, R_CPL) === 3 ? 1 : 0)) << 48);
+}
+
+/** B_JIT of the block at the address, or 0: unknown, or jumped to so often that it is time for rememberJump. */
+// @ts-ignore: decorator
+@inline
+export function findJump(target: u64): u32 {
+  const at = place(target);
+  if (load<u64>(at) !== tag(target)) return 0;
+  const left = load<u32>(at, 12) - 1;
+  store<u32>(at, left, 12);
+  return left ? load<u32>(at, 8) : 0;
+}
+
+/** Notes where a region is entered. True when the address has been jumped to from other regions very often. */
+export function rememberJump(target: u64, entry: u32): bool {
+  const at = place(target);
+  const often = load<u64>(at) === tag(target) && !load<u32>(at, 12);
+  store<u64>(at, tag(target));
+  store<u32>(at, entry, 8);
+  store<u32>(at, OFTEN, 12);
+  return often;
+}

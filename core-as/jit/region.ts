@@ -1,0 +1,306 @@
+/**
+ * Which code a region is made of: the basic blocks that direct jumps and calls reach from a hot block, in its page and a few others.
+ *
+ * Only blocks that have run (so that the interpreter has decoded them) take part; a jump to any other place leaves the region. Places where a
+ * region can be entered are the hot block, blocks that were often entered from elsewhere, and the return sites of calls.
+ *
+ * Pages are known by their distance from the hot block's, for the same code may be mapped at several addresses; a jump from one page of the
+ * region to another checks that the other is still mapped there (jit/exits.ts).
+ */
+import { B_ADDRESS, B_HEAT, B_JIT, B_MODE, B_PAGE2, BLOCK_HEADER, findBlock } from '../cpu/code-cache';
+import { itlbBank } from '../cpu/state';
+import { compilesAtOnce } from './jit';
+import { K, UOP_SIZE, U_IMM, U_INDEX, U_KIND, U_LEN, U_OFF } from '../cpu/uops';
+import { cpu } from '../cpu/state';
+import { R_JIT } from '../layout';
+import { itlbEntry } from '../mmu/tlb';
+
+/** At most so many nodes and micro-ops in one region: engines compile larger functions badly. */
+export const MAX_NODES: u32 = 120;
+const MAX_UOPS: u32 = 400;
+const MAX_RETURN_SITES: u32 = 8;
+
+/** A block takes part only if it was entered so often. */
+const WARM: u32 = 400;
+export const MAX_PAGES: u32 = 8;
+
+/** In the scratch area, per page: u8 node number + 1 by offset; u8 marks of block starts. Then nodes, and the work list. */
+const NODE_AT: u32 = 0;
+const STARTS: u32 = 0x8000;
+const NODES: u32 = 0x10000;
+/** u32 block, u32 page. */
+const WORK: u32 = 0x14000;
+const RETURN_SITES: u32 = 0x15000;
+/** Pages: i64 distance from the first one, u32 linear address. */
+const PAGES: u32 = 0x15100;
+
+const NODE_SIZE: u32 = 64;
+/** u32: first micro-op, and the end of the last one. */
+export const N_FIRST: u32 = 0;
+export const N_END: u32 = 4;
+/** u16: offset in the page. */
+export const N_OFFSET: u32 = 8;
+/** u16: instructions. */
+export const N_COUNT: u32 = 10;
+/** i16: nodes that execution goes on in when the last branch is taken, and when it is not; -1: none. */
+export const N_TAKEN: u32 = 12;
+export const N_FALL: u32 = 14;
+/** u8: the last micro-op is a RET whose target may be any return site of the region. */
+export const N_RETURNS: u32 = 16;
+/** u8: execution can enter the region here. */
+export const N_ENTRY: u32 = 17;
+/** u16: edges that lead here, entries included. */
+export const N_EDGES: u32 = 18;
+/** u32: the decoded block that starts here, or 0. */
+export const N_BLOCK: u32 = 20;
+/** u8: number of its page in the region. */
+export const N_PAGE: u32 = 24;
+/** From here on for flow.ts. */
+export const N_FLOW: u32 = 32;
+
+export let nodeCount: u32 = 0;
+export let returnSites: u32 = 0;
+export let pageCount: u32 = 0;
+let uops: u32 = 0;
+let queued: u32 = 0;
+/** Where the hot block's page is mapped, and whether that is so in this moment (other pages can be found then). */
+let home: u64 = 0;
+let homeMapped: bool = false;
+/** Mode of the region's blocks: MODE_64, with MODE_SINGLE for a region of one instruction. */
+let regionMode: u32 = 0;
+
+// @ts-ignore: decorator
+@inline
+export function node(n: u32): u32 {
+  return cpu + R_JIT + NODES + n * NODE_SIZE;
+}
+
+/** Distance of a page of the region from the first one, in bytes. */
+// @ts-ignore: decorator
+@inline
+export function pageDistance(page: u32): i64 {
+  return load<i64>(cpu + R_JIT + PAGES + (page << 4));
+}
+
+/** Linear address of a page of the region. */
+// @ts-ignore: decorator
+@inline
+export function pageLinear(page: u32): u32 {
+  return load<u32>(cpu + R_JIT + PAGES + (page << 4), 8);
+}
+
+// @ts-ignore: decorator
+@inline
+function nodeSlot(page: u32, offset: u32): u32 {
+  return cpu + R_JIT + NODE_AT + (page << 12) + offset;
+}
+
+// @ts-ignore: decorator
+@inline
+function startMark(page: u32, offset: u32): u32 {
+  return cpu + R_JIT + STARTS + (page << 12) + offset;
+}
+
+function addPage(distance: i64, linear: u32): u32 {
+  const page = pageCount++;
+  store<i64>(cpu + R_JIT + PAGES + (page << 4), distance);
+  store<u32>(cpu + R_JIT + PAGES + (page << 4), linear, 8);
+  memory.fill(nodeSlot(page, 0), 0, 0x1000);
+  memory.fill(startMark(page, 0), 0, 0x1000);
+  return page;
+}
+
+/** The page of the region that is so far from its first one, adding it if it is mapped; -1: it cannot take part. */
+function pageAt(distance: i64, mayAdd: bool): i32 {
+  for (let page: u32 = 0; page < pageCount; page++) if (pageDistance(page) === distance) return page;
+  if (!mayAdd || !homeMapped || pageCount >= MAX_PAGES) return -1;
+  const address = home + <u64>distance;
+  const e = itlbEntry(itlbBank, address);
+  if (load<u64>(e) !== address) return -1;
+  return addPage(distance, load<u32>(e, 8));
+}
+
+const START_BLOCK: u8 = 1;
+const START_ENTRY: u8 = 2;
+
+/** The last micro-op of a block. */
+// @ts-ignore: decorator
+@inline
+export function endsBlock(kind: i32): bool {
+  return kind === K.END || kind === K.JMP || kind === K.JMPR || (kind >= K.CALL && kind <= K.RETI);
+}
+
+// @ts-ignore: decorator
+@inline
+export function isConditional(kind: i32): bool {
+  return kind >= K.JO && kind <= K.JNLE;
+}
+
+/** Adds the block at an offset from a page's start, if there is one. False when it does not take part. */
+function addBlock(fromPage: u32, offset: i64, mark: u8): bool {
+  const away = offset & ~0xfff;
+  const page = away ? pageAt(pageDistance(fromPage) + away, queued < MAX_NODES && uops < MAX_UOPS) : <i32>fromPage;
+  if (page < 0) return false;
+  const at = (<u32>offset) & 0xfff;
+  const start = startMark(page, at);
+  if (load<u8>(start)) {
+    store<u8>(start, load<u8>(start) | mark);
+    return true;
+  }
+  if (queued >= MAX_NODES || uops >= MAX_UOPS) return false;
+  const block = findBlock(pageLinear(page) | at, regionMode);
+  if (!block || load<u32>(block, B_PAGE2)) return false;
+  if (queued && !compilesAtOnce && load<u32>(block, B_HEAT) < WARM && !load<u32>(block, B_JIT)) return false;
+  store<u8>(start, START_BLOCK | mark);
+  const work = cpu + R_JIT + WORK + (queued << 3);
+  store<u32>(work, block);
+  store<u32>(work, page, 4);
+  queued++;
+  for (let p = block + BLOCK_HEADER; ; p += UOP_SIZE) {
+    uops++;
+    if (endsBlock(load<u16>(p, U_KIND))) break;
+  }
+  return true;
+}
+
+/** Finds the blocks: breadth first, so that the nearest code is in when the limit is reached. */
+function collect(offset: u32): void {
+  queued = 0;
+  uops = 0;
+  addBlock(0, offset, START_ENTRY);
+  for (let n: u32 = 0; n < queued; n++) {
+    const work = cpu + R_JIT + WORK + (n << 3);
+    const page = load<u32>(work, 4);
+    for (let p = load<u32>(work) + BLOCK_HEADER; ; p += UOP_SIZE) {
+      const kind: i32 = load<u16>(p, U_KIND);
+      if (isConditional(kind) || kind === K.JMP || kind === K.CALL || kind === K.END) {
+        addBlock(page, load<i64>(p, U_IMM), 0);
+      }
+      if (kind === K.CALL || kind === K.CALLR) {
+        addBlock(page, <i64>load<u16>(p, U_OFF) + <i64>load<u8>(p, U_LEN), START_ENTRY);
+      }
+      if (endsBlock(kind)) break;
+    }
+  }
+}
+
+/** Cuts the code from `p` on into nodes, until it ends or runs into a node that is there already. Returns the first one's number. */
+function cut(page: u32, p: u32, block: u32): i32 {
+  const offset: u32 = load<u16>(p, U_OFF);
+  const there = <i32>load<u8>(nodeSlot(page, offset)) - 1;
+  if (there >= 0) return there;
+  if (nodeCount >= MAX_NODES + MAX_NODES / 2) return -1;
+  const number = nodeCount++;
+  const n = node(number);
+  store<u8>(nodeSlot(page, offset), <u8>(number + 1));
+  memory.fill(n, 0, NODE_SIZE);
+  store<u8>(n, <u8>page, N_PAGE);
+  store<u32>(n, p, N_FIRST);
+  store<u16>(n, <u16>offset, N_OFFSET);
+  store<i16>(n, -1, N_TAKEN);
+  store<i16>(n, -1, N_FALL);
+  store<u32>(n, block, N_BLOCK);
+  if (load<u8>(startMark(page, offset)) & START_ENTRY) store<u8>(n, 1, N_ENTRY);
+  const first: u32 = load<u8>(p, U_INDEX);
+  for (;;) {
+    const kind: i32 = load<u16>(p, U_KIND);
+    const at: u32 = load<u16>(p, U_OFF);
+    if (at !== offset && kind !== K.END && load<u8>(startMark(page, at)) && load<u16>(p - UOP_SIZE, U_OFF) !== at) {
+      // Another block starts here: go on in its node.
+      store<u32>(n, p, N_END);
+      store<u16>(n, <u16>(load<u8>(p, U_INDEX) - first), N_COUNT);
+      store<i16>(n, <i16>target(page, at), N_FALL);
+      return number;
+    }
+    p += UOP_SIZE;
+    if (isConditional(kind)) {
+      store<u32>(n, p, N_END);
+      store<u16>(n, <u16>(load<u8>(p - UOP_SIZE, U_INDEX) + 1 - first), N_COUNT);
+      store<i16>(n, <i16>target(page, load<i64>(p - UOP_SIZE, U_IMM)), N_TAKEN);
+      if (load<u16>(p, U_KIND) !== K.END) store<i16>(n, <i16>cut(page, p, 0), N_FALL);
+      else store<i16>(n, <i16>target(page, load<i64>(p, U_IMM)), N_FALL);
+      return number;
+    }
+    if (endsBlock(kind)) {
+      store<u32>(n, p, N_END);
+      store<u16>(n, <u16>(load<u8>(p - UOP_SIZE, U_INDEX) + 1 - first), N_COUNT);
+      if (kind === K.JMP || kind === K.CALL) store<i16>(n, <i16>target(page, load<i64>(p - UOP_SIZE, U_IMM)), N_TAKEN);
+      else if (kind === K.END) store<i16>(n, <i16>target(page, load<i64>(p - UOP_SIZE, U_IMM)), N_FALL);
+      else if (kind === K.RET) store<u8>(n, 1, N_RETURNS);
+      return number;
+    }
+  }
+  return -1;
+}
+
+/** The node at a distance from a page's start, or -1 when the region does not hold it. */
+function target(fromPage: u32, offset: i64): i32 {
+  const away = offset & ~0xfff;
+  const page = away ? pageAt(pageDistance(fromPage) + away, false) : <i32>fromPage;
+  const at = (<u32>offset) & 0xfff;
+  if (page < 0 || !load<u8>(startMark(page, at))) return -1;
+  const block = findBlock(pageLinear(page) | at, regionMode);
+  return block ? cut(page, block + BLOCK_HEADER, block) : -1;
+}
+
+/** Node number of the n-th return site. */
+// @ts-ignore: decorator
+@inline
+export function returnSite(n: u32): u32 {
+  return load<u8>(cpu + R_JIT + RETURN_SITES + n);
+}
+
+/** Whether the page of a block is mapped at `address` in this moment, as far as the TLB knows. */
+export function isMappedNow(block: u32, address: u64): bool {
+  const e = itlbEntry(itlbBank, address);
+  return load<u64>(e) === address && load<u32>(e, 8) === (load<u32>(block, B_ADDRESS) & ~0xfff);
+}
+
+/** Builds the nodes of the region around a block whose page is mapped at `address`. False when there is nothing to compile. */
+export function buildRegion(block: u32, address: u64): bool {
+  const linear = load<u32>(block, B_ADDRESS);
+  nodeCount = 0;
+  returnSites = 0;
+  pageCount = 0;
+  home = address;
+  regionMode = load<u32>(block, B_MODE);
+  homeMapped = isMappedNow(block, address);
+  addPage(0, linear & ~0xfff);
+  collect(linear & 0xfff);
+  for (let n: u32 = 0; n < queued; n++) {
+    const work = cpu + R_JIT + WORK + (n << 3);
+    const found = load<u32>(work);
+    cut(load<u32>(work, 4), found + BLOCK_HEADER, found);
+  }
+  let instructions: u32 = 0;
+  for (let number: u32 = 0; number < nodeCount; number++) {
+    const n = node(number);
+    instructions += load<u16>(n, N_COUNT);
+    const p = load<u32>(n, N_END) - UOP_SIZE;
+    if (load<u16>(p, U_KIND) !== K.CALL || load<i16>(n, N_TAKEN) < 0 || returnSites >= MAX_RETURN_SITES) continue;
+    const back: u32 = load<u16>(p, U_OFF) + load<u8>(p, U_LEN);
+    if (back > 0xfff) continue;
+    const site = <i32>load<u8>(nodeSlot(load<u8>(n, N_PAGE), back)) - 1;
+    if (site < 0) continue;
+    store<u8>(cpu + R_JIT + RETURN_SITES + returnSites, <u8>site);
+    returnSites++;
+  }
+  countEdges();
+  return instructions > 0;
+}
+
+function countEdge(to: i32): void {
+  if (to < 0) return;
+  const n = node(to);
+  store<u16>(n, load<u16>(n, N_EDGES) + 1, N_EDGES);
+}
+
+function countEdges(): void {
+  for (let number: u32 = 0; number < nodeCount; number++) {
+    const n = node(number);
+    countEdge(load<i16>(n, N_TAKEN));
+    countEdge(load<i16>(n, N_FALL));
+    if (load<u8>(n, N_RETURNS)) for (let i: u32 = 0; i < returnSites; i++) countEdge(returnSite(i));
+    if (load<u8>(n, N_ENTRY)) countEdge(number);
+  }
+}

@@ -1,0 +1,162 @@
+/** Writes WebAssembly (core specification 2.0, chapter 5) into linear memory. */
+
+/** Where the next byte goes. */
+export let at: u32 = 0;
+
+export function setAt(address: u32): void {
+  at = address;
+}
+
+// @ts-ignore: decorator
+@inline
+export function byte(value: u32): void {
+  store<u8>(at, <u8>value);
+  at++;
+}
+
+export function unsigned(value: u32): void {
+  while (value >= 0x80) {
+    byte((value & 0x7f) | 0x80);
+    value >>= 7;
+  }
+  byte(value);
+}
+
+export function signed(value: i64): void {
+  for (;;) {
+    const low = (<u32>value) & 0x7f;
+    value >>= 7;
+    if ((value === 0 && !(low & 0x40)) || (value === -1 && low & 0x40)) {
+      byte(low);
+      return;
+    }
+    byte(low | 0x80);
+  }
+}
+
+/** Reserves five bytes for a length that is known later. */
+export function reserveLength(): u32 {
+  const place = at;
+  at += 5;
+  return place;
+}
+
+/** Fills in a reserved length with what was written since. */
+export function patchLength(place: u32): void {
+  let value = at - place - 5;
+  for (let i: u32 = 0; i < 4; i++) {
+    store<u8>(place + i, <u8>((value & 0x7f) | 0x80));
+    value >>= 7;
+  }
+  store<u8>(place + 4, <u8>(value & 0x7f));
+}
+
+// Types.
+export const TYPE_I32: u32 = 0x7f;
+export const TYPE_I64: u32 = 0x7e;
+export const TYPE_FUNC: u32 = 0x60;
+export const TYPE_VOID: u32 = 0x40;
+
+// Control.
+export const BLOCK: u32 = 0x02;
+export const LOOP: u32 = 0x03;
+export const IF: u32 = 0x04;
+export const ELSE: u32 = 0x05;
+export const END: u32 = 0x0b;
+export const BR: u32 = 0x0c;
+export const BR_IF: u32 = 0x0d;
+export const BR_TABLE: u32 = 0x0e;
+export const RETURN: u32 = 0x0f;
+export const CALL_INDIRECT: u32 = 0x11;
+export const DROP: u32 = 0x1a;
+export const SELECT: u32 = 0x1b;
+const LOCAL_GET: u32 = 0x20;
+const LOCAL_SET: u32 = 0x21;
+const LOCAL_TEE: u32 = 0x22;
+
+// Memory.
+export const I32_LOAD: u32 = 0x28;
+export const I64_LOAD: u32 = 0x29;
+export const I64_LOAD8_U: u32 = 0x31;
+export const I64_LOAD16_U: u32 = 0x33;
+export const I64_LOAD32_U: u32 = 0x35;
+export const I32_STORE: u32 = 0x36;
+export const I64_STORE: u32 = 0x37;
+export const I64_STORE8: u32 = 0x3c;
+export const I64_STORE16: u32 = 0x3d;
+export const I64_STORE32: u32 = 0x3e;
+
+// Numbers.
+const I32_CONST: u32 = 0x41;
+const I64_CONST: u32 = 0x42;
+export const I32_EQZ: u32 = 0x45;
+export const I32_EQ: u32 = 0x46;
+export const I32_NE: u32 = 0x47;
+export const I32_LE_S: u32 = 0x4c;
+export const I32_GE_U: u32 = 0x4f;
+export const I64_EQZ: u32 = 0x50;
+export const I64_EQ: u32 = 0x51;
+export const I64_NE: u32 = 0x52;
+export const I64_LT_S: u32 = 0x53;
+export const I64_LT_U: u32 = 0x54;
+export const I64_LE_S: u32 = 0x57;
+export const I64_LE_U: u32 = 0x58;
+export const I32_POPCNT: u32 = 0x69;
+export const I32_ADD: u32 = 0x6a;
+export const I32_SUB: u32 = 0x6b;
+export const I32_AND: u32 = 0x71;
+export const I32_OR: u32 = 0x72;
+export const I32_XOR: u32 = 0x73;
+export const I32_SHL: u32 = 0x74;
+export const I32_SHR_U: u32 = 0x76;
+export const I32_ROTL: u32 = 0x77;
+export const I32_ROTR: u32 = 0x78;
+export const I64_ADD: u32 = 0x7c;
+export const I64_SUB: u32 = 0x7d;
+export const I64_MUL: u32 = 0x7e;
+export const I64_AND: u32 = 0x83;
+export const I64_OR: u32 = 0x84;
+export const I64_XOR: u32 = 0x85;
+export const I64_SHL: u32 = 0x86;
+export const I64_SHR_S: u32 = 0x87;
+export const I64_SHR_U: u32 = 0x88;
+export const I64_ROTL: u32 = 0x89;
+export const I64_ROTR: u32 = 0x8a;
+export const I32_WRAP_I64: u32 = 0xa7;
+export const I64_EXTEND_I32_U: u32 = 0xad;
+export const I64_EXTEND8_S: u32 = 0xc2;
+export const I64_EXTEND16_S: u32 = 0xc3;
+export const I64_EXTEND32_S: u32 = 0xc4;
+
+// @ts-ignore: decorator
+@inline
+export function get(local: u32): void {
+  byte(LOCAL_GET);
+  unsigned(local);
+}
+// @ts-ignore: decorator
+@inline
+export function set(local: u32): void {
+  byte(LOCAL_SET);
+  unsigned(local);
+}
+// @ts-ignore: decorator
+@inline
+export function tee(local: u32): void {
+  byte(LOCAL_TEE);
+  unsigned(local);
+}
+export function const32(value: i32): void {
+  byte(I32_CONST);
+  signed(value);
+}
+export function const64(value: i64): void {
+  byte(I64_CONST);
+  signed(value);
+}
+/** A load or store with its constant offset; the alignment hint is 1 byte, for guests align nothing. */
+export function access(opcode: u32, offset: u32): void {
+  byte(opcode);
+  byte(0);
+  unsigned(offset);
+}
