@@ -285,6 +285,25 @@ export const INTERPRET_YIELD: i32 = 0;
 /** An X function asked to leave run(); R_EXIT_REASON is set. */
 export const INTERPRET_EXIT: i32 = 1;
 
+/** interpret() ends with R_RIP where to go on. */
+function leave(r: u32, instructions: i32, status: i32): i32 {
+  retired = instructions;
+  store<u64>(r, load<u64>(r, R_ICOUNT) + instructions, R_ICOUNT);
+  return status;
+}
+
+/**
+ * After an instruction that may have set the interrupt shadow: true when something waits, for run() to look at. Otherwise nothing waits
+ * for the shadow to end, so nobody can tell that it has; what comes up from now on waits until the next block has run.
+ */
+// @ts-ignore: decorator
+@inline
+function endsAfterRedispatch(r: u32): bool {
+  if (load<u32>(r, R_PENDING) || mustStep) return true;
+  store<u32>(r, 0, R_INT_SHADOW);
+  return false;
+}
+
 /**
  * Runs from R_RIP until `budget` instructions have retired or something is pending (checked at every taken branch). `modeBits` is
  * MODE_SINGLE to run exactly one instruction (an exception's delivery counts as one). State is consistent in memory on return.
@@ -358,20 +377,12 @@ export function interpret(budget: i32, modeBits: u32): i32 {
             target = load<u64>(r, R_RIP) + csBase;
             page = 1;
           } else if (code !== JIT_GO) {
-            if (code === JIT_EXIT_RUN) {
-              retired = start - budget;
-              store<u64>(r, load<u64>(r, R_ICOUNT) + retired, R_ICOUNT);
-              return INTERPRET_EXIT;
-            }
+            if (code === JIT_EXIT_RUN) return leave(r, start - budget, INTERPRET_EXIT);
+            if (budget <= 0 || endsAfterRedispatch(r)) return leave(r, start - budget, INTERPRET_YIELD);
             target = load<u64>(r, R_RIP) + csBase;
             page = 1;
-            if (budget <= 0 || load<u32>(r, R_PENDING) || mustStep) {
-              retired = start - budget;
-              store<u64>(r, load<u64>(r, R_ICOUNT) + retired, R_ICOUNT);
-              return INTERPRET_YIELD;
-            }
-            // Nothing waits for the shadow to end, so nobody can tell that it has; what comes up from now on waits for the next block.
-            store<u32>(r, 0, R_INT_SHADOW);
+            // Not by way of the look at R_PENDING below: what came up meanwhile would be taken in the shadow.
+            continue;
           }
           if (budget <= 0 || load<u32>(r, R_PENDING)) break;
           continue;
@@ -1719,20 +1730,10 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           // REDISPATCH or EXIT_RUN: R_RIP is where to go on.
           if (faulted & LEAVE_BLOCK) clearFault();
           budget -= load<u8>(p, U_INDEX) + 1;
-          if (status === EXIT_RUN) {
-            retired = start - budget;
-            store<u64>(r, load<u64>(r, R_ICOUNT) + retired, R_ICOUNT);
-            return INTERPRET_EXIT;
-          }
+          if (status === EXIT_RUN) return leave(r, start - budget, INTERPRET_EXIT);
+          if (budget <= 0 || endsAfterRedispatch(r)) return leave(r, start - budget, INTERPRET_YIELD);
           target = load<u64>(r, R_RIP) + csBase;
           page = 1;
-          if (budget <= 0 || load<u32>(r, R_PENDING) || mustStep) {
-            retired = start - budget;
-            store<u64>(r, load<u64>(r, R_ICOUNT) + retired, R_ICOUNT);
-            return INTERPRET_YIELD;
-          }
-          // Nothing waits for the shadow to end, so nobody can tell that it has; what comes up from now on waits for the next block.
-          store<u32>(r, 0, R_INT_SHADOW);
           p = 0;
           break;
         }
@@ -1791,7 +1792,5 @@ export function interpret(budget: i32, modeBits: u32): i32 {
     if (p && (budget <= 0 || load<u32>(r, R_PENDING))) break;
   }
   store<u64>(r, mode === MODE_64 ? target : (target - csBase) & 0xffffffff, R_RIP);
-  retired = start - budget;
-  store<u64>(r, load<u64>(r, R_ICOUNT) + retired, R_ICOUNT);
-  return INTERPRET_YIELD;
+  return leave(r, start - budget, INTERPRET_YIELD);
 }
