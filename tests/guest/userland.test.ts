@@ -54,8 +54,9 @@ function compareAll(): void {
     await killPrograms();
   }, SETUP_TIMEOUT_MS);
 
-  test.each(jobs)('$name', { timeout: JOB_TIMEOUT_MS }, async ({ name, words, transcendental }) => {
+  test.each(jobs)('$name', { timeout: JOB_TIMEOUT_MS }, async ({ name, words, transcendental, status = 0 }) => {
     const [hostDigest] = digest.exec(userland.onHost(['/work/run-job', ...words])) ?? [];
+    expect(userland.hostOutput(words.join('-'))).toMatch(new RegExp(`^exit status ${status}\n*$`, 'm'));
     const startedMs = performance.now();
     const { output } = await guest.run(`chroot /mnt /work/run-job ${words.join(' ')}; sync`, JOB_TIMEOUT_MS);
     const [guestDigest] = digest.exec(output.replaceAll('\r', '')) ?? [];

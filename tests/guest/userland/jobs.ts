@@ -5,6 +5,8 @@ export interface Job {
   readonly words: readonly string[];
   /** Uses the x87's transcendental instructions, whose last bit differs between real processors: compared by accuracy.py. */
   readonly transcendental?: boolean;
+  /** Exit status, on the host as well; 0 when nothing is said. */
+  readonly status?: number;
 }
 
 /** Modules of CPython's test suite, by the time that they take. */
@@ -36,5 +38,6 @@ export const JOBS: readonly Job[] = [
   ...['digests', 'ciphers', 'keys', 'speed'].map((what) => job(`openssl-${what}`)),
   job('compress'),
   { ...job('c-program', 'libm-long'), transcendental: true },
-  ...PYTHON.map((module) => job('python', `test_${module}`)),
+  // One case of test_re is of a newer patch level than Debian's library.
+  ...PYTHON.map((module) => ({ ...job('python', `test_${module}`), status: module === 're' ? 2 : 0 })),
 ];

@@ -1,6 +1,16 @@
 /** The Debian userland that the jobs run in: a tree made by debootstrap, and disks of it for the guest. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { cacheDirectory } from '../../../host-node/setup/fetch-guest.mjs';
 
@@ -97,6 +107,11 @@ export class Userland {
       'mount -t tmpfs tmpfs "$tree/tmp" && exec chroot "$tree" "$@"',
     ].join(' && ');
     return run('unshare', '-m', 'sh', '-c', script, 'sh', this.#tree, this.#work, ...words);
+  }
+
+  /** What a job wrote on the host. */
+  hostOutput(label: string): string {
+    return readFileSync(join(this.#work, 'out', label), 'utf8');
   }
 
   /** Takes the outputs off the guest's disk into work/guest; what the guest has synchronized is there while it runs. */

@@ -13,7 +13,7 @@ enum { THREADS = 6, ROUNDS = 3000, QUEUE = 16 };
 static atomic_int counter;
 static atomic_ullong wide, bits, least = ~0ull;
 static atomic_uchar narrow;
-static long plain, queue[QUEUE], taken_sum;
+static long under_mutex, under_spin, queue[QUEUE], taken_sum;
 static int head, tail, peak;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t not_empty = PTHREAD_COND_INITIALIZER, not_full = PTHREAD_COND_INITIALIZER;
@@ -41,10 +41,10 @@ static void *work(void *argument) {
     own += (int)id;
     if (i % 8 == 0) {
       pthread_mutex_lock(&lock);
-      plain++;
+      under_mutex++;
       pthread_mutex_unlock(&lock);
       pthread_spin_lock(&spin);
-      plain += 2;
+      under_spin += 2;
       pthread_spin_unlock(&spin);
     }
     if (i % 16 == 0) {
@@ -101,8 +101,8 @@ int main(void) {
     pthread_join(threads[i], &result);
     printf("thread %d: %ld\n", i, (long)result);
   }
-  printf("%d %llx %llx %d %llu %ld %ld %d %d %ld\n", counter, (unsigned long long)wide, (unsigned long long)bits, narrow, (unsigned long long)least,
-         plain, taken_sum, initialized, torn, pair.a);
+  printf("%d %llx %llx %d %llu %ld %ld %ld %d %d %ld\n", counter, (unsigned long long)wide, (unsigned long long)bits, narrow, (unsigned long long)least,
+         under_mutex, under_spin, taken_sum, initialized, torn, pair.a);
   pthread_barrier_init(&barrier, NULL, 2);
   int both = 0;
   for (int i = 0; i < 150; i++) {
