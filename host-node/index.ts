@@ -4,6 +4,7 @@ import { ConfigTree, machineSettings, parseCommandLine, treeFromVariables } from
 import type { MachineHost } from '../devices/machine/host.ts';
 import { Machine as GenericMachine, type MachineOptions } from '../devices/machine/machine.ts';
 import { loadCore, vcpuWorkerUrl } from './assets.ts';
+import { useKernel, type KernelOptions } from './kernel-source.ts';
 import { createNodeHost, writeMessage, type NodeHostOptions } from './node-host.ts';
 import { openCheckpoint, restoreCheckpoint } from './registry/checkpoint-file.ts';
 import { register } from './registry/registration.ts';
@@ -36,6 +37,7 @@ export {
 export type { CharacterBackend, CharacterPort } from '../devices/serial/character-backend.ts';
 export type { BlockBackend } from '../devices/storage/block-backend.ts';
 export { FileBackend } from './files.ts';
+export type { KernelOptions, Source } from './kernel-source.ts';
 export { createNodeHost } from './node-host.ts';
 
 /**
@@ -47,7 +49,7 @@ export type Machine = GenericMachine;
 export const Machine = { create: createMachine, fromArgs: machineFromArgs } as const;
 
 /** How a machine is run on this host; everything has a default. */
-export interface HostOptions extends MachineOptions, Partial<Omit<NodeHostOptions, 'core'>> {
+export interface HostOptions extends MachineOptions, KernelOptions, Partial<Omit<NodeHostOptions, 'core'>> {
   /** The compiled core, or where it lies; by default the one that came with this package. */
   readonly core?: WebAssembly.Module | URL | undefined;
   /** Destroys the machine when aborted. */
@@ -58,9 +60,10 @@ export interface HostOptions extends MachineOptions, Partial<Omit<NodeHostOption
   readonly register?: boolean | undefined;
 }
 
-async function nodeHost(options: HostOptions): Promise<MachineHost> {
+async function nodeHost(tree: ConfigTree, options: HostOptions): Promise<MachineHost> {
+  const readFile = useKernel(tree, options, options.readFile);
   const core = options.core instanceof WebAssembly.Module ? options.core : await loadCore(options.core);
-  return createNodeHost({ ...options, core, workerUrl: options.workerUrl ?? vcpuWorkerUrl() });
+  return createNodeHost({ ...options, readFile, core, workerUrl: options.workerUrl ?? vcpuWorkerUrl() });
 }
 
 /** bhyve_config(5): variables by name, such as `{ name: 'vm', 'memory.size': '1G', 'pci.0.4.0.device': 'virtio-rnd' }`. */
@@ -75,7 +78,7 @@ export async function createMachine(config: BhyveConfig | ConfigTree, options: H
     : undefined;
   let machine: Machine;
   try {
-    machine = await GenericMachine.create(tree, await nodeHost(options), options);
+    machine = await GenericMachine.create(tree, await nodeHost(tree, options), options);
   } catch (error) {
     await registration?.abandon();
     throw error;

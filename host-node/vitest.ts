@@ -10,23 +10,12 @@ import { expect as baseExpect, test as baseTest } from 'vitest';
 import { Console, formatRegisters, machineFromArgs, type HostOptions, type Machine } from './index.ts';
 
 export interface BootOptions extends HostOptions {
-  /** A kernel without firmware: `-f kexec,KERNEL,INITRD,CMDLINE`. */
-  readonly kernel?: string | undefined;
-  readonly initrd?: string | undefined;
-  readonly cmdline?: string | undefined;
   /** False: the machine is handed over before it runs. */
   readonly start?: boolean | undefined;
 }
 
 /** Starts a machine; `argv` is the command line without the program's name. */
 export type Boot = (argv: readonly string[], options?: BootOptions) => Promise<Machine>;
-
-/** The words with the kernel's option in front of the machine's name, where options end. */
-export function withKernel(argv: readonly string[], options: BootOptions): string[] {
-  const { kernel, initrd = '', cmdline = '' } = options;
-  if (kernel === undefined) return [...argv];
-  return [...argv.slice(0, -1), '-f', `kexec,${kernel},${initrd},${cmdline}`, ...argv.slice(-1)];
-}
 
 /** A test's full name as a folder's. */
 function folderName(names: readonly string[]): string {
@@ -76,7 +65,7 @@ export const test = baseTest.extend<BootFixtures>({
       process.stderr.write(`${await writeArtifacts(join('artifacts', folderName(names)), machines)}\n`);
     });
     await use(async (argv, options = {}) => {
-      const machine = await machineFromArgs(withKernel(argv, options), options);
+      const machine = await machineFromArgs(argv, options);
       machines.push(machine);
       if (options.start !== false) machine.start();
       return machine;

@@ -18,14 +18,32 @@ function literal(value: string): string {
   return value.includes('%') ? value.replace(/[\\%]/g, '\\$&') : value;
 }
 
-function applyKernel(tree: ConfigTree, protocol: string, configuration: string, argument: string): void {
-  const [kernel, rest] = splitComma(configuration);
-  if (kernel === '') throw tree.exit(`-f ${argument}: a kernel's path is expected`, EX_USAGE);
-  const [initrd, commandLine] = rest === undefined ? [''] : splitComma(rest);
+/** A kernel that is loaded without firmware; paths as the host reads them. */
+export interface DirectKernel {
+  readonly protocol: 'auto' | 'multiboot';
+  readonly kernel: string;
+  readonly initrd?: string | undefined;
+  readonly cmdline?: string | undefined;
+}
+
+/** Sets the loader's variables. */
+export function setKernel(tree: ConfigTree, { protocol, kernel, initrd, cmdline }: DirectKernel): void {
   tree.set('loader.protocol', protocol);
   tree.set('loader.kernel', literal(kernel));
-  if (initrd !== '') tree.set('loader.initrd', literal(initrd));
-  if (commandLine !== undefined) tree.set('loader.cmdline', literal(commandLine));
+  if (initrd !== undefined && initrd !== '') tree.set('loader.initrd', literal(initrd));
+  if (cmdline !== undefined) tree.set('loader.cmdline', literal(cmdline));
+}
+
+function applyKernel(
+  tree: ConfigTree,
+  protocol: DirectKernel['protocol'],
+  configuration: string,
+  argument: string,
+): void {
+  const [kernel, rest] = splitComma(configuration);
+  if (kernel === '') throw tree.exit(`-f ${argument}: a kernel's path is expected`, EX_USAGE);
+  const [initrd, cmdline] = rest === undefined ? [''] : splitComma(rest);
+  setKernel(tree, { protocol, kernel, initrd, cmdline });
 }
 
 function parseFwCfgItem(tree: ConfigTree, argument: string): FwCfgItem {

@@ -9,7 +9,7 @@ export {
   type ParsedCommandLine,
   treeFromVariables,
 } from './parse-options.ts';
-export type { FwCfgItem } from './firmware-option.ts';
+export { setKernel, type DirectKernel, type FwCfgItem } from './firmware-option.ts';
 export type { LoaderProtocol } from './declarations/globals.ts';
 export { declaration, notBuiltMessage, PCI_DEVICES } from './declarations/index.ts';
 export type { DeviceDeclaration, VariableDeclaration } from './declare.ts';

@@ -33,6 +33,7 @@ import type { Console } from '../serial/console.ts';
 import type { SerialPort } from '../serial/serial-port.ts';
 import type { SuspendReason } from '../platform/suspend.ts';
 import { BootRomError, bootRomChunks, checkBootRom, mapBootRom } from './bootrom.ts';
+import { readStatistics } from './control-stats.ts';
 import { initialise8259AsBios, setMemoryTypes, writeBootImage, writeInitialRegisters } from './boot.ts';
 import { MachineClock } from './clock.ts';
 import {
@@ -430,10 +431,21 @@ export class Machine implements AsyncDisposable {
 
   /** The instance of the core that looks at a vCPU from this thread; only while the machine is paused or has ended. */
   vcpuCore(vcpu = BOOT_VCPU): Core {
-    const core = this.#vcpuCores[vcpu];
-    if (!core) throw new RangeError(`there is no vCPU ${vcpu}`);
+    const core = this.#instance(vcpu);
     core.exports.stateChanged();
     return core;
+  }
+
+  #instance(vcpu: number): Core {
+    const core = this.#vcpuCores[vcpu];
+    if (!core) throw new RangeError(`there is no vCPU ${vcpu}`);
+    return core;
+  }
+
+  /** Counters of the machine and one vCPU by name, as `bhyvectl --get-stats` lists them. */
+  stats(vcpu = BOOT_VCPU): Readonly<Record<string, bigint>> {
+    this.#instance(vcpu);
+    return Object.fromEntries(readStatistics(this, vcpu).map(({ name, value }) => [name, value]));
   }
 
   /** The paused or running machine as bytes; it goes on afterwards if it was running. */

@@ -1,4 +1,6 @@
 /** The library as its users write it: webhyve/vitest, a kernel, and a conversation with its shell. */
+import { readFile } from 'node:fs/promises';
+import { pathToFileURL } from 'node:url';
 import { expect, test } from '../../host-node/vitest.ts';
 import { compileCore } from '../support/compile-core.ts';
 import { BASIC_ARGS, linuxGuest, linuxMissing, QUICK_CMDLINE } from '../support/machine.ts';
@@ -9,8 +11,8 @@ test('boots, talks, and sees the power button', async ({ boot, skip }) => {
   if (reason !== undefined) skip(reason);
   const { kernel, initrd } = await linuxGuest();
   const vm = await boot(['-c', '2', '-m', '256M', ...BASIC_ARGS, 'library'], {
-    kernel,
-    initrd,
+    kernel: await readFile(kernel),
+    initrd: pathToFileURL(initrd),
     cmdline: QUICK_CMDLINE,
     core: await compileCore('core-as/index.ts', 'release'),
     workerUrl: await vcpuWorkerForTests(),
@@ -32,6 +34,9 @@ test('boots, talks, and sees the power button', async ({ boot, skip }) => {
   const { instructions } = vm.registers(0);
   await new Promise((resolve) => setTimeout(resolve, 100));
   expect(vm.registers(0).instructions).toBe(instructions);
+  const stats = vm.stats(1);
+  expect(stats['instructions retired']).toBe(vm.registers(1).instructions);
+  expect(() => vm.stats(2)).toThrow('there is no vCPU 2');
   vm.resume();
 
   expect(vm.powerButton()).toBe(true);

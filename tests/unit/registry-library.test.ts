@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { BhyveExit, ConsoleError, Machine, MachineError, type HostOptions } from '../../host-node/index.ts';
 import { MachineControl } from '../../devices/machine/control.ts';
-import { withKernel } from '../../host-node/vitest.ts';
 import { fakeCoreBytes, scriptRom } from '../support/machine-fake-core.ts';
 import { vcpuWorkerForTests } from '../support/machine-worker.ts';
 
@@ -169,17 +168,6 @@ test('whatever a request holds, the answer is an errno and the machine runs on',
   machine.consoles['com1']?.send('q');
   expect(await machine.waitForExit()).toMatchObject({ reason: 'poweroff' });
   await expect(control.handle({ command: 'nmi', vcpu: 0 })).rejects.toMatchObject({ errno: 'EALREADY' });
-});
-
-test('withKernel puts the kernel before the name', () => {
-  expect(withKernel(['-m', '1G', 'vm'], {})).toEqual(['-m', '1G', 'vm']);
-  expect(withKernel(['-m', '1G', 'vm'], { kernel: 'k', cmdline: 'a,b' })).toEqual([
-    '-m',
-    '1G',
-    '-f',
-    'kexec,k,,a,b',
-    'vm',
-  ]);
 });
 
 test('webhyve/vitest: a failed test shows the last lines and leaves its console', { timeout: 60_000 }, async () => {
