@@ -91,13 +91,25 @@ export function settleRegionFlags(cpu: u32): void {
 
 /** After a helper that works on the flags in memory. */
 export function flagsAreInMemory(): void {
+  loadCanonical();
+  flagKind = F_CANONICAL;
+}
+
+/** Loads the interpreter's form; on one of several ways, before flagsBecomeCanonical. */
+export function loadCanonical(): void {
   w.get(LOCAL_CPU);
   w.access(w.I64_LOAD, R_LAZY_RESULT);
   w.set(LOCAL_RESULT);
   w.get(LOCAL_CPU);
   w.access(w.I32_LOAD, R_LAZY_AUX);
   w.set(LOCAL_AUX);
+}
+
+/** LOCAL_RESULT and LOCAL_AUX hold the interpreter's form, on every way here. */
+export function flagsBecomeCanonical(): void {
   flagKind = F_CANONICAL;
+  kindLocal = F_UNKNOWN;
+  settleFlags();
 }
 
 /** Makes LOCAL_KIND say what is known, for whoever comes next. */
@@ -171,9 +183,7 @@ export function canonicalFlags(): void {
     callFlags();
     flagsAreInMemory();
   }
-  flagKind = F_CANONICAL;
-  kindLocal = F_UNKNOWN;
-  settleFlags();
+  flagsBecomeCanonical();
 }
 
 /** Makes bit 31 of LOCAL_AUX the carry flag, as INC and DEC need it kept. */

@@ -140,6 +140,22 @@ export function storeLocal(local: u32, offset: u32): void {
   access(I32_STORE, offset);
 }
 
+/** Loads one register (byte offset) that the region writes. */
+export function loadRegister(offset: u32): void {
+  if (offset >= <u32>R_TEMP) return;
+  get(LOCAL_CPU);
+  access(I64_LOAD, offset);
+  set(local(offset));
+}
+
+/** Stores one, if the region writes it. */
+export function storeRegister(offset: u32): void {
+  if (offset >= <u32>R_TEMP || !((writtenRegisters >> (offset >> 3)) & 1)) return;
+  get(LOCAL_CPU);
+  get(local(offset));
+  access(I64_STORE, offset);
+}
+
 /** Loads the registers that the region uses. */
 export function loadRegisters(): void {
   for (let n: u32 = 0; n < 16; n++) {

@@ -63,7 +63,7 @@ export function pushEffectiveAddress(p: u32): void {
  * Looks LOCAL_ADDRESS up and pushes whether it hit (i32). LOCAL_BANK already points at the half of the bank for addresses like that of the code;
  * an address of the other half misses, and the helper finds it.
  */
-function pushHit(log2: u32, write: bool): void {
+export function pushHit(log2: u32, write: bool): void {
   const half: u32 = write ? TLB_WRITE : 0;
   w.get(LOCAL_BANK);
   w.get(LOCAL_ADDRESS);
@@ -86,7 +86,7 @@ function pushHit(log2: u32, write: bool): void {
 }
 
 /** Pushes the linear memory address of LOCAL_ADDRESS after a hit. */
-function pushPointer(write: bool): void {
+export function pushPointer(write: bool): void {
   w.get(LOCAL_TLB);
   w.access(w.I32_LOAD, (write ? TLB_WRITE : 0) + 8);
   w.get(LOCAL_ADDRESS);

@@ -29,6 +29,7 @@ import {
 } from './locals';
 import { pushAddress, pushEffectiveAddress, readMemory, readModify, writeBack, writeMemory } from './memory';
 import { TYPE_RUN, callHelper } from './module-types';
+import { forgetVectorChecks, isVectorInLine, translateVector } from './vector';
 import * as w from './wasm';
 
 /** Micro-ops that a helper runs as the interpreter would, on the registers in memory. */
@@ -74,7 +75,12 @@ export function translateUop(p: u32, kind: i32): void {
   const d: u32 = load<u8>(p, U_D);
   const s: u32 = load<u8>(p, U_S);
   if (isRun(kind)) {
+    if (kind !== K.CALL_X && isVectorInLine(p)) {
+      translateVector(p);
+      return;
+    }
     run(p);
+    forgetVectorChecks();
     return;
   }
   if (isLoad(kind)) {

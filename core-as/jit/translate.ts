@@ -46,6 +46,7 @@ import {
   returnSites,
 } from './region';
 import { commitPush, isLoad, isRun, isStore, moveStack, pushSlot, translateUop } from './translate-uop';
+import { forgetVectorChecks, isVectorInLine, noteVectorRegisters } from './vector';
 import * as w from './wasm';
 
 /** Longest code of one node's micro-op, in bytes: room that must be left before each. */
@@ -98,7 +99,11 @@ function noteRegistersOf(p: u32): void {
   const kind: i32 = load<u16>(p, U_KIND);
   const d: u32 = load<u8>(p, U_D);
   const s: u32 = load<u8>(p, U_S);
-  if (isRun(kind) || kind === K.END || kind === K.NOP) return;
+  if (kind === K.END || kind === K.NOP) return;
+  if (isRun(kind)) {
+    if (kind !== K.CALL_X && isVectorInLine(p)) noteVectorRegisters(p);
+    return;
+  }
   if (isLoad(kind) || isStore(kind) || kind === K.LEA32 || kind === K.LEA64 || kind === K.LEA_G) {
     noteUse(load<u8>(p, U_BASE), false);
     noteUse(load<u8>(p, U_IDX), false);
@@ -135,6 +140,7 @@ export function translateNode(number: u32): bool {
   const end = load<u32>(n, N_END);
   if (fellInto !== <i32>number || load<u16>(n, N_EDGES) !== 1 || load<u8>(n, N_ENTRY)) f.forgetFlags();
   fellInto = -1;
+  forgetVectorChecks();
   const count: u32 = load<u16>(n, N_COUNT);
   beginNode(load<u8>(n, N_PAGE), count, load<u8>(first, U_INDEX));
   if (isLoopHeader(number)) {

@@ -93,6 +93,7 @@ export const I32_EQZ: u32 = 0x45;
 export const I32_EQ: u32 = 0x46;
 export const I32_NE: u32 = 0x47;
 export const I32_LE_S: u32 = 0x4c;
+export const I32_LT_U: u32 = 0x49;
 export const I32_GE_U: u32 = 0x4f;
 export const I64_EQZ: u32 = 0x50;
 export const I64_EQ: u32 = 0x51;
@@ -101,6 +102,8 @@ export const I64_LT_S: u32 = 0x53;
 export const I64_LT_U: u32 = 0x54;
 export const I64_LE_S: u32 = 0x57;
 export const I64_LE_U: u32 = 0x58;
+export const F64_NE: u32 = 0x62;
+export const F64_LT: u32 = 0x63;
 export const I32_POPCNT: u32 = 0x69;
 export const I32_ADD: u32 = 0x6a;
 export const I32_SUB: u32 = 0x6b;
@@ -122,11 +125,33 @@ export const I64_SHR_S: u32 = 0x87;
 export const I64_SHR_U: u32 = 0x88;
 export const I64_ROTL: u32 = 0x89;
 export const I64_ROTR: u32 = 0x8a;
+export const F64_ADD: u32 = 0xa0;
+export const F64_SUB: u32 = 0xa1;
+export const F64_MUL: u32 = 0xa2;
+export const F64_DIV: u32 = 0xa3;
 export const I32_WRAP_I64: u32 = 0xa7;
 export const I64_EXTEND_I32_U: u32 = 0xad;
+export const I64_TRUNC_F64_S: u32 = 0xb0;
+export const F64_CONVERT_I64_S: u32 = 0xb9;
+export const I64_REINTERPRET_F64: u32 = 0xbd;
+export const F64_REINTERPRET_I64: u32 = 0xbf;
 export const I64_EXTEND8_S: u32 = 0xc2;
 export const I64_EXTEND16_S: u32 = 0xc3;
 export const I64_EXTEND32_S: u32 = 0xc4;
+
+// Vectors, behind their prefix.
+export const V128_LOAD: u32 = 0;
+export const V128_LOAD8_SPLAT: u32 = 7;
+export const V128_STORE: u32 = 11;
+export const V128_CONST: u32 = 12;
+export const I8X16_SHUFFLE: u32 = 13;
+export const I8X16_SWIZZLE: u32 = 14;
+export const V128_AND: u32 = 78;
+export const V128_ANDNOT: u32 = 79;
+export const I8X16_BITMASK: u32 = 100;
+export const I32X4_BITMASK: u32 = 164;
+export const I64X2_BITMASK: u32 = 196;
+const VECTOR_PREFIX: u32 = 0xfd;
 
 // @ts-ignore: decorator
 @inline
@@ -159,4 +184,19 @@ export function access(opcode: u32, offset: u32): void {
   byte(opcode);
   byte(0);
   unsigned(offset);
+}
+
+export function vector(operation: u32): void {
+  byte(VECTOR_PREFIX);
+  unsigned(operation);
+}
+/** A load or store of a vector, as access. */
+export function vectorAccess(operation: u32, offset: u32): void {
+  vector(operation);
+  byte(0);
+  unsigned(offset);
+}
+/** Bytes of a constant. */
+export function zeros(count: u32): void {
+  for (let i: u32 = 0; i < count; i++) byte(0);
 }
