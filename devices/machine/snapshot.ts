@@ -13,6 +13,7 @@ import {
   CHUNKS,
   CHUNK_COUNT,
   CFG_POOL_START,
+  CFG_ROM_BYTES,
   CFG_TIME_OFFSET_NS,
   HOST_DOORBELL,
   HOST_UART_EVENTS,
@@ -31,7 +32,7 @@ import { vcpuBlock, type CoreState } from './core.ts';
 import type { Machine } from './machine.ts';
 
 const MAGIC = 'WEBHYVE\u0001';
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 const PAGE_BYTES = 4096;
 
 /** StateValue in JSON: byte arrays by number, bigints as decimal text. */
@@ -63,6 +64,7 @@ interface Fingerprint {
   readonly lowBytes: number;
   readonly highBytes: number;
   readonly poolStart: number;
+  readonly romBytes: number;
 }
 
 class Blobs {
@@ -110,7 +112,7 @@ function decodeDevice(name: string, value: Encoded | undefined, blobs: readonly 
 
 function fingerprint(machine: Machine): Fingerprint {
   const { vcpus, lowBytes, highBytes, poolStart } = machine.plan;
-  return { name: machine.name, vcpus, lowBytes, highBytes, poolStart };
+  return { name: machine.name, vcpus, lowBytes, highBytes, poolStart, romBytes: machine.state.u32(CFG_ROM_BYTES) };
 }
 
 function isZero(words: BigUint64Array): boolean {
@@ -227,7 +229,7 @@ function unpack(bytes: Uint8Array): { header: Header; pieces: Uint8Array[] } {
 
 function checkFingerprint(machine: Machine, saved: Fingerprint): void {
   const own = fingerprint(machine);
-  for (const key of ['vcpus', 'lowBytes', 'highBytes', 'poolStart'] as const) {
+  for (const key of ['vcpus', 'lowBytes', 'highBytes', 'poolStart', 'romBytes'] as const) {
     if (own[key] !== saved[key]) {
       throw new SnapshotError(`the snapshot is of another machine: ${key} is ${saved[key]}, not ${own[key]}`);
     }

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { BhyveExit, machineSettings, parseCommandLine } from '../../devices/config/index.ts';
-import type { ExitReason } from '../../devices/machine/exit-reason.ts';
+import { ABORT_STATUS, type ExitReason } from '../../devices/machine/exit-reason.ts';
 import { Machine } from '../../devices/machine/machine.ts';
 import { loadCore, vcpuWorkerUrl } from '../assets.ts';
 import { SerialOpener } from '../console/open-serial.ts';
@@ -72,7 +72,9 @@ function endStatus(reason: ExitReason, registration: Registration | undefined, p
       writeMessage('vm_run error -1, errno 6');
       return DESTROYED_STATUS;
     case undefined:
-      if (reason.reason === 'error' || reason.reason === 'triplefault')
+      // The message of an abort is bhyve's own, which no name precedes.
+      if (reason.code === ABORT_STATUS) writeMessage(reason.message);
+      else if (reason.reason === 'error' || reason.reason === 'triplefault')
         writeMessage(`${programName}: ${reason.message}`);
       return reason.code;
   }
