@@ -75,7 +75,7 @@ import { Platform } from './platform.ts';
 import { notEmulated, refuseNotBuilt } from './not-emulated.ts';
 import { readRegisters, type Registers } from './registers.ts';
 import { InlineRunner, ThreadRunner, type VcpuRunner } from './runners.ts';
-import { restoreMachine, saveMachine } from './snapshot.ts';
+import { restoreMachine, saveMachine, type RestoreStep } from './snapshot.ts';
 import { exitDetail, InlineLoop, type InlineLoopDeps } from './vcpu-loop.ts';
 
 export interface MachineOptions {
@@ -440,9 +440,9 @@ export class Machine implements AsyncDisposable {
     return saveMachine(this);
   }
 
-  /** Puts a snapshot into this machine, which was not started yet and has the same configuration. */
-  restore(bytes: Uint8Array): Promise<void> {
-    return restoreMachine(this, bytes);
+  /** Puts a snapshot into this machine, which was not started yet and has the same configuration. `begins` hears of each step. */
+  restore(bytes: Uint8Array, begins?: (step: RestoreStep) => void): Promise<void> {
+    return restoreMachine(this, bytes, begins);
   }
 
   /**

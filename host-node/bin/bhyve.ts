@@ -41,7 +41,7 @@ async function run(argv: readonly string[]): Promise<number> {
   });
   try {
     machine = await Machine.create(parsed.tree, host, { fwCfgItems: parsed.fwCfgItems });
-    if (snapshot && restoreFile !== undefined) await restoreCheckpoint(machine, restoreFile, snapshot);
+    if (snapshot && restoreFile !== undefined) await restoreCheckpoint(machine, restoreFile, snapshot, printLine);
   } catch (error) {
     await machine?.destroy();
     await registration?.abandon();
@@ -61,6 +61,11 @@ async function run(argv: readonly string[]): Promise<number> {
   await registration?.finish(reason, settings.flags.destroyOnPoweroff && reason.reason === 'poweroff');
   if (left) return LEFT_STATUS;
   return endStatus(reason, registration, programName);
+}
+
+/** bhyve's progress goes to standard output; a terminal in raw mode needs the carriage return too. */
+function printLine(line: string): void {
+  process.stdout.write(`${line}${process.stdin.isTTY && process.stdin.isRaw ? '\r' : ''}\n`);
 }
 
 function endStatus(reason: ExitReason, registration: Registration | undefined, programName: string): number {
