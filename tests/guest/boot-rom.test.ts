@@ -63,6 +63,8 @@ beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), 'webhyve-rom-'));
   writeFileSync(file('count'), rom([...COUNT, ...POWER_OFF]));
   writeFileSync(file('count-spin'), rom([...COUNT, ...SPIN]));
+  // mov dx, 1234; in al, dx
+  writeFileSync(file('in'), rom([0xba, ...word(0x1234), 0xec, ...POWER_OFF]));
   writeFileSync(file('off'), rom(POWER_OFF));
   // The last byte below the ROM, the first of it, and the same after a store into each.
   const look = [ROM - 1, ROM].flatMap((at) => [...load(at), ...add(0x42), ...PUT_AL]);
@@ -128,4 +130,15 @@ test('what the guest could read back outlives a killed process', async () => {
   await program.console.expect('0AB', { timeout: 30_000 });
   await program.kill();
   expect(readFileSync(variables)[SLOT - VARIABLES]).toBe('B'.charCodeAt(0));
+});
+
+test("-e ends the process with bhyve's line and the status of an abort", async () => {
+  const run = async (...args: string[]): Promise<unknown> => {
+    const program = new Program(process.execPath, [
+      ...[await programForTests(), ...args, ...machineArgs('in').slice(0, -1), `in-${process.pid}`],
+    ]);
+    return { ...(await program.ended), stderr: program.stderr };
+  };
+  expect(await run('-e')).toEqual({ code: 134, signal: null, stderr: 'Unhandled inb 0x1234 at 0xf003\n' });
+  expect(await run()).toEqual({ code: 1, signal: null, stderr: '' });
 });

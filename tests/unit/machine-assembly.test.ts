@@ -283,6 +283,49 @@ describe('snapshots', () => {
     }
   });
 
+  test('what is damaged is called by its name, and nothing has begun by then', async () => {
+    interface Header {
+      [field: string]: unknown;
+      vcpus: number[];
+      pages: number;
+      shared: number;
+      devices: Record<string, unknown>;
+    }
+    const first = await create([...BASIC, 'vm']);
+    const bytes = await saveMachine(first);
+    await first.destroy();
+    const padded = (length: number): number => Math.ceil(length / 8) * 8;
+    const prefix = 'WEBHYVE'.length + 1;
+    const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(prefix, true);
+    const changed = (change: (header: Header) => void): Uint8Array => {
+      const document = JSON.parse(new TextDecoder().decode(bytes.subarray(prefix + 4, prefix + 4 + length))) as {
+        header: Header;
+      };
+      change(document.header);
+      const json = new TextEncoder().encode(JSON.stringify(document));
+      const head = new Uint8Array(padded(prefix + 4 + json.length));
+      head.set(bytes.subarray(0, prefix));
+      new DataView(head.buffer).setUint32(prefix, json.length, true);
+      head.set(json, prefix + 4);
+      return Buffer.concat([head, bytes.subarray(padded(prefix + 4 + length))]);
+    };
+    const second = await create([...BASIC, 'vm']);
+    const steps: string[] = [];
+    const partOf = (change: (header: Header) => void): Promise<unknown> =>
+      restoreMachine(second, changed(change), (step) => steps.push(step)).catch((error: unknown) =>
+        error instanceof SnapshotError ? error.part : error,
+      );
+    expect(await partOf((header) => (header.vcpus = [header.shared]))).toBe('processors');
+    expect(await partOf((header) => (header.pages = header.shared))).toBe('memory');
+    expect(await partOf((header) => (header['pageRuns'] = [[0, -1]]))).toBe('memory');
+    expect(await partOf((header) => delete header.devices['pci'])).toBe('devices');
+    expect(await partOf((header) => (header['version'] = 0))).toBeUndefined();
+    expect(steps).toEqual([]);
+    expect(await partOf(() => undefined)).toBeUndefined();
+    expect(steps).toEqual(['pausing', 'memory', 'devices', 'processors', 'resuming']);
+    await second.destroy();
+  });
+
   test('what does not fit is refused before anything changes', async () => {
     const first = await create([...BASIC, 'vm']);
     const bytes = await saveMachine(first);
