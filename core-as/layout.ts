@@ -54,6 +54,8 @@ export const DET_NOW_NS = SHARED + 0x48;
 export const CFG_TIME_OFFSET_NS = SHARED + 0x50;
 /** u64: CPUID features switched on beyond the model's, by index. */
 export const CFG_FEATURES_ON = SHARED + 0x58;
+/** u32: bytes of boot ROM, which end at 4 GiB; what else lies in its lowest chunk is not memory. */
+export const CFG_ROM_BYTES = SHARED + 0x60;
 
 /** Writes to unknown MSRs are ignored and reads return 0 (-w). */
 export const CFGF_IGNORE_MSRS = 1;

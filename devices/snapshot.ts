@@ -17,6 +17,16 @@ export interface Stateful {
   restore(state: DeviceState): void;
 }
 
+/** What of a machine a snapshot does not fit. */
+export type SnapshotPart = 'memory' | 'devices' | 'processors';
+
 export class SnapshotError extends Error {
   override readonly name = 'SnapshotError';
+  constructor(
+    message: string,
+    /** Undefined when the snapshot as a whole is none, or of another machine. */
+    readonly part?: SnapshotPart,
+  ) {
+    super(message);
+  }
 }

@@ -6,6 +6,7 @@ import type { MachineHost, VcpuThread, VcpuThreadStart } from '../devices/machin
 import type { CharacterBackend } from '../devices/serial/character-backend.ts';
 import type { BlockBackend } from '../devices/storage/block-backend.ts';
 import { FileBackend } from './files.ts';
+import { openFlashFile } from './flash-file.ts';
 import { clockSince, makeClockOrigin } from './clock.ts';
 import { garbageCollector } from './garbage.ts';
 
@@ -68,6 +69,7 @@ export function createNodeHost(options: NodeHostOptions): MachineHost {
     },
     message: options.message ?? writeMessage,
     readFile: options.readFile ?? ((path) => readFile(path)),
+    openFlash: openFlashFile,
     openBlock: options.openBlock ?? ((path, blockOptions) => FileBackend.open(path, blockOptions)),
     openSerial: options.openSerial ?? (() => Promise.resolve(undefined)),
     hostName: hostname(),

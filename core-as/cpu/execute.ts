@@ -447,16 +447,16 @@ export function execute(p: u32, page: u64): u32 {
     case X.SCAS:
     case X.INS:
     case X.OUTS:
-      if (stringInstruction(p, size, sub & 0xffff)) return done();
-      if (faulted & FAULTED) return FAULT;
-      // More to do: the instruction starts again.
+      // While a port is accessed RIP is the instruction's own, as at bhyve's exits; where more is to do, it starts again.
       setRip(page + load<u16>(p, U_OFF) - csBase);
-      return REDISPATCH;
+      if (stringInstruction(p, size, sub & 0xffff)) return done();
+      return faulted & FAULTED ? FAULT : REDISPATCH;
     case X.IN:
     case X.OUT: {
       const immediate = load<i64>(p, U_IMM);
       const port: u32 = immediate >= 0 ? <u32>immediate : (<u32>gpr(RDX)) & 0xffff;
       if (!ioAllowed(port, size)) return FAULT;
+      setRip(page + load<u16>(p, U_OFF) - csBase);
       if ((sub & 0xffff) === X.IN) setGprSized(RAX, size, portIn(port, size));
       else portOut(port, size, <u32>readRegister(RAX, size));
       return DONE;

@@ -7,6 +7,7 @@ import {
   CFG_NCPUS,
   CFG_POOL_END_PAGES,
   CFG_POOL_START,
+  CFG_ROM_BYTES,
   CHUNKS,
   CHUNK_COUNT,
   CHUNK_RAM,
@@ -63,7 +64,7 @@ export function commitChunk(index: u32): u32 {
 // @ts-ignore: decorator
 @inline
 function inRam(gpa: u64): bool {
-  return gpa < load<u64>(CFG_LOWMEM) || gpa >= 0x100000000 || gpa >= 0xff000000;
+  return gpa < load<u64>(CFG_LOWMEM) || gpa >= 0x100000000 - <u64>load<u32>(CFG_ROM_BYTES);
 }
 
 /** Linear address of a guest-physical byte for reading; 0 when it is not memory. */

@@ -26,8 +26,8 @@ export class PortBus {
   /** Reads and writes that no device claimed (default behaviour: all-ones, ignored). */
   unclaimedReads = 0;
   unclaimedWrites = 0;
-  /** Called for an unclaimed access (-e makes the machine stop here). */
-  onUnclaimed: ((port: number, size: AccessSize, write: boolean) => void) | undefined;
+  /** Called for an unclaimed access of a vCPU, which stands still meanwhile (-e makes the machine stop here). */
+  onUnclaimed: ((port: number, size: AccessSize, write: boolean, vcpu: number) => void) | undefined;
 
   /** Claims ports [first, first + count). Throws when one of them is taken. Returns a function that releases them. */
   claim(name: string, first: number, count: number, handler: PortHandler): () => void {
@@ -49,21 +49,21 @@ export class PortBus {
     return this.#claims.has(port);
   }
 
-  read(port: number, size: AccessSize): number {
+  read(port: number, size: AccessSize, vcpu = 0): number {
     const claim = this.#claims.get(port);
     if (!claim) {
       this.unclaimedReads++;
-      this.onUnclaimed?.(port, size, false);
+      this.onUnclaimed?.(port, size, false, vcpu);
       return allOnes(size);
     }
     return (claim.handler.readPort(port, size) & allOnes(size)) >>> 0;
   }
 
-  write(port: number, size: AccessSize, value: number): void {
+  write(port: number, size: AccessSize, value: number, vcpu = 0): void {
     const claim = this.#claims.get(port);
     if (!claim) {
       this.unclaimedWrites++;
-      this.onUnclaimed?.(port, size, true);
+      this.onUnclaimed?.(port, size, true, vcpu);
       return;
     }
     claim.handler.writePort(port, size, (value & allOnes(size)) >>> 0);

@@ -30,6 +30,8 @@ export interface DeviceDeclaration {
   readonly onlyOne?: string;
   /** What is missing or contradicts itself although every single value is well formed: a message, or undefined. */
   check?(node: ConfigNode): string | undefined;
+  /** The same of what only opening the backend shows: found when the device is built, after the devices in the slots before it. */
+  checkBackend?(node: ConfigNode): string | undefined;
 }
 
 /** An LPC device, `-l NAME[,conf]`. Its variables are paths from the tree's root. */

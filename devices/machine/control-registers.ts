@@ -12,8 +12,13 @@ import {
   R_GPR,
   R_IDT_BASE,
   R_IDT_LIMIT,
+  R_MSR_PAT,
+  R_MSR_SYSENTER_CS,
+  R_MSR_SYSENTER_EIP,
+  R_MSR_SYSENTER_ESP,
   R_RIP,
   R_SEG,
+  R_TSC_OFFSET,
   SEG_ACCESS,
   SEG_BASE,
   SEG_LIMIT,
@@ -40,6 +45,15 @@ const OFFSETS: Readonly<Record<string, number>> = {
   dr7: R_DR + 56,
 };
 
+/** Registers that can only be looked at. */
+const READ_ONLY_OFFSETS: Readonly<Record<string, number>> = {
+  tsc_offset: R_TSC_OFFSET,
+  pat: R_MSR_PAT,
+  sysenter_cs: R_MSR_SYSENTER_CS,
+  sysenter_sp: R_MSR_SYSENTER_ESP,
+  sysenter_ip: R_MSR_SYSENTER_EIP,
+};
+
 /** The order in which `bhyvectl --get-all` prints descriptors and then selectors. */
 export const CONTROL_SEGMENTS = ['ds', 'es', 'fs', 'gs', 'ss', 'cs', 'tr', 'ldtr'] as const;
 export const CONTROL_TABLES = ['gdtr', 'idtr'] as const;
@@ -63,7 +77,8 @@ export interface ControlDescriptor {
 /** A register of 64 bits; undefined when there is none of that name. */
 export function readControlRegister(core: Core, name: string): bigint | undefined {
   if (name === 'rflags') return BigInt.asUintN(64, core.exports.getRflags());
-  const offset = Object.hasOwn(OFFSETS, name) ? OFFSETS[name] : undefined;
+  const table = Object.hasOwn(OFFSETS, name) ? OFFSETS : READ_ONLY_OFFSETS;
+  const offset = Object.hasOwn(table, name) ? table[name] : undefined;
   return offset === undefined ? undefined : core.state.u64(core.block + offset);
 }
 

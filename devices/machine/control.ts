@@ -2,7 +2,7 @@
  * A running machine under the control of somebody else: what bhyvectl(8) asks vmm(4) for, as requests and replies of plain
  * data that can be written as JSON. 64-bit numbers travel as hexadecimal text.
  */
-import { ACTIVE_CPUS, SUSPEND_REASON } from '../../core-as/layout.ts';
+import { ACTIVE_CPUS, CFG_ROM_BYTES, SUSPEND_REASON } from '../../core-as/layout.ts';
 import { MAX_VCPUS } from '../config/index.ts';
 import {
   readControlDescriptor,
@@ -47,7 +47,17 @@ export interface ControlCommands {
     arguments: { readonly vcpu: number };
     result: { readonly list: readonly (readonly [name: string, value: string])[] };
   };
-  memory: { arguments: Record<never, never>; result: { readonly lowBytes: number; readonly highBytes: number } };
+  memory: {
+    arguments: Record<never, never>;
+    result: { readonly lowBytes: number; readonly highBytes: number; readonly romBytes: number };
+  };
+  /** Whether the local APICs may be in x2APIC mode. */
+  x2apic: { arguments: Record<never, never>; result: { readonly enabled: boolean } };
+  /** vmm(4)'s capabilities of a processor: whether each is set. */
+  capabilities: {
+    arguments: { readonly vcpu: number };
+    result: { readonly list: readonly (readonly [name: string, set: boolean])[] };
+  };
   'rtc-time': { arguments: Record<never, never>; result: { readonly seconds: number } };
   'set-rtc-time': { arguments: { readonly seconds: number }; result: Record<never, never> };
   nvram: { arguments: { readonly offset: number }; result: { readonly value: number } };
@@ -196,7 +206,21 @@ export class MachineControl {
         return { list: list.map(({ name, value }) => [name, value.toString()]) };
       }
       case 'memory':
-        return { lowBytes: plan.lowBytes, highBytes: plan.highBytes };
+        return { lowBytes: plan.lowBytes, highBytes: plan.highBytes, romBytes: state.u32(CFG_ROM_BYTES) };
+      case 'x2apic':
+        return { enabled: settings.flags.x2apic };
+      case 'capabilities':
+        this.#vcpu(fields);
+        return {
+          list: [
+            ['hlt_exit', settings.flags.vmexitOnHlt],
+            // Single steps are the debug server's own, and end with it.
+            ['mtrap_exit', false],
+            ['pause_exit', settings.flags.vmexitOnPause],
+            ['unrestricted_guest', true],
+            ['enable_invpcid', true],
+          ],
+        };
       case 'rtc-time':
         return { seconds: await this.#still(() => readRtcSeconds(state, machine.clock.nowNs())) };
       case 'set-rtc-time': {

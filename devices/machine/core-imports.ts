@@ -50,10 +50,10 @@ export function directImports(vcpu: number, target: MailboxTarget, sources: Impo
     hostNowNs: () => sources.nowNs(),
     hostWallSeconds: () => sources.wallSeconds(),
     hostRandom: () => sources.random() | 0,
-    hostPortRead: (port, size) => guarded(size, () => target.ports.read(port, size as AccessSize)),
+    hostPortRead: (port, size) => guarded(size, () => target.ports.read(port, size as AccessSize, vcpu)),
     hostPortWrite: (port, size, value) => {
       guarded(size, () => {
-        target.ports.write(port, size as AccessSize, value >>> 0);
+        target.ports.write(port, size as AccessSize, value >>> 0, vcpu);
         return 0;
       });
     },

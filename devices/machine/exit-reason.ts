@@ -7,6 +7,7 @@ import {
   SUSPEND_RESET,
   SUSPEND_TRIPLEFAULT,
 } from '../../core-as/layout.ts';
+import type { AccessSize } from '../bus/port-bus.ts';
 import type { SuspendReason } from '../platform/suspend.ts';
 
 export type ExitKind = 'reset' | 'poweroff' | 'halt' | 'triplefault' | 'error' | 'exit' | 'destroyed';
@@ -23,6 +24,12 @@ export interface ExitReason {
 
 /** bhyve aborts (SIGABRT as a shell sees it) at an access that -e forbids. */
 export const ABORT_STATUS = 134;
+
+/** bhyve's message for that access. */
+export function unhandledPort(port: number, size: AccessSize, write: boolean, rip: bigint): string {
+  const width = size === 1 ? 'b' : size === 2 ? 'w' : 'l';
+  return `Unhandled ${write ? 'out' : 'in'}${width} 0x${port.toString(16).padStart(4, '0')} at 0x${rip.toString(16)}`;
+}
 
 /** SUSPEND_* of the layout for what a device asks for. */
 export function suspendCode(reason: SuspendReason): number {

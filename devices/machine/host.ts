@@ -1,4 +1,5 @@
 /** What a machine asks of the host that it runs on (Node, a page, a test). */
+import type { FlashStore } from '../firmware/variable-flash.ts';
 import type { CharacterBackend } from '../serial/character-backend.ts';
 import type { BlockBackend } from '../storage/block-backend.ts';
 
@@ -36,6 +37,11 @@ export interface MachineHost {
   message(text: string): void;
   /** The whole of a file: kernels, initial RAM disks, boot ROMs. */
   readFile(path: string): Promise<Uint8Array>;
+  /**
+   * The file in which a boot ROM keeps its variables, for reading and writing; absent where nothing can be kept. Rejects when it cannot
+   * be opened.
+   */
+  readonly openFlash?: ((path: string) => Promise<FlashStore>) | undefined;
   /** A disk; `options` are the block variables of bhyve_config(5). Rejects with a message for the user. */
   openBlock(path: string, options: Readonly<Record<string, string>>): Promise<BlockBackend>;
   /**

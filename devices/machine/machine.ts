@@ -32,7 +32,7 @@ import type { CharacterBackend } from '../serial/character-backend.ts';
 import type { Console } from '../serial/console.ts';
 import type { SerialPort } from '../serial/serial-port.ts';
 import type { SuspendReason } from '../platform/suspend.ts';
-import { BootRomError, bootRomChunks, checkBootRom, mapBootRom } from './bootrom.ts';
+import { bootRomChunks, loadBootRom, mapBootRom, plugVariables, type BootRom } from './bootrom.ts';
 import { readStatistics } from './control-stats.ts';
 import { initialise8259AsBios, setMemoryTypes, writeBootImage, writeInitialRegisters } from './boot.ts';
 import { MachineClock } from './clock.ts';
@@ -52,6 +52,7 @@ import {
   ABORT_STATUS,
   coreErrorMessage,
   exitReason,
+  unhandledPort,
   suspendCode,
   type ExitKind,
   type ExitReason,
@@ -75,7 +76,7 @@ import { Platform } from './platform.ts';
 import { notEmulated, refuseNotBuilt } from './not-emulated.ts';
 import { readRegisters, type Registers } from './registers.ts';
 import { InlineRunner, ThreadRunner, type VcpuRunner } from './runners.ts';
-import { restoreMachine, saveMachine } from './snapshot.ts';
+import { restoreMachine, saveMachine, type RestoreStep } from './snapshot.ts';
 import { exitDetail, InlineLoop, type InlineLoopDeps } from './vcpu-loop.ts';
 
 export interface MachineOptions {
@@ -111,24 +112,9 @@ interface MachineParts {
   readonly makeRunner: (machine: Machine) => VcpuRunner;
 }
 
-async function readRom(host: MachineHost, path: string): Promise<Uint8Array> {
-  let rom: Uint8Array;
+function planOrExit(settings: MachineSettings, rom: BootRom | undefined): MemoryPlan {
   try {
-    rom = await host.readFile(path);
-  } catch (error) {
-    throw new BhyveExit(EXIT_ERROR, `Error opening bootrom "${path}": ${errnoText(error)}\n`);
-  }
-  try {
-    checkBootRom(path, rom);
-  } catch (error) {
-    throw exitWith(error, BootRomError);
-  }
-  return rom;
-}
-
-function planOrExit(settings: MachineSettings, rom: Uint8Array | undefined): MemoryPlan {
-  try {
-    return planMemory(settings.memoryBytes, settings.topology.cpus, rom ? bootRomChunks(rom.length) : 0);
+    return planMemory(settings.memoryBytes, settings.topology.cpus, bootRomChunks(rom));
   } catch (error) {
     throw exitWith(error, MemoryConfigError);
   }
@@ -212,8 +198,22 @@ export class Machine implements AsyncDisposable {
   static async create(tree: ConfigTree, host: MachineHost, options: MachineOptions = {}): Promise<Machine> {
     const settings = machineSettings(tree);
     refuseNotBuilt(settings);
-    const romPath = settings.lpc.bootrom;
-    const rom = romPath === undefined ? undefined : await readRom(host, romPath);
+    const rom = await loadBootRom(tree, settings.lpc, host);
+    try {
+      return await Machine.#build(tree, settings, rom, host, options);
+    } catch (error) {
+      await rom?.variables?.store.close();
+      throw error;
+    }
+  }
+
+  static async #build(
+    tree: ConfigTree,
+    settings: MachineSettings,
+    rom: BootRom | undefined,
+    host: MachineHost,
+    options: MachineOptions,
+  ): Promise<Machine> {
     for (const message of notEmulated(settings)) host.message(message);
     const plan = planOrExit(settings, rom);
     const memory = createCoreMemory(plan);
@@ -272,10 +272,8 @@ export class Machine implements AsyncDisposable {
     });
     try {
       if (settings.flags.strictIo) {
-        target.ports.onUnclaimed = (port, size, write) => {
-          const width = size === 1 ? 'b' : size === 2 ? 'w' : 'l';
-          const direction = write ? 'out' : 'in';
-          machine?.fail(`Unhandled ${direction}${width} 0x${port.toString(16).padStart(4, '0')}`, ABORT_STATUS);
+        target.ports.onUnclaimed = (port, size, write, vcpu) => {
+          machine?.fail(unhandledPort(port, size, write, state.u64(vcpuBlock(vcpu) + R_RIP)), ABORT_STATUS);
         };
       }
       if (!rom) requireKernel(settings);
@@ -283,6 +281,7 @@ export class Machine implements AsyncDisposable {
       writeTables(guestMemory, tables.tables);
       if (rom) {
         mapBootRom(state, core.exports, rom);
+        platform.bootVariables = plugVariables(target.mmio, rom);
         const items = await readFwCfgItems(options.fwCfgItems ?? [], host);
         platform.firmwareInterface = firmwareInterface(target.ports, tree, settings, plan, tables.tables, items);
       }
@@ -453,9 +452,9 @@ export class Machine implements AsyncDisposable {
     return saveMachine(this);
   }
 
-  /** Puts a snapshot into this machine, which was not started yet and has the same configuration. */
-  restore(bytes: Uint8Array): Promise<void> {
-    return restoreMachine(this, bytes);
+  /** Puts a snapshot into this machine, which was not started yet and has the same configuration. `begins` hears of each step. */
+  restore(bytes: Uint8Array, begins?: (step: RestoreStep) => void): Promise<void> {
+    return restoreMachine(this, bytes, begins);
   }
 
   /**

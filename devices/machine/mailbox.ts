@@ -218,10 +218,10 @@ export class MailboxServer {
     try {
       switch (kind) {
         case KIND_PORT_READ:
-          this.#answer(this.target.ports.read(address, accessSize(size)));
+          this.#answer(this.target.ports.read(address, accessSize(size), this.vcpu));
           break;
         case KIND_PORT_WRITE:
-          this.target.ports.write(address, accessSize(size), value);
+          this.target.ports.write(address, accessSize(size), value, this.vcpu);
           break;
         case KIND_MMIO_READ:
           this.#answer(this.target.mmio.read(address, accessSize(size)));

@@ -11,9 +11,6 @@ export function refuseNotBuilt(settings: MachineSettings): void {
 /** One line for each setting that a machine does as well without. */
 export function notEmulated(settings: MachineSettings): string[] {
   const messages: string[] = [];
-  if (settings.lpc.bootvars !== undefined) {
-    messages.push(`bootvars: ${settings.lpc.bootvars} is not mapped yet; the firmware starts without its variables`);
-  }
   if (settings.keyboardLayout !== undefined)
     messages.push('-K: there is no display whose keyboard could have a layout');
   // bhyve asks the kernel for these three; a program in JavaScript has no such calls, and the guest cannot tell.

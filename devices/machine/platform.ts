@@ -4,6 +4,7 @@ import type { Interrupts } from '../bus/interrupts.ts';
 import type { MmioBus } from '../bus/mmio-bus.ts';
 import {
   BhyveExit,
+  declaration,
   errnoText,
   notBuiltMessage,
   pciFunctions,
@@ -22,6 +23,7 @@ import { KEYBOARD_IRQ, KeyboardController, MOUSE_IRQ } from '../platform/keyboar
 import { PcTestDevice } from '../platform/pc-testdev.ts';
 import { ResetControl } from '../platform/reset-control.ts';
 import type { Suspend } from '../platform/suspend.ts';
+import type { VariableFlash } from '../firmware/variable-flash.ts';
 import type { Console } from '../serial/console.ts';
 import { PciUart } from '../serial/pci-uart.ts';
 import { SerialPort } from '../serial/serial-port.ts';
@@ -84,6 +86,8 @@ export class Platform {
   readonly testDevice: PcTestDevice | undefined;
   /** fwctl or fw_cfg; only with a boot ROM. */
   firmwareInterface: Stateful | undefined;
+  /** The flash chip below a boot ROM. */
+  bootVariables: VariableFlash | undefined;
   /** Ports that lead somewhere, by the core's UART number. */
   readonly serialPorts = new Map<number, SerialPort>();
   readonly #consoles: Record<string, Console> = {};
@@ -165,6 +169,8 @@ export class Platform {
       log: (text) => parts.host.message(text),
     };
     for (const configured of pciFunctions(parts.tree)) {
+      const problem = declaration(configured.device)?.checkBackend?.(configured.variables);
+      if (problem !== undefined) throw deviceFailure(new Error(problem));
       const factory = Object.hasOwn(pciDevices, configured.device) ? pciDevices[configured.device] : undefined;
       if (!factory) throw new BhyveExit(EXIT_ERROR, `${notBuiltMessage(configured.device)}\n`);
       const where: PciAddress = { bus: configured.bus, slot: configured.slot, func: configured.func };
@@ -244,6 +250,7 @@ export class Platform {
       ['keyboard-controller', this.keyboardController],
       ...(this.testDevice ? [['pc-testdev', this.testDevice] as const] : []),
       ...(this.firmwareInterface ? [['firmware-interface', this.firmwareInterface] as const] : []),
+      ...(this.bootVariables ? [['boot-variables', this.bootVariables] as const] : []),
       ['pci', this.pci],
     ];
   }
@@ -254,5 +261,6 @@ export class Platform {
     await this.pci.close();
     for (const port of this.serialPorts.values()) await port.close(reason);
     this.serialPorts.clear();
+    await this.bootVariables?.close();
   }
 }

@@ -13,6 +13,7 @@ import {
   CHUNKS,
   CHUNK_COUNT,
   CFG_POOL_START,
+  CFG_ROM_BYTES,
   CFG_TIME_OFFSET_NS,
   HOST_DOORBELL,
   HOST_UART_EVENTS,
@@ -26,12 +27,12 @@ import {
   UART_CONNECTED,
   UART_STRIDE,
 } from '../../core-as/layout.ts';
-import { SnapshotError, type DeviceState, type StateValue } from '../snapshot.ts';
+import { SnapshotError, type DeviceState, type SnapshotPart, type StateValue, type Stateful } from '../snapshot.ts';
 import { vcpuBlock, type CoreState } from './core.ts';
 import type { Machine } from './machine.ts';
 
 const MAGIC = 'WEBHYVE\u0001';
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 const PAGE_BYTES = 4096;
 
 /** StateValue in JSON: byte arrays by number, bigints as decimal text. */
@@ -63,6 +64,7 @@ interface Fingerprint {
   readonly lowBytes: number;
   readonly highBytes: number;
   readonly poolStart: number;
+  readonly romBytes: number;
 }
 
 class Blobs {
@@ -99,18 +101,18 @@ function decode(value: Encoded, blobs: readonly Uint8Array[]): StateValue {
 function decodeDevice(name: string, value: Encoded | undefined, blobs: readonly Uint8Array[]): DeviceState {
   const state = value === undefined ? undefined : decode(value, blobs);
   if (typeof state !== 'object' || state instanceof Uint8Array || Array.isArray(state)) {
-    throw new SnapshotError(`the snapshot has no state of ${name}`);
+    throw new SnapshotError(`the snapshot has no state of ${name}`, 'devices');
   }
   const { kind, version, fields } = state as { readonly [field: string]: StateValue };
   if (typeof kind !== 'string' || typeof version !== 'number' || typeof fields !== 'object') {
-    throw new SnapshotError(`the snapshot's state of ${name} is damaged`);
+    throw new SnapshotError(`the snapshot's state of ${name} is damaged`, 'devices');
   }
   return { kind, version, fields: fields as DeviceState['fields'] };
 }
 
 function fingerprint(machine: Machine): Fingerprint {
   const { vcpus, lowBytes, highBytes, poolStart } = machine.plan;
-  return { name: machine.name, vcpus, lowBytes, highBytes, poolStart };
+  return { name: machine.name, vcpus, lowBytes, highBytes, poolStart, romBytes: machine.state.u32(CFG_ROM_BYTES) };
 }
 
 function isZero(words: BigUint64Array): boolean {
@@ -227,49 +229,58 @@ function unpack(bytes: Uint8Array): { header: Header; pieces: Uint8Array[] } {
 
 function checkFingerprint(machine: Machine, saved: Fingerprint): void {
   const own = fingerprint(machine);
-  for (const key of ['vcpus', 'lowBytes', 'highBytes', 'poolStart'] as const) {
+  for (const key of ['vcpus', 'lowBytes', 'highBytes', 'poolStart', 'romBytes'] as const) {
     if (own[key] !== saved[key]) {
-      throw new SnapshotError(`the snapshot is of another machine: ${key} is ${saved[key]}, not ${own[key]}`);
+      throw new SnapshotError(`the snapshot is of another machine: ${key} is ${saved[key]}, not ${own[key]}`, 'memory');
     }
   }
 }
 
-/** Puts a snapshot into a machine of the same configuration that was not started yet. */
-export async function restoreMachine(machine: Machine, bytes: Uint8Array): Promise<void> {
+/** What {@link restoreMachine} does, in this order. */
+export type RestoreStep = 'pausing' | SnapshotPart | 'resuming';
+
+/** Puts a snapshot into a machine of the same configuration that was not started yet. `begins` hears of each step. */
+export async function restoreMachine(
+  machine: Machine,
+  bytes: Uint8Array,
+  begins: (step: RestoreStep) => void = () => undefined,
+): Promise<void> {
   if (!machine.pristine) throw new SnapshotError('only a machine that was not started can be restored');
   const { header, pieces } = unpack(bytes);
   checkFingerprint(machine, header.machine);
-  const piece = (number: number, length: number): Uint8Array => {
+  const piece = (part: SnapshotPart, number: number, length: number): Uint8Array => {
     const found = pieces[number];
-    if (found?.length !== length) throw new SnapshotError('the snapshot is damaged');
+    if (found?.length !== length) throw new SnapshotError('the snapshot is damaged', part);
     return found;
   };
   const { state, plan } = machine;
-  const shared = piece(header.shared, UART_RINGS - SHARED);
-  const rings = piece(header.rings, UART_COUNT * 2 * UART_RING_SIZE);
-  const chunks = piece(header.chunks, CHUNK_COUNT * 4);
-  const vcpus = Array.from({ length: plan.vcpus }, (_, vcpu) => piece(header.vcpus[vcpu] ?? -1, VCPU_STATE_SIZE));
+  const shared = piece('processors', header.shared, UART_RINGS - SHARED);
+  const rings = piece('processors', header.rings, UART_COUNT * 2 * UART_RING_SIZE);
+  const chunks = piece('memory', header.chunks, CHUNK_COUNT * 4);
+  const vcpus = Array.from({ length: plan.vcpus }, (_, vcpu) =>
+    piece('processors', header.vcpus[vcpu] ?? -1, VCPU_STATE_SIZE),
+  );
   const devices = machine.platform.stateful().map(([name, part]) => ({
     part,
     state: decodeDevice(name, header.devices[name], pieces),
   }));
   const poolBytes = plan.poolEndPages * 65536 - plan.poolStart;
   const pageCount = header.pageRuns.reduce((sum, [, count]) => sum + count, 0);
-  const pages = piece(header.pages, pageCount * PAGE_BYTES);
+  const pages = piece('memory', header.pages, pageCount * PAGE_BYTES);
   for (const [page, count] of header.pageRuns) {
     if (!(page >= 0 && count > 0 && (page + count) * PAGE_BYTES <= poolBytes)) {
-      throw new SnapshotError('the snapshot holds memory outside the machine');
+      throw new SnapshotError('the snapshot holds memory outside the machine', 'memory');
     }
   }
+  begins('pausing');
   await machine.platform.pci.quiesce();
 
   // From here on the machine changes; everything was checked that can be checked before.
+  begins('memory');
   machine.clock.stop();
   const connected = Array.from({ length: UART_COUNT }, (_, n) => state.u32(UART + n * UART_STRIDE + UART_CONNECTED));
   const used = state.u32(POOL_USED_CHUNKS);
   new Uint8Array(state.memory.buffer, plan.poolStart, used * CHUNK_SIZE).fill(0);
-  state.u8.set(shared, SHARED);
-  state.u8.set(rings, UART_RINGS);
   state.u8.set(chunks, CHUNKS);
   let at = 0;
   for (const [page, count] of header.pageRuns) {
@@ -277,6 +288,19 @@ export async function restoreMachine(machine: Machine, bytes: Uint8Array): Promi
     run.set(pages.subarray(at, at + run.length));
     at += run.length;
   }
+  state.setU32(POOL_USED_CHUNKS, header.usedChunks);
+  machine.memory.forgetChunks();
+
+  // Before the core: what lines and registers of it devices move while they are restored, its saved state has the last word.
+  begins('devices');
+  for (const { part, state: saved } of devices) restoreDevice(part, saved);
+
+  begins('processors');
+  // A device may have looked at memory that nobody had touched.
+  const usedChunks = state.u32(POOL_USED_CHUNKS);
+  state.u8.set(shared, SHARED);
+  state.setU32(POOL_USED_CHUNKS, usedChunks);
+  state.u8.set(rings, UART_RINGS);
   for (const [vcpu, saved] of vcpus.entries()) {
     const block = vcpuBlock(vcpu);
     state.u8.set(saved, block);
@@ -289,7 +313,15 @@ export async function restoreMachine(machine: Machine, bytes: Uint8Array): Promi
   state.setU32(HOST_UART_EVENTS, 2 ** UART_COUNT - 1);
   for (const [n, value] of connected.entries()) state.setU32(UART + n * UART_STRIDE + UART_CONNECTED, value);
   state.setF64(CFG_TIME_OFFSET_NS, 0);
-  machine.memory.forgetChunks();
-  for (const { part, state: saved } of devices) part.restore(saved);
+
+  begins('resuming');
   machine.clock.resume(header.nowNs);
+}
+
+function restoreDevice(part: Stateful, saved: DeviceState): void {
+  try {
+    part.restore(saved);
+  } catch (error) {
+    throw error instanceof SnapshotError ? new SnapshotError(error.message, 'devices') : error;
+  }
 }

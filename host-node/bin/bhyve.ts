@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { BhyveExit, machineSettings, parseCommandLine } from '../../devices/config/index.ts';
-import type { ExitReason } from '../../devices/machine/exit-reason.ts';
+import { ABORT_STATUS, type ExitReason } from '../../devices/machine/exit-reason.ts';
 import { Machine } from '../../devices/machine/machine.ts';
 import { loadCore, vcpuWorkerUrl } from '../assets.ts';
 import { SerialOpener } from '../console/open-serial.ts';
@@ -41,7 +41,7 @@ async function run(argv: readonly string[]): Promise<number> {
   });
   try {
     machine = await Machine.create(parsed.tree, host, { fwCfgItems: parsed.fwCfgItems });
-    if (snapshot && restoreFile !== undefined) await restoreCheckpoint(machine, restoreFile, snapshot);
+    if (snapshot && restoreFile !== undefined) await restoreCheckpoint(machine, restoreFile, snapshot, printLine);
   } catch (error) {
     await machine?.destroy();
     await registration?.abandon();
@@ -63,6 +63,11 @@ async function run(argv: readonly string[]): Promise<number> {
   return endStatus(reason, registration, programName);
 }
 
+/** bhyve's progress goes to standard output; a terminal in raw mode needs the carriage return too. */
+function printLine(line: string): void {
+  process.stdout.write(`${line}${process.stdin.isTTY && process.stdin.isRaw ? '\r' : ''}\n`);
+}
+
 function endStatus(reason: ExitReason, registration: Registration | undefined, programName: string): number {
   switch (registration?.end) {
     case 'suspended':
@@ -72,7 +77,9 @@ function endStatus(reason: ExitReason, registration: Registration | undefined, p
       writeMessage('vm_run error -1, errno 6');
       return DESTROYED_STATUS;
     case undefined:
-      if (reason.reason === 'error' || reason.reason === 'triplefault')
+      // The message of an abort is bhyve's own, which no name precedes.
+      if (reason.code === ABORT_STATUS) writeMessage(reason.message);
+      else if (reason.reason === 'error' || reason.reason === 'triplefault')
         writeMessage(`${programName}: ${reason.message}`);
       return reason.code;
   }

@@ -17,7 +17,7 @@ export const BACKLOG_BYTES = 64 * 1024;
 /** Unsent output at which the guest's transmitter pauses, and at which it goes on. */
 const HIGH_WATER_BYTES = 64 * 1024;
 const LOW_WATER_BYTES = 16 * 1024;
-/** Pieces are joined up to this much ({@link FarEnd.wholeWrites}). The rings of a UART give no larger ones. */
+/** Pieces are joined up to this much: a UNIX socket takes such a write as a whole or not at all. The rings of a UART give no larger ones. */
 const WRITE_BYTES = 16 * 1024;
 /** So long the guest's transmitter waits, once 64 KiB are kept, for somebody to take the place of a far end that went. */
 export const RECONNECT_MS = 2000;
@@ -27,10 +27,11 @@ const CLOSE_PATIENCE_MS = 1000;
 /** An open connection. Its input is paused until a link has it. */
 export interface FarEnd {
   readonly input: Readable;
-  /** Sends bytes; `done` once the system has them or refused them, also after {@link destroy}. One write at a time. */
-  write(bytes: Uint8Array, done: (error: Error | undefined) => void): void;
-  /** The system takes a write of up to 16 KiB as a whole or not at all: a failed one can be repeated without doubling bytes. */
-  readonly wholeWrites: boolean;
+  /**
+   * Sends up to 16 KiB; `done` once the system has them or refused them, also after {@link destroy}. One write at a time.
+   * `takenBytes` of a failed write: how many of the first bytes it may have taken; the others are for the next far end.
+   */
+  write(bytes: Uint8Array, done: (error: Error | undefined, takenBytes: number) => void): void;
   destroy(): void;
 }
 
@@ -145,10 +146,10 @@ export class LinkBackend implements CharacterBackend {
       return;
     }
     this.#writing = true;
-    end.write(chunk, (error) => {
+    end.write(chunk, (error, takenBytes) => {
       if (this.#end !== end) return;
       this.#writing = false;
-      if (error) this.#writeFailed(end, chunk);
+      if (error) this.#writeFailed(chunk.subarray(takenBytes));
       else if (!this.#leaving) this.#pump();
       if (this.#leaving) this.#detach();
       else this.#settle();
@@ -177,11 +178,11 @@ export class LinkBackend implements CharacterBackend {
     return chunk;
   }
 
-  #writeFailed(end: FarEnd, chunk: Uint8Array): void {
+  #writeFailed(untaken: Uint8Array): void {
     this.#deaf = true;
-    if (end.wholeWrites) {
-      this.#queue.unshift(chunk);
-      this.#queuedBytes += chunk.length;
+    if (untaken.length > 0) {
+      this.#queue.unshift(untaken);
+      this.#queuedBytes += untaken.length;
     }
     this.#awaitNext();
     this.#idle?.();

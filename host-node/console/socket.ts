@@ -12,7 +12,10 @@ const GRACE_MS = 200;
 /** Between attempts to reach a far end that is not there. */
 const REDIAL_MS = 250;
 
-/** A socket as a far end. A failed write must not take away what was received and not yet read. */
+/**
+ * A socket as a far end. A failed write must not take away what was received and not yet read. `wholeWrites`: the system takes a write as a
+ * whole or not at all.
+ */
 export function socketEnd(socket: Socket, wholeWrites: boolean): FarEnd {
   const write = socket._write.bind(socket);
   let failed: Error | undefined;
@@ -29,9 +32,11 @@ export function socketEnd(socket: Socket, wholeWrites: boolean): FarEnd {
   return {
     input: socket,
     write: (bytes, done) => {
-      socket.write(bytes, (error) => done(error ?? failed));
+      socket.write(bytes, (error) => {
+        const refused = error ?? failed;
+        done(refused, refused && wholeWrites ? 0 : bytes.length);
+      });
     },
-    wholeWrites,
     destroy: () => socket.destroy(),
   };
 }

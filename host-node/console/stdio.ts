@@ -2,7 +2,7 @@
 import type { CharacterBackend } from '../../devices/serial/character-backend.ts';
 import { ESCAPE_HELP, EscapeFilter } from './escape.ts';
 import { StreamBackend } from './stream-backend.ts';
-import { enterRawMode } from './terminal-mode.ts';
+import { enterRawMode, writeWithoutBlocking } from './terminal-mode.ts';
 
 /** Opens standard input and output; `leave` is what Ctrl-A x does. Piped input is passed on byte for byte. */
 export function openStdio(leave: () => void): CharacterBackend {
@@ -11,6 +11,7 @@ export function openStdio(leave: () => void): CharacterBackend {
     return new StreamBackend(stdin, stdout, { closed: () => stdin.unref?.() });
   }
   const restore = enterRawMode(stdin, stdin.fd);
+  if (stdout.isTTY) writeWithoutBlocking(stdout);
   const escape = new EscapeFilter({
     leave,
     help: () => {

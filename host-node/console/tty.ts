@@ -1,15 +1,20 @@
 /** A terminal device of the host (a pseudo-terminal, nmdm(4), a real line) as a serial port. */
-import { close, constants, open } from 'node:fs';
+import { close, closeSync, constants, open, writeSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { isatty, ReadStream, WriteStream } from 'node:tty';
+import { isatty, ReadStream } from 'node:tty';
 import type { CharacterBackend } from '../../devices/serial/character-backend.ts';
 import type { FarEnd } from './link.ts';
-import { redialing } from './socket.ts';
-import { makeRaw } from './terminal-mode.ts';
+import { redialing, socketEnd } from './socket.ts';
+import { handleOf, makeRaw } from './terminal-mode.ts';
 
-/** What Node's terminal streams have and do not declare. */
-interface StreamHandle {
-  readonly _handle?: { setBlocking?(blocking: boolean): number };
+/** Writes what a device that does not block takes at once. Throws when it is gone. */
+function writeAtOnce(fd: number, bytes: Uint8Array): number {
+  try {
+    return writeSync(fd, bytes);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EAGAIN') return 0;
+    throw error;
+  }
 }
 
 /** Opens the device in raw mode. Throws when it cannot be opened or is no terminal. */
@@ -20,28 +25,47 @@ async function openTerminal(path: string): Promise<FarEnd> {
     await promisify(close)(fd);
     throw new Error(`${path} is not a terminal`);
   }
-  const input = new ReadStream(fd);
-  const output = new WriteStream(fd);
-  // Node writes to terminals synchronously: one that is not read would stop every device of the machine.
-  (output as StreamHandle)._handle?.setBlocking?.(false);
-  makeRaw(input, fd);
-  input.pause();
-  // The input hears of it as well, and after everything that could still be read.
-  output.on('error', () => undefined);
+  // Both directions, whatever its name; it opens the device again for itself where it can.
+  const terminal = new ReadStream(fd);
+  terminal.pause();
+  makeRaw(terminal, fd);
+  // A single byte is taken or not: with it the stream waits for room, and it is known where a write ended that the device's end cut off.
+  const single = socketEnd(terminal, true);
+  let closed = false;
   return {
-    input,
+    input: terminal,
     write: (bytes, done) => {
-      output.write(bytes, (error) => done(error ?? undefined));
+      const go = (from: number): void => {
+        let taken = from;
+        try {
+          if (closed) throw new Error('closed before the system took the bytes');
+          taken += writeAtOnce(fd, bytes.subarray(taken));
+        } catch (error) {
+          done(error instanceof Error ? error : new Error(String(error)), taken);
+          return;
+        }
+        if (taken === bytes.length) {
+          done(undefined, taken);
+          return;
+        }
+        single.write(bytes.subarray(taken, taken + 1), (error) => {
+          if (error) done(error, taken);
+          else go(taken + 1);
+        });
+      };
+      go(0);
     },
-    wholeWrites: false,
     destroy: () => {
+      if (closed) return;
+      closed = true;
+      const shared = handleOf(terminal).fd === fd;
       try {
-        input.setRawMode(false);
+        terminal.setRawMode(false);
       } catch {
         // The device is gone, and its mode with it.
       }
-      input.destroy();
-      output.destroy();
+      terminal.destroy();
+      if (!shared) closeSync(fd);
     },
   };
 }

@@ -1,8 +1,14 @@
 /** The command line of bhyvectl(8): getopt_long(3) words into what is to be done. */
+import { REFUSED_OPTIONS } from './bhyvectl-refused.ts';
 import { CONTROL_REGISTERS, CONTROL_SEGMENTS, CONTROL_TABLES } from '../../devices/machine/control-registers.ts';
 
 export class BhyvectlUsage extends Error {
   override readonly name = 'BhyvectlUsage';
+}
+
+/** The option is bhyvectl's own and asks for something that does not exist here. */
+export class BhyvectlRefusal extends Error {
+  override readonly name = 'BhyvectlRefusal';
 }
 
 /** What was asked for: option names without their dashes, with their arguments (empty for those without). */
@@ -18,7 +24,8 @@ const DESCRIPTORS = [...CONTROL_SEGMENTS, ...CONTROL_TABLES];
 /** Options without an argument. */
 const FLAGS: readonly string[] = [
   ...['create', 'destroy', 'get-stats', 'inject-nmi', 'force-reset', 'force-poweroff', 'get-all'],
-  ...['get-lowmem', 'get-highmem', 'get-rtc-time', 'get-rtc-nvram'],
+  ...['get-lowmem', 'get-highmem', 'get-memseg', 'get-memmap', 'get-rtc-time', 'get-rtc-nvram'],
+  ...['get-x2apic-state', 'get-tsc-offset', 'get-guest-pat', 'get-guest-sysenter', 'getcap'],
   ...['get-active-cpus', 'get-suspended-cpus', 'get-cpu-topology'],
   ...CONTROL_REGISTERS.map((name) => `get-${name}`),
   ...CONTROL_SEGMENTS.map((name) => `get-${name}`),
@@ -36,19 +43,11 @@ const WITH_ARGUMENT: Readonly<Record<string, string>> = {
   'set-rtc-time': 'secs',
   'rtc-nvram-offset': 'offset',
   'set-rtc-nvram': 'val',
+  capname: 'capname',
   checkpoint: 'filename',
   suspend: 'filename',
   ...Object.fromEntries(SETTABLE.map((name) => [`set-${name}`, name.toUpperCase()])),
 };
-
-/** Of vmm(4) and not of ours: state of VMX or SVM, of passed-through devices, of vCPUs that a program runs itself. */
-const WITHOUT_COUNTERPART: readonly string[] = [
-  ...['run', 'capname', 'getcap', 'setcap', 'get-gpa-pmap', 'assert-lapic-lvt', 'unassign-pptdev', 'set-mem'],
-  ...['get-x2apic-state', 'set-x2apic-state', 'get-intinfo', 'get-eptp', 'get-msr-bitmap', 'get-msr-bitmap-address'],
-  ...['get-memmap', 'get-memseg', 'get-debug-cpus', 'get-exception-bitmap', 'get-io-bitmap', 'get-tsc-offset'],
-  ...['get-cr0-mask', 'get-cr0-shadow', 'get-cr4-mask', 'get-cr4-shadow', 'get-cr3-targets', 'get-guest-pat'],
-  ...['get-exit-reason', 'get-exit-qualification', 'get-apic-access-address', 'get-tpr-threshold', 'get-vpid-asid'],
-];
 
 /** usage() of bhyvectl: one option a line. */
 export function bhyvectlUsage(programName: string): string {
@@ -64,7 +63,7 @@ export function bhyvectlUsage(programName: string): string {
 
 /** getopt_long(3) takes any beginning of a name that only one option has. */
 function fullName(word: string): string {
-  const all = [...FLAGS, ...Object.keys(WITH_ARGUMENT), ...WITHOUT_COUNTERPART];
+  const all = [...FLAGS, ...Object.keys(WITH_ARGUMENT), ...REFUSED_OPTIONS.keys()];
   if (all.includes(word)) return word;
   const candidates = all.filter((name) => name.startsWith(word));
   const [only] = candidates;
@@ -96,7 +95,7 @@ function checkNumbers(options: ReadonlyMap<string, string>): void {
   if (nvram && !options.has('rtc-nvram-offset')) throw new BhyvectlUsage('--rtc-nvram-offset is needed');
 }
 
-/** Reads the words after the program's name. Throws {@link BhyvectlUsage}; an empty message wants the usage text alone. */
+/** Reads the words after the program's name. Throws {@link BhyvectlRefusal} and {@link BhyvectlUsage}; an empty message wants the usage text alone. */
 export function parseBhyvectl(argv: readonly string[]): BhyvectlCommand {
   const options = new Map<string, string>();
   for (let at = 0; at < argv.length; at++) {
@@ -105,11 +104,8 @@ export function parseBhyvectl(argv: readonly string[]): BhyvectlCommand {
     if (!word.startsWith('--')) throw new BhyvectlUsage(`invalid option -- ${word.slice(1, 2)}`);
     const equals = word.indexOf('=');
     const name = fullName(word.slice(2, equals === -1 ? undefined : equals));
-    if (WITHOUT_COUNTERPART.includes(name)) {
-      throw new BhyvectlUsage(
-        `--${name} is about the host's processor or kernel; this machine has no counterpart of it`,
-      );
-    }
+    const refused = REFUSED_OPTIONS.get(name);
+    if (refused !== undefined) throw new BhyvectlRefusal(`--${name}: ${refused}`);
     const attached = equals === -1 ? undefined : word.slice(equals + 1);
     if (!Object.hasOwn(WITH_ARGUMENT, name)) {
       if (attached !== undefined) throw new BhyvectlUsage(`option doesn't take an argument -- ${name}`);

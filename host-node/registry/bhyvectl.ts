@@ -7,10 +7,14 @@ import { errnoText } from '../../devices/config/index.ts';
 import type { DescriptorText } from '../../devices/machine/control.ts';
 import { CONTROL_REGISTERS, CONTROL_SEGMENTS, CONTROL_TABLES } from '../../devices/machine/control-registers.ts';
 import {
+  MACHINE_REGISTER_LINES,
+  capabilityLine,
   cpusLine,
   descriptorLine,
   highmemLine,
   lowmemLine,
+  memoryMap,
+  memorySegments,
   nvramLine,
   registerLine,
   rtcTimeLine,
@@ -18,7 +22,14 @@ import {
   statisticsText,
   topologyLine,
 } from './bhyvectl-format.ts';
-import { BhyvectlUsage, bhyvectlUsage, parseBhyvectl, parseNumber, type BhyvectlCommand } from './bhyvectl-options.ts';
+import {
+  BhyvectlRefusal,
+  BhyvectlUsage,
+  bhyvectlUsage,
+  parseBhyvectl,
+  parseNumber,
+  type BhyvectlCommand,
+} from './bhyvectl-options.ts';
 import { ControlClient, RequestError } from './control-client.ts';
 import { answers, NameError, type MachineRecord, type Registry } from './registry.ts';
 
@@ -93,7 +104,9 @@ class Operations {
     }
     const record = this.registry.read(vm);
     if (!record) throw cannotOpen(vm, 'ENOENT');
-    const wanted = [...options.keys()].filter((name) => !['create', 'destroy', 'rtc-nvram-offset'].includes(name));
+    const wanted = [...options.keys()].filter(
+      (name) => !['create', 'destroy', 'rtc-nvram-offset', 'capname'].includes(name),
+    );
     const alive = record.state === 'running' && (await answers(record.socket));
     if (wanted.length > 0 && !alive) throw this.#notRunning(record);
     try {
@@ -171,12 +184,15 @@ class Operations {
     const { vcpu } = this.command;
     const all = this.#has('get-all');
     const print = (text: string): void => this.output.stdout(text);
-    if (all || this.#has('get-lowmem') || this.#has('get-highmem')) {
-      const { lowBytes, highBytes } = await this.#machine.request('memory', {});
-      if (all || this.#has('get-lowmem')) print(lowmemLine(lowBytes));
-      if (all || this.#has('get-highmem')) print(highmemLine(highBytes));
+    if (all || ['get-lowmem', 'get-highmem', 'get-memseg', 'get-memmap'].some((name) => this.#has(name))) {
+      const memory = await this.#machine.request('memory', {});
+      if (all || this.#has('get-memseg')) print(memorySegments(memory));
+      if (all || this.#has('get-memmap')) print(memoryMap(memory));
+      if (all || this.#has('get-lowmem')) print(lowmemLine(memory.lowBytes));
+      if (all || this.#has('get-highmem')) print(highmemLine(memory.highBytes));
     }
     await this.#registers(all);
+    await this.#processor(all);
     if (this.#has('get-rtc-nvram')) {
       const offset = Number(numberOf(this.command, 'rtc-nvram-offset'));
       print(nvramLine(offset, (await this.#machine.request('nvram', { offset })).value));
@@ -191,6 +207,26 @@ class Operations {
     }
     if (all || this.#has('get-cpu-topology')) print(topologyLine(await this.#machine.request('topology', {})));
     if (this.#has('get-stats')) print(statisticsText(vcpu, (await this.#machine.request('statistics', { vcpu })).list));
+  }
+
+  /** What FreeBSD's bhyvectl reads from VMCS or VMCB and a processor has anyway; and its capabilities. */
+  async #processor(all: boolean): Promise<void> {
+    const { vcpu, options } = this.command;
+    const print = (text: string): void => this.output.stdout(text);
+    if (all || this.#has('get-x2apic-state')) {
+      print(`x2apic_state[${vcpu}]\t${(await this.#machine.request('x2apic', {})).enabled ? 1 : 0}\n`);
+    }
+    const lines = MACHINE_REGISTER_LINES.filter(({ option }) => all || this.#has(option));
+    if (lines.length > 0) {
+      const names = lines.map(({ register }) => register);
+      const { values } = await this.#machine.request('registers', { vcpu, names });
+      for (const { register, line } of lines) print(line(vcpu, BigInt(values[register] ?? '0x0')));
+    }
+    if (!all && !this.#has('getcap')) return;
+    const { list } = await this.#machine.request('capabilities', { vcpu });
+    const wanted = list.filter(([name]) => name === options.get('capname'));
+    // As in bhyvectl a name that is none stands for all of them.
+    for (const [name, set] of wanted.length > 0 ? wanted : list) print(capabilityLine(name, set, vcpu));
   }
 
   async #registers(all: boolean): Promise<void> {
@@ -254,6 +290,10 @@ export async function runBhyvectl(
   } catch (error) {
     if (error instanceof BhyvectlUsage) {
       output.stderr((error.message === '' ? '' : `bhyvectl: ${error.message}\n`) + bhyvectlUsage('bhyvectl'));
+      return STATUS_ERROR;
+    }
+    if (error instanceof BhyvectlRefusal) {
+      output.stderr(`bhyvectl: ${error.message}\n`);
       return STATUS_ERROR;
     }
     if (error instanceof Ends) {

@@ -6,6 +6,8 @@ import { randomBytes } from 'node:crypto';
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { BhyveExit, errnoText, type ConfigTree } from '../../devices/config/index.ts';
 import type { Machine } from '../../devices/machine/machine.ts';
+import type { RestoreStep } from '../../devices/machine/snapshot.ts';
+import { SnapshotError, type SnapshotPart } from '../../devices/snapshot.ts';
 
 /** What the machine must have before a snapshot fits into it: the `basic metadata` of bhyve's F.meta. */
 export interface CheckpointMeta {
@@ -96,9 +98,24 @@ export function applyCheckpointMeta(tree: ConfigTree, meta: CheckpointMeta): voi
   if (!tree.findNode('domains')) tree.set('memory.size', `${meta.memoryBytes}B`);
 }
 
+/** bhyve's words; the processors, with what is in vmm(4) besides them, are its kernel structs. */
+const FAILED: Readonly<Record<SnapshotPart, string>> = {
+  memory: 'Failed to restore VM memory.',
+  devices: 'Failed to restore PCI device state.',
+  processors: 'Failed to restore kernel structs.',
+};
+const BEGINS: Readonly<Record<RestoreStep, string>> = {
+  pausing: 'Pausing pci devs...',
+  memory: 'Restoring vm mem...',
+  devices: 'Restoring pci devs...',
+  processors: 'Restoring kernel structs...',
+  resuming: 'Resuming pci devs...',
+};
+
 function restoreFailed(file: string, error: unknown): BhyveExit {
-  const text = `Failed to read checkpoint info from file: '${file}'.\n${errnoText(error)}\n`;
-  return new BhyveExit(RESTORE_FAILED_STATUS, text);
+  const part = error instanceof SnapshotError ? error.part : undefined;
+  const what = part === undefined ? `Failed to read checkpoint info from file: '${file}'.` : FAILED[part];
+  return new BhyveExit(RESTORE_FAILED_STATUS, `${what}\n${errnoText(error)}\n`);
 }
 
 /** `-r FILE`, before the machine is built: the snapshot; the tree takes over what F.meta says. Rejects with BhyveExit. */
@@ -113,11 +130,17 @@ export async function openCheckpoint(file: string, tree: ConfigTree): Promise<Ui
   }
 }
 
-/** `-r FILE`, before the machine is started. Rejects with BhyveExit. */
-export async function restoreCheckpoint(machine: Machine, file: string, snapshot: Uint8Array): Promise<void> {
+/** `-r FILE`, before the machine is started; `print` is given bhyve's lines about it. Rejects with BhyveExit. */
+export async function restoreCheckpoint(
+  machine: Machine,
+  file: string,
+  snapshot: Uint8Array,
+  print: (line: string) => void = () => undefined,
+): Promise<void> {
   try {
-    await machine.restore(snapshot);
+    await machine.restore(snapshot, (step) => print(BEGINS[step]));
   } catch (error) {
     throw restoreFailed(file, error);
   }
+  for (let vcpu = 0; vcpu < machine.plan.vcpus; vcpu++) print(`spinning up vcpu no ${vcpu}...`);
 }

@@ -70,6 +70,41 @@ describe.each(['thread', 'inline'] as const)('payloads, %s', (backend) => {
     expect(await end([...outb(0xf4, 0x15), ...SPIN], ['-l', 'pc-testdev'])).toMatchObject({ code: 0x2b });
   });
 
+  // The code begins at 0x100020; RIP is that of the instruction, prefixes included, not of what follows it.
+  test.each<[string, number[], string]>([
+    ['in al, dx', [...movDx(0x1234), 0xec], 'inb 0x1234 at 0x100024'],
+    ['in eax, 99h', [0xe5, 0x99], 'inl 0x0099 at 0x100020'],
+    ['out dx, ax', [0x90, ...movDx(0x4321), 0x66, 0xef], 'outw 0x4321 at 0x100025'],
+    ['outsb', [...movDx(0x1234), 0x6e], 'outb 0x1234 at 0x100024'],
+    ['rep insb', [0xb1, 2, ...movDx(0x1234), 0xf3, 0x6c], 'inb 0x1234 at 0x100026'],
+  ])('-e ends at %s with the status of an abort', async (_name, code, message) => {
+    expect(await end([...code, ...SPIN], ['-e'])).toMatchObject({
+      code: 134,
+      reason: 'error',
+      message: `Unhandled ${message}`,
+    });
+    // Without -e nobody minds.
+    expect(await end([...code, ...outw(0x404, 0x3400)])).toMatchObject({ code: 1 });
+  });
+
+  // mov ecx, 12345; mov eax, 6789; xor edx, edx; wrmsr / rdmsr
+  const msr = (opcode: number): number[] => [0xb9, 0x45, 0x23, 1, 0, 0xb8, 0x89, 0x67, 0, 0, 0x31, 0xd2, 0x0f, opcode];
+
+  test('registers that nobody knows are told of, and fault; with -w they do not', async () => {
+    const told = ['wrmsr to register 0x12345(0x6789) on vcpu 0', 'rdmsr to register 0x12345 on vcpu 0'];
+    const code = [...msr(0x30), ...msr(0x32), ...outw(0x404, 0x3400)];
+    await using ignoring = await payloadMachine(code, { backend, args: ['-w'] });
+    ignoring.machine.start();
+    expect(await ignoring.machine.exited).toMatchObject({ code: 1 });
+    expect(ignoring.messages).toEqual(told);
+    await using strict = await payloadMachine(code, { backend });
+    strict.machine.start();
+    // #GP, for which there is no gate.
+    expect(await strict.machine.exited).toMatchObject({ code: 3 });
+    expect(strict.messages[0]).toBe(told[0]);
+    expect(strict.messages).not.toContain(told[1]);
+  });
+
   test('the power button reaches a guest that has enabled ACPI', async () => {
     // Waits for PM1_STS.PWRBTN: in ax, dx; test ah, 1; jz back.
     const wait = [...movDx(0x400), 0x66, 0xed, 0xf6, 0xc4, 0x01, 0x74, 0xf9];

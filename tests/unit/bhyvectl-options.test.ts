@@ -60,7 +60,6 @@ describe('options', () => {
     [['--vm=a', '--set-cs=0x'], "invalid value '0x' of --set-cs"],
     [['--vm=a', '--set-rip='], "invalid value '' of --set-rip"],
     [['--vm=a', '--get-rtc-nvram'], '--rtc-nvram-offset is needed'],
-    [['--vm=a', '--get-eptp'], "--get-eptp is about the host's processor"],
   ])('%j: %s', async (argv, message) => {
     expect(() => parseBhyvectl(argv)).toThrow(BhyvectlUsage);
     const { status, stdout, stderr } = await run(...argv);

@@ -164,6 +164,9 @@ describe('-s and -l', () => {
       ['device=virtio-blk', 'path=/img', 'ro=true', 'sectorsize=512/4096'],
     ],
     ['0:3:0,virtio-blk', ['device=virtio-blk']],
+    // What sscanf(3) leaves over is nobody's.
+    ['3junk,virtio-rnd', ['device=virtio-rnd']],
+    ['0:3:0:9,virtio-rnd', ['device=virtio-rnd']],
     ['3,ahci-hd,/img,nmrr=1', ['device=ahci', 'port.0.type=hd', 'port.0.path=/img', 'port.0.nmrr=1']],
     ['3,ahci-cd,/iso', ['device=ahci', 'port.0.type=cd', 'port.0.path=/iso']],
     ['3,ahci', ['device=ahci']],
@@ -212,6 +215,7 @@ describe('-s and -l', () => {
     ['com2', []],
     ['pc-testdev', ['lpc.pc-testdev=true']],
     ['bootrom,/r', ['lpc.bootrom=/r']],
+    ['BootROM,/r', ['lpc.bootrom=/r']],
     ['bootrom,/r,/v', ['lpc.bootrom=/r', 'lpc.bootvars=/v']],
     ['bootrom,/r,fwcfg=qemu', ['lpc.bootrom=/r', 'lpc.fwcfg=qemu']],
     ['bootrom,/r,/v,fwcfg=qemu', ['lpc.bootrom=/r', 'lpc.bootvars=/v', 'lpc.fwcfg=qemu']],
@@ -230,6 +234,7 @@ describe('-s and -l', () => {
   it.each([
     ['-s', 'help', deviceNames],
     ['-s', 'h', deviceNames],
+    ['-s', 'hel', deviceNames],
     ['-s', '', deviceNames],
     ['-l', 'help', 'bootrom com1 com2 com3 com4 tpm pc-testdev'],
     ['-l', '', 'bootrom com1 com2 com3 com4 tpm pc-testdev'],
@@ -239,6 +244,38 @@ describe('-s and -l', () => {
       stderr: '',
       stdout: names.split(' ').join('\n') + '\n',
     });
+  });
+});
+
+describe('the usage', () => {
+  const lines = usageText('bhyve').split('\n');
+
+  it('begins as that of bhyve, whose lines stand below each other', () => {
+    expect(lines.slice(0, 4)).toEqual([
+      'Usage: bhyve [-AaCDeHhPSuWwxY]',
+      '             [-c [[cpus=]numcpus][,sockets=n][,cores=n][,threads=n]]',
+      '             [-f loader] [-G port] [-k config_file] [-l lpc] [-m mem] [-o var=value]',
+      '             [-p vcpu:hostcpu] [-r file] [-s pci] [-U uuid] vmname',
+    ]);
+  });
+
+  it('has a line for each option, in its order and words', () => {
+    const expected = [
+      ...[
+        'A: create ACPI tables',
+        'a: local apic is in xAPIC mode (deprecated)',
+        'C: include guest memory in core file',
+      ],
+      ...['c: number of CPUs and/or topology specification', 'D: destroy on power-off'],
+      ...['e: exit on unhandled I/O access', 'G: start a debug server', 'H: vmexit from the guest on HLT', 'h: help'],
+      ...['K: PS2 keyboard layout', 'k: key=value flat config file', 'l: LPC device configuration'],
+      ...['m: memory size in MB', "o: set config 'var' to 'value'", 'P: vmexit from the guest on pause'],
+      ...["p: pin 'vcpu' to 'hostcpu'", 'r: path to checkpoint file', 'S: guest memory cannot be swapped'],
+      ...['s: <slot,driver,configinfo> PCI slot config', 'U: UUID', 'u: RTC keeps UTC time'],
+      ...['W: force virtio to use single-vector MSI', 'w: ignore unimplemented MSRs'],
+      ...['x: local APIC is in x2APIC mode', 'Y: disable MPtable generation'],
+    ].map((line) => `       -${line}`);
+    expect(lines.slice(4).filter((line) => !line.startsWith('       -f: '))).toEqual([...expected, '']);
   });
 });
 
@@ -359,6 +396,10 @@ describe('errors', () => {
     [['-s', '1:2:3,Virtio-rnd', 'vm'], 4, 'pci slot 1:2:3: unknown device "Virtio-rnd"\n'],
     [['-s', '3,virtio-rnd', '-s', '0:3:0,lpc', 'vm'], 4, 'pci slot 0:3:0 already occupied!\n'],
     [['-k', 'vm.conf', '-s', '3,lpc', 'vm'], 4, 'pci slot 0:3:0 already occupied!\n'],
+    [['-o', 'pci.0.3.0.ro=true', '-s', '3,virtio-blk,/i', 'vm'], 4, 'pci slot 0:3:0 already occupied!\n'],
+    [['-s', 'helpx', 'vm'], 4, 'Invalid PCI slot info field "helpx"\n'],
+    [['-s', '0:32:0,virtio-rnd', 'vm'], 4, 'Invalid PCI slot info field "0:32:0,virtio-rnd"\n'],
+    [['-l', 'helpx', 'vm'], 64, "bhyve: invalid lpc device configuration 'helpx'\n"],
     [['-s', '3,ahci,/img', 'vm'], 4, 'Missing or invalid type for port 0: "/img"\n'],
     [['-s', `3,ahci${',hd:/x'.repeat(33)}`, 'vm'], 4, 'ahci: more than 32 ports\n'],
     [['-s', '3,virtio-9p,a=/x,b=/y', 'vm'], 4, 'virtio-9p: more than one share name given\n'],

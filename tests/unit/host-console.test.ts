@@ -1,5 +1,5 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -576,6 +576,66 @@ describe('sockets', () => {
       await backend.close();
     } finally {
       for (const child of children) child.kill();
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  test('a terminal that is not read stops the guest alone, and its successor gets what the system had not taken', async (context) => {
+    if (spawnSync('socat', ['-V']).status !== 0) context.skip('socat is missing');
+    const directory = mkdtempSync(join(tmpdir(), 'webhyve-'));
+    const link = join(directory, 'tty');
+    /** The link does not join two of them. */
+    const PIECE_BYTES = 15_000;
+    const children: ChildProcess[] = [];
+    const terminal = async (): Promise<ChildProcess> => {
+      const child = spawn('socat', ['-', `PTY,link=${link},raw,echo=0`], { stdio: ['pipe', 'pipe', 'ignore'] });
+      children.push(child);
+      await expect.poll(() => existsSync(link), { timeout: 5000 }).toBe(true);
+      return child;
+    };
+    const terminalsOpen = (): number =>
+      readdirSync('/proc/self/fd').filter((fd) => {
+        try {
+          return readlinkSync(`/proc/self/fd/${fd}`).startsWith('/dev/pts/');
+        } catch {
+          return false;
+        }
+      }).length;
+    try {
+      const openBefore = terminalsOpen();
+      const first = await terminal();
+      first.kill('SIGSTOP');
+      // A write that blocks would end with the terminal: for a failure instead of an endless wait.
+      children.push(spawn('sh', ['-c', `sleep 15; kill -KILL ${first.pid}`], { stdio: 'ignore' }));
+      const backend = await new SerialOpener(() => undefined).open(link);
+      let full = false;
+      backend.open({ receive: () => undefined, drained: () => (full = false) });
+      const data = Uint8Array.from({ length: 1 << 18 }, (_, i) => (Math.imul(i, 2654435761) >>> 24) ^ (i & 0xff));
+      let sentBytes = 0;
+      for (let quiet = 0; quiet < 10; quiet++) {
+        for (; !full; quiet = 0) full = !backend.write(data.subarray(sentBytes, (sentBytes += PIECE_BYTES)));
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      expect(sentBytes).toBeLessThan(data.length);
+      expect(first.signalCode).toBe(null);
+
+      first.kill('SIGKILL');
+      rmSync(link);
+      const second = await terminal();
+      const chunks: Buffer[] = [];
+      second.stdout?.on('data', (chunk: Buffer) => chunks.push(chunk));
+      const received = (): Buffer => Buffer.concat(chunks);
+      const wanted = Buffer.from(data.subarray(0, sentBytes));
+      await expect.poll(() => received().subarray(-64).equals(wanted.subarray(-64)), { timeout: 5000 }).toBe(true);
+      const lostBytes = sentBytes - received().length;
+      expect(Buffer.compare(received(), wanted.subarray(lostBytes))).toBe(0);
+      // What the system had taken is gone, and nothing beyond: it goes on within a piece, for Linux takes some KiB at a time.
+      expect(lostBytes).toBeLessThan(1 << 16);
+      expect(lostBytes % PIECE_BYTES).toBeGreaterThan(0);
+      await backend.close();
+      expect(terminalsOpen()).toBe(openBefore);
+    } finally {
+      for (const child of children) child.kill('SIGKILL');
       rmSync(directory, { recursive: true });
     }
   });

@@ -1,5 +1,8 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { CHUNKS, CHUNK_RAM, CHUNK_READONLY, PIC, R_GPR, RTC } from '../../core-as/layout.ts';
+import { CFG_ROM_BYTES, CHUNKS, CHUNK_RAM, CHUNK_READONLY, PIC, R_GPR, R_RIP, RTC } from '../../core-as/layout.ts';
 import { BhyveExit, parseCommandLine } from '../../devices/config/index.ts';
 import { vcpuBlock } from '../../devices/machine/core.ts';
 import { Machine } from '../../devices/machine/machine.ts';
@@ -32,7 +35,9 @@ async function create(argv: readonly string[], backend: 'thread' | 'inline' = 'i
     workerUrl,
     message: (text) => messages.push(text),
     readFile: (path) =>
-      path === '/rom' ? Promise.resolve(ROM) : Promise.reject(Object.assign(new Error('no'), { code: 'ENOENT' })),
+      path.startsWith('/rom')
+        ? Promise.resolve(path === '/rom2' ? new Uint8Array(2 * ROM.length) : ROM)
+        : Promise.reject(Object.assign(new Error('no'), { code: 'ENOENT' })),
   });
   return Machine.create(tree, host, { backend });
 }
@@ -83,8 +88,21 @@ describe.each(['thread', 'inline'] as const)('how a machine ends, %s', (backend)
   test('-e ends at a port that nobody answers', async () => {
     const machine = await create([...BASIC, '-e', 'vm'], backend);
     play(machine, 6, 0x1234, 1, 0);
+    machine.state.setU64(vcpuBlock(0) + R_RIP, 0xfff0n);
     machine.start();
-    expect(await machine.exited).toMatchObject({ code: 134, message: 'Unhandled outb 0x1234' });
+    expect(await machine.exited).toMatchObject({ code: 134, message: 'Unhandled outb 0x1234 at 0xfff0' });
+  });
+
+  test('-e says where the vCPU was that did it', async () => {
+    const machine = await create([...BASIC, '-e', '-c', '2', 'vm'], backend);
+    play(machine, 2);
+    machine.state.setU64(vcpuBlock(0) + R_RIP, 0x1111n);
+    for (const [index, value] of [6, 0, 0, 0, 0x99, 4, 0].entries()) {
+      machine.state.setU64(vcpuBlock(1) + R_GPR + index * 8, BigInt(value));
+    }
+    machine.state.setU64(vcpuBlock(1) + R_RIP, 0xffff_ffff_8100_0000n);
+    machine.start();
+    expect(await machine.exited).toMatchObject({ message: 'Unhandled outl 0x0099 at 0xffffffff81000000' });
   });
 
   test('destroy', async () => {
@@ -194,7 +212,7 @@ describe('guest-physical memory', () => {
     expect(entry & (CHUNK_RAM | CHUNK_READONLY)).toBe(CHUNK_RAM | CHUNK_READONLY);
     const chunk = new Uint8Array(machine.state.memory.buffer, entry & ~0x1fffff, 0x200000);
     expect(chunk.subarray(-4096)).toEqual(ROM);
-    expect(chunk[0x200000 - 4097]).toBe(0xff);
+    expect(machine.state.u32(CFG_ROM_BYTES)).toBe(ROM.length);
     expect(machine.memory.contains(0xffff_f000, 1)).toBe(false);
     await machine.destroy();
   });
@@ -239,6 +257,72 @@ describe('snapshots', () => {
     const before = steps();
     second.start();
     await expect.poll(steps).toBeGreaterThan(before + 2);
+    await second.destroy();
+  });
+
+  test('a command to the variables of a boot ROM is completed in another machine', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'webhyve-assembly-'));
+    const path = join(directory, 'vars');
+    writeFileSync(path, Buffer.alloc(4096, 0xff));
+    try {
+      const argv = ['-s', '0,hostbridge', '-l', `bootrom,/rom,${path}`, 'vm'];
+      const first = await create(argv);
+      first.platform.bootVariables?.writeMmio(0, 1, 0x10);
+      const bytes = await saveMachine(first);
+      await first.destroy();
+      const second = await create(argv);
+      await restoreMachine(second, bytes);
+      second.platform.bootVariables?.writeMmio(5, 1, 0xab);
+      await second.destroy();
+      expect([...readFileSync(path).subarray(4, 7)]).toEqual([0xff, 0xab, 0xff]);
+      const other = await create(['-s', '0,hostbridge', '-l', `bootrom,/rom2,${path}`, 'vm']);
+      await expect(restoreMachine(other, bytes)).rejects.toThrow('romBytes is 4096, not 8192');
+      await other.destroy();
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
+
+  test('what is damaged is called by its name, and nothing has begun by then', async () => {
+    interface Header {
+      [field: string]: unknown;
+      vcpus: number[];
+      pages: number;
+      shared: number;
+      devices: Record<string, unknown>;
+    }
+    const first = await create([...BASIC, 'vm']);
+    const bytes = await saveMachine(first);
+    await first.destroy();
+    const padded = (length: number): number => Math.ceil(length / 8) * 8;
+    const prefix = 'WEBHYVE'.length + 1;
+    const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(prefix, true);
+    const changed = (change: (header: Header) => void): Uint8Array => {
+      const document = JSON.parse(new TextDecoder().decode(bytes.subarray(prefix + 4, prefix + 4 + length))) as {
+        header: Header;
+      };
+      change(document.header);
+      const json = new TextEncoder().encode(JSON.stringify(document));
+      const head = new Uint8Array(padded(prefix + 4 + json.length));
+      head.set(bytes.subarray(0, prefix));
+      new DataView(head.buffer).setUint32(prefix, json.length, true);
+      head.set(json, prefix + 4);
+      return Buffer.concat([head, bytes.subarray(padded(prefix + 4 + length))]);
+    };
+    const second = await create([...BASIC, 'vm']);
+    const steps: string[] = [];
+    const partOf = (change: (header: Header) => void): Promise<unknown> =>
+      restoreMachine(second, changed(change), (step) => steps.push(step)).catch((error: unknown) =>
+        error instanceof SnapshotError ? error.part : error,
+      );
+    expect(await partOf((header) => (header.vcpus = [header.shared]))).toBe('processors');
+    expect(await partOf((header) => (header.pages = header.shared))).toBe('memory');
+    expect(await partOf((header) => (header['pageRuns'] = [[0, -1]]))).toBe('memory');
+    expect(await partOf((header) => delete header.devices['pci'])).toBe('devices');
+    expect(await partOf((header) => (header['version'] = 0))).toBeUndefined();
+    expect(steps).toEqual([]);
+    expect(await partOf(() => undefined)).toBeUndefined();
+    expect(steps).toEqual(['pausing', 'memory', 'devices', 'processors', 'resuming']);
     await second.destroy();
   });
 

@@ -18,6 +18,10 @@ beforeAll(async () => {
   writeFileSync(join(directory, 'text'), 'a small text\n');
   writeFileSync(join(directory, 'rom'), Buffer.alloc(4096));
   writeFileSync(join(directory, 'large'), Buffer.alloc(16 * 2 ** 20 + 4096));
+  writeFileSync(join(directory, 'empty'), '');
+  writeFileSync(join(directory, 'page'), Buffer.alloc(4096));
+  writeFileSync(join(directory, 'half'), Buffer.alloc(8 * 2 ** 20));
+  writeFileSync(join(directory, 'full'), Buffer.alloc(16 * 2 ** 20));
   writeFileSync(join(directory, 'img'), Buffer.alloc(65536));
 }, 120_000);
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -71,8 +75,20 @@ describe('a machine that cannot be built', () => {
     ['-m 968K -Y -A -f kexec,@/text vm', 'ACPI RSDP requires mapped mem\n'],
     ['-m 1000T vm', 'guest memory of 1099511627776000 bytes exceeds 136365211648\n'],
     ['-l bootrom,@/none vm', 'Error opening bootrom "@/none": No such file or directory\n'],
-    ['-l bootrom,@/text vm', 'ROM size 13 is not a multiple of the page size\n'],
-    ['-l bootrom,@/large vm', 'ROM size 16781312 is invalid (@/large)\n'],
+    ['-l bootrom,@/text vm', 'bhyve: ROM size 13 is not a multiple of the page size\n'],
+    ['-l bootrom,@/empty vm', 'bhyve: ROM size 0 is invalid\n'],
+    ['-l bootrom,@/large vm', 'Invalid bootrom and variable aggregate size 16781312\n'],
+    ['-l bootrom,@/rom,@/none vm', 'Error opening bootrom variable file "@/none": No such file or directory\n'],
+    ['-l bootrom,@/rom,@ vm', 'Error opening bootrom variable file "@": Is a directory\n'],
+    ['-l bootrom,@/none,@/none vm', 'Error opening bootrom "@/none": No such file or directory\n'],
+    ['-l bootrom,@/text,@/none vm', 'Error opening bootrom variable file "@/none": No such file or directory\n'],
+    ['-l bootrom,@/rom,@/text vm', 'Invalid bootrom variable size 13\n'],
+    ['-l bootrom,@/rom,@/empty vm', 'Invalid bootrom variable size 0\n'],
+    ['-l bootrom,@/rom,@/large vm', 'Invalid bootrom variable size 16781312\n'],
+    ['-l bootrom,@/rom,@/full vm', 'Invalid bootrom and variable aggregate size 16781312\n'],
+    ['-l bootrom,@/text,@/page vm', 'bhyve: ROM size 13 is not a multiple of the page size\n'],
+    ['-o bootrom=@/rom -o bootvars=@/text vm', 'Invalid bootrom variable size 13\n'],
+    ['-l bootrom,@/half,@/half -s 31,lpc -l pc-testdev vm', 'boot ROM variables overlaps test memory\n'],
     [
       `${ROM} -s 3,virtio-blk,@/none vm`,
       `Could not open backing file: @/none: No such file or directory\n${INITIALIZATION}No such file or directory\n`,
@@ -102,6 +118,45 @@ describe('a machine that cannot be built', () => {
       `${ROM} -s 3,uart -s 4,uart -s 5,uart -s 6,uart -s 7,uart vm`,
       `no more than 4 uart functions\n${INITIALIZATION}Invalid argument\n`,
     ],
+    ...(
+      [
+        ['virtio-net,eth0', 'unknown network backend "eth0"; known are tap, vmnet, netgraph, netmap, vale, slirp'],
+        ['virtio-net,Tap0', 'unknown network backend "Tap0"; known are tap, vmnet, netgraph, netmap, vale, slirp'],
+        ['e1000,tap0,type=eth', 'unknown network backend "eth"; known are tap, vmnet, netgraph, netmap, vale, slirp'],
+        // Wrong values come before the backend.
+        ['e1000,eth0,mac=1:2:3:4:5:6', 'Invalid MAC 1:2:3:4:5:6'],
+        ['virtio-net,eth0,mtu=1', 'Invalid value 1 for mtu: an integer from 68 to 65535 is expected'],
+        ['virtio-net,netgraph', 'path must be provided'],
+        ['virtio-net,netgraph,path=a:', 'peer hook must be provided'],
+        ...['tcp', 'tcp:1', 'tcp:1:22', 'tcp::22-:x', 'tcp::65536-:1', 'tcp:1.2.3:22-:1', 'tcp::22-[::1]:1', ''].map(
+          (rule) =>
+            [`e1000,slirp,hostfwd=${rule}`, `Unable to parse hostfwd rule '${rule}': Invalid argument`] as const,
+        ),
+        [
+          'virtio-net,slirp,open,hostfwd=tcp:127.0.0.1:2222-:22;udp:x',
+          "Unable to parse hostfwd rule 'udp:x': Invalid argument",
+        ],
+      ] as const
+    ).map(([device, line]): [string, string] => [
+      `${ROM} -s 3,${device} vm`,
+      `${line}\n${INITIALIZATION}Invalid argument\n`,
+    ]),
+    // Devices are built in the order of their slots.
+    [
+      `${ROM} -s 4,e1000,eth0 -s 3,virtio-blk,@/none vm`,
+      `Could not open backing file: @/none: No such file or directory\n${INITIALIZATION}No such file or directory\n`,
+    ],
+    ...(
+      [
+        ...['tap0', 'vmnet1', 'netgraph,path=a:,peerhook=b', 'netmap:em0', 'vale0:1', 'x,type=tap', 'slirp,open'],
+        'slirp,hostfwd=tcp::2222-10.0.2.15:22;udp:0.0.0.0:53-:53',
+      ] as const
+    ).flatMap((backend) =>
+      ['virtio-net', 'e1000'].map((device): [string, string] => [
+        `${ROM} -s 3,${device},${backend} vm`,
+        `${device}: webhyve knows this device's options but does not emulate it yet\n`,
+      ]),
+    ),
     [`${ROM} -l tpm,swtpm,@/s vm`, "tpm: webhyve knows this device's options but does not emulate it yet\n"],
     [
       `${ROM} -o cpu.model=8086 vm`,
@@ -160,6 +215,8 @@ describe('a machine that cannot be built', () => {
 describe('what is accepted and cannot be done here is told', () => {
   it.each<[string, string[]]>([
     [ROM, []],
+    ['-l bootrom,@/rom', []],
+    ['-l bootrom,@/rom,@/page', []],
     [`${ROM} -S`, ['-S: guest memory cannot be wired here; the option has no effect']],
     [`${ROM} -C`, ['-C: no core file is written here; the option has no effect']],
     [`${ROM} -p 0:1`, ['-p: vCPUs cannot be pinned to processors of the host here; the option has no effect']],

@@ -235,6 +235,9 @@ test('--checkpoint goes on, --suspend ends with 0, -r continues either', { timeo
   expect(exists('vm')).toBe(false);
 
   // Name, memory and processors come from the snapshot; a name on the command line wins.
+  const progress =
+    'Pausing pci devs...\nRestoring vm mem...\nRestoring pci devs...\nRestoring kernel structs...\nResuming pci devs...\n' +
+    'spinning up vcpu no 0...\nspinning up vcpu no 1...\n';
   const again = start(...machine(ECHO), '-r', join(directory, 'ckp'));
   const other = start(...machine(ECHO), '-r', join(directory, 'sus'), 'other');
   for (const [name, each] of [
@@ -242,7 +245,7 @@ test('--checkpoint goes on, --suspend ends with 0, -r continues either', { timeo
     ['other', other],
   ] as const) {
     each.child.stdin?.write('z');
-    await expect.poll(each.stdout, { timeout: 15_000 }).toBe('z');
+    await expect.poll(each.stdout, { timeout: 15_000 }).toBe(`${progress}z`);
     expect(ctl(`--vm=${name}`, '--get-rbp', '--get-lowmem').stdout).toBe(
       'lowmem\t\t0x0000000000000000/67108864\nrbp[0]\t\t0x000000000000004d\n',
     );
@@ -256,4 +259,12 @@ test('--checkpoint goes on, --suspend ends with 0, -r continues either', { timeo
   expect((await failed.end).code).toBe(1);
   expect(failed.stderr()).toMatch(/^Failed to read checkpoint info from file: '.*damaged'\.\nthe snapshot is /);
   expect(exists('vm')).toBe(false);
+
+  // The machine that the command line describes is another one.
+  const cpus = start(...machine(ECHO), '-c', '1', '-r', join(directory, 'sus'), 'vm');
+  expect((await cpus.end).code).toBe(1);
+  expect(cpus.stderr()).toBe('Failed to restore VM memory.\nthe snapshot is of another machine: vcpus is 2, not 1\n');
+  const devices = start(...machine(ECHO), '-s', '3,virtio-rnd', '-r', join(directory, 'sus'), 'vm');
+  expect((await devices.end).code).toBe(1);
+  expect(devices.stderr()).toMatch(/^Failed to restore PCI device state\.\n.+\n$/);
 });

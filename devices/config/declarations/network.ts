@@ -1,6 +1,7 @@
 /** Network devices: virtio-net and e1000 share their backends and options. */
 import type { DeviceDeclaration, VariableDeclaration } from '../declare.ts';
 import { NETWORK } from '../legacy.ts';
+import { networkBackendProblem } from '../network-backend.ts';
 import { BOOLEAN, integer, MAC_ADDRESS, STRING } from '../variable-types.ts';
 
 /** bhyve(8), "Network device backends". */
@@ -25,12 +26,14 @@ export const NETWORK_DEVICES: readonly DeviceDeclaration[] = [
     name: 'e1000',
     summary: 'Intel e82545 network interface',
     legacy: NETWORK,
+    checkBackend: networkBackendProblem,
     variables: [...NETWORK_OPTIONS, { name: 'mtu', type: STRING, help: 'Ignored' }],
   },
   {
     name: 'virtio-net',
     summary: 'Virtio network interface',
     legacy: NETWORK,
+    checkBackend: networkBackendProblem,
     variables: [
       ...NETWORK_OPTIONS,
       { name: 'mtu', type: integer(68, 65535), help: 'Largest MTU that the guest is told, in bytes' },

@@ -25,8 +25,11 @@ const PYTHON = [
     'int',
     'array',
   ],
-  ...['re', 'strtod', 'ctypes', 'long', 'json', 'bytes', 'statistics', 'bz2', 'pickle', 'lzma'],
+  ...['re', 'strtod', 'ctypes', 'long', 'json', 'bytes', 'statistics', 'bz2', 'lzma'],
 ];
+
+/** One case of each is of a newer patch level than Debian's library, and fails everywhere. */
+const NEWER_CASES = ['re', 'bz2'];
 
 const C_PROGRAMS = ['integer', 'text', 'floating', 'libm', 'numeric', 'simd', 'threads', 'process'];
 
@@ -38,6 +41,5 @@ export const JOBS: readonly Job[] = [
   ...['digests', 'ciphers', 'keys', 'speed'].map((what) => job(`openssl-${what}`)),
   job('compress'),
   { ...job('c-program', 'libm-long'), transcendental: true },
-  // One case of test_re is of a newer patch level than Debian's library.
-  ...PYTHON.map((module) => ({ ...job('python', `test_${module}`), status: module === 're' ? 2 : 0 })),
+  ...PYTHON.map((module) => ({ ...job('python', `test_${module}`), status: NEWER_CASES.includes(module) ? 2 : 0 })),
 ];
