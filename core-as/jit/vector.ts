@@ -107,7 +107,8 @@ function operandBytes(p: u32): u32 {
 export function isVectorInLine(p: u32): bool {
   const kind: i32 = load<u16>(p, U_KIND);
   const imm = load<u64>(p, U_IMM);
-  if (kind === K.SIMD_SPECIAL || imm & SIMD_MMX || simdFeatureOff((<u32>(imm >> SIMD_FEATURE_SHIFT)) & 31)) return false;
+  if (kind === K.SIMD_SPECIAL || imm & SIMD_MMX || simdFeatureOff((<u32>(imm >> SIMD_FEATURE_SHIFT)) & 31))
+    return false;
   // Of an instruction that is several micro-ops.
   if (load<u16>(p - UOP_SIZE, U_OFF) === load<u16>(p, U_OFF)) return false;
   if (kind !== K.SIMD_R) {

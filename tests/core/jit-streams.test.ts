@@ -9,7 +9,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { R_CR2, R_FPU, R_FPU_SIZE, R_GPR, R_MXCSR, R_RIP, R_YMM, VCPU } from '../../core-as/layout.ts';
+import { R_CR0, R_CR2, R_FPU, R_FPU_SIZE, R_GPR, R_MXCSR, R_RIP, R_YMM, VCPU } from '../../core-as/layout.ts';
 import { compileCore } from '../support/compile-core.ts';
 import { VectorReader } from '../vectors/format.ts';
 import { Prng } from '../vectors/random.ts';
@@ -25,6 +25,7 @@ const LONGEST = 14;
 const BUDGET_INSNS = 3000;
 const JUMP_TO_SELF = [0xeb, 0xfe];
 const HANDLERS = 0x14000;
+const CR0_TS = 8;
 
 /** The code of the vectors' instructions, each once: integer ones, or those of SIMD and x87. */
 function instructionPool(wide: boolean): Uint8Array[] {
@@ -53,7 +54,15 @@ interface Input {
   readonly registers: BigUint64Array;
   readonly vectors: Uint8Array;
   readonly flags: bigint;
+  readonly mxcsr: number;
+  /** CR0.TS: vector instructions are not available. */
+  readonly taskSwitched: boolean;
 }
+
+const DOUBLES = [
+  ...[0, -0, 1, -1, 3, 0.1, 1 / 3, 2 ** 31, -(2 ** 31), 2 ** 31 - 1, 2 ** 63, -(2 ** 63), 2 ** 53 + 2, 1e300, -1e-300],
+  ...[2 ** -1022, 2 ** -1074, 2 ** -1022 * 1.5, Number.MAX_VALUE, Infinity, -Infinity, NaN, 0.5, 1.5, 2.5],
+];
 
 const WINDOWS = [DATA_ADDRESS, DATA_ADDRESS, HIGH_ADDRESS, STACK_ADDRESS, READ_ONLY_ADDRESS];
 
@@ -71,11 +80,17 @@ function drawInput(prng: Prng): Input {
   registers[4] = STACK_ADDRESS + 0x1000n + BigInt(prng.below(64) * 8);
   const vectors = new Uint8Array(16 * 32);
   for (let at = 0; at < vectors.length; at++) vectors[at] = prng.below(256);
+  const doubles = new DataView(vectors.buffer);
+  for (let n = 0; n < 16; n++) if (prng.chance(2)) doubles.setFloat64(n * 32, prng.pick(DOUBLES), true);
   // CF PF AF ZF SF DF OF, and the bit that is always set.
-  return { registers, vectors, flags: BigInt((prng.next() & 0xcd5) | 0x202) };
+  const flags = BigInt((prng.next() & 0xcd5) | 0x202);
+  // All masked, with the precision flag or without; or any mode.
+  const mxcsr = prng.chance(4) ? prng.below(0x10000) : prng.chance(3) ? 0x1f80 : 0x1fa0 | prng.below(32);
+  return { registers, vectors, flags, mxcsr, taskSwitched: prng.chance(32) };
 }
 
-function start(machine: UserMachine, { registers, vectors, flags }: Input, offset: number): void {
+function start(machine: UserMachine, input: Input, offset: number): void {
+  const { registers, vectors, flags, mxcsr, taskSwitched } = input;
   machine.background.copy(machine.image);
   machine.userSegments();
   machine.bytes.fill(0, machine.chunk0 + KERNEL_STACK_TOP - 0x100, machine.chunk0 + KERNEL_STACK_TOP);
@@ -85,7 +100,9 @@ function start(machine: UserMachine, { registers, vectors, flags }: Input, offse
   machine.bytes.set(vectors, VCPU + R_YMM);
   machine.bytes.fill(0, VCPU + R_FPU, VCPU + R_FPU + R_FPU_SIZE);
   machine.view.setUint16(VCPU + R_FPU + 0x80, 0x37f, true);
-  machine.view.setUint32(VCPU + R_MXCSR, 0x1f80, true);
+  machine.view.setUint32(VCPU + R_MXCSR, mxcsr, true);
+  const cr0 = machine.view.getUint32(VCPU + R_CR0, true);
+  machine.view.setUint32(VCPU + R_CR0, taskSwitched ? cr0 | CR0_TS : cr0 & ~CR0_TS, true);
   machine.view.setBigUint64(VCPU + R_CR2, 0n, true);
   machine.view.setBigUint64(VCPU + R_RIP, BigInt(CODE_ADDRESS + offset), true);
   machine.core.setRflags(flags);
