@@ -23,7 +23,7 @@ import {
   U_SEG,
   U_SUB,
 } from '../cpu/uops';
-import { R_CR0, R_CR4, R_GPR, R_MXCSR, R_TEMP, R_XCR0, R_YMM } from '../layout';
+import { R_CR0, R_CR4, R_MXCSR, R_XCR0, R_YMM } from '../layout';
 import * as op from '../simd/operations';
 import { HELPER_RUN, JIT_FAULT, RUN_LEAVE } from './abi';
 import { giveBack, leaveFor, leaveWithFault, offsetAfter, pushHere } from './exits';
