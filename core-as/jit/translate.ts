@@ -50,7 +50,7 @@ import { forgetVectorChecks, isVectorInLine, noteVectorRegisters } from './vecto
 import * as w from './wasm';
 
 /** Longest code of one node's micro-op, in bytes: room that must be left before each. */
-const UOP_ROOM: u32 = 1024;
+const UOP_ROOM: u32 = 2048;
 
 let limit: u32 = 0;
 /** The node that falls through to the next one, so that what is known of the flags stays known; -1: none. */

@@ -136,7 +136,7 @@ describe('snapshots', () => {
   });
 });
 
-test('200,000 random accesses agree with the rules written down once more, across snapshots', () => {
+test('1,000,000 random accesses agree with the rules written down once more, across snapshots', () => {
   const random = new FakeRandom(0xf1a5);
   const lengthBytes = 4096 + 3;
   const base = END - lengthBytes;
@@ -144,7 +144,7 @@ test('200,000 random accesses agree with the rules written down once more, acros
   const model = current.kept.slice();
   let command = READ_ARRAY;
   const commands = [PROGRAM, PROGRAM, PROGRAM, CLEAR_STATUS, READ_STATUS, READ_ARRAY];
-  for (let round = 0; round < 200_000; round++) {
+  for (let round = 0; round < 1_000_000; round++) {
     const size = ([1, 2, 4] as const)[random.below(3)] as AccessSize;
     const offset = random.below(20) === 0 ? lengthBytes - random.below(5) : random.below(lengthBytes);
     const inside = offset + size <= lengthBytes;
