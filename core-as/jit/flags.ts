@@ -195,10 +195,23 @@ export function carryIntoAux(): void {
     w.const32(F_ADD);
     w.byte(w.I32_GE_U);
     openIf();
+    // Loops that end in a comparison and step a counter come here in every turn.
+    w.get(LOCAL_KIND);
+    w.const32(~3);
+    w.byte(w.I32_AND);
+    w.const32(F_SUB);
+    w.byte(w.I32_EQ);
+    openIf();
+    pushSubCondition(1, 0);
+    w.const32(31);
+    w.byte(w.I32_SHL);
+    w.set(LOCAL_AUX);
+    w.byte(w.ELSE);
     callFlags();
     w.get(LOCAL_CPU);
     w.access(w.I32_LOAD, R_LAZY_AUX);
     w.set(LOCAL_AUX);
+    close();
     close();
     return;
   }

@@ -1,7 +1,7 @@
 /** The micro-ops of straight-line code in WebAssembly: moves, arithmetic, stack; what is rare runs in the interpreter's code. */
 import { R_JIT_BANK, R_JIT_BUDGET, R_JIT_KIND, R_JIT_UOP } from '../layout';
 import { RSP } from '../cpu/state';
-import { K, SUB_SIZE_SHIFT, T0, T1, UOP_SIZE, U_D, U_IMM, U_OFF, U_S, U_SUB } from '../cpu/uops';
+import { K, SUB_SIZE_SHIFT, T0, T1, UOP_SIZE, U_D, U_IMM, U_KIND, U_OFF, U_S, U_SUB } from '../cpu/uops';
 import { HELPER_RUN } from './abi';
 import { giveBack, pushHere } from './exits';
 import * as f from './flags';
@@ -70,8 +70,8 @@ export function moveStack(bytes: i64): void {
   w.set(LOCAL_GPR + RSP);
 }
 
-/** Translates a micro-op that is not a branch. */
-export function translateUop(p: u32, kind: i32): void {
+/** Translates a micro-op that is not a branch; `end` is where those of its node end. */
+export function translateUop(p: u32, kind: i32, end: u32): void {
   const d: u32 = load<u8>(p, U_D);
   const s: u32 = load<u8>(p, U_S);
   if (isRun(kind)) {
@@ -109,7 +109,7 @@ export function translateUop(p: u32, kind: i32): void {
     return;
   }
   if (kind >= K.INC8 && kind <= K.NOT64) {
-    translateUnary(kind, d);
+    translateUnary(p, kind, d, end);
     return;
   }
   if (kind >= K.SHLI32 && kind <= K.SARI64) {
@@ -283,7 +283,14 @@ function pushFirst(inverted: bool): void {
   w.byte(w.I64_XOR);
 }
 
-function translateUnary(kind: i32, d: u32): void {
+/** The micro-op cannot end the region and sets all flags without reading one: what they were before it is of no interest. */
+function replacesFlags(p: u32): bool {
+  const kind: i32 = load<u16>(p, U_KIND);
+  const operation = (kind - K.ADD8) >> 3;
+  return kind >= K.ADD8 && kind <= K.TESTI64 && operation !== 2 && operation !== 3;
+}
+
+function translateUnary(p: u32, kind: i32, d: u32, end: u32): void {
   const log2 = <u32>((kind - K.INC8) & 3);
   if (kind >= K.NOT8) {
     pushRegister(d, log2);
@@ -304,7 +311,8 @@ function translateUnary(kind: i32, d: u32): void {
     f.setFlagKind(f.F_SUB | log2);
     return;
   }
-  f.carryIntoAux();
+  // Another node may begin with leaving the region.
+  if (p + UOP_SIZE >= end || !replacesFlags(p + UOP_SIZE)) f.carryIntoAux();
   pushRegister(d, log2);
   w.const64(kind < K.DEC8 ? 1 : -1);
   w.byte(w.I64_ADD);

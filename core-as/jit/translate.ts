@@ -179,7 +179,7 @@ export function translateNode(number: u32): bool {
       f.settleFlags();
       branchExit();
       return true;
-    } else if (kind !== K.END) translateUop(p, kind);
+    } else if (kind !== K.END) translateUop(p, kind, end);
   }
   goOn(load<i16>(n, N_FALL), offsetAfter(last));
   return true;
