@@ -78,23 +78,16 @@ export async function destroyTestMachines(): Promise<void> {
   running.clear();
 }
 
-export interface LinuxOptions extends HostOptions {
+export interface LinuxOptions extends Omit<HostOptions, 'kernel' | 'initrd'> {
   /** Words before the machine's name: -m, -c, further devices. */
   readonly args?: readonly string[];
-  readonly cmdline?: string;
 }
 
 /** Boots Linux; resolves at the shell's first prompt. */
 export async function bootLinux(options: LinuxOptions = {}): Promise<TestMachine> {
-  const { kernel, initrd } = await linuxGuest();
-  const argv = [
-    ...BASIC_ARGS,
-    ...(options.args ?? []),
-    '-f',
-    `kexec,${kernel},${initrd},${options.cmdline ?? QUICK_CMDLINE}`,
-    'test',
-  ];
-  const test = await testMachine(argv, options);
+  const { args = [], ...host } = options;
+  const argv = [...BASIC_ARGS, ...args, 'test'];
+  const test = await testMachine(argv, { cmdline: QUICK_CMDLINE, ...host, ...(await linuxGuest()) });
   test.machine.start();
   await test.com1.expect('webhyve guest ready', { timeout: BOOT_TIMEOUT_MS });
   await test.com1.expect('/ # ', { timeout: BOOT_TIMEOUT_MS });
