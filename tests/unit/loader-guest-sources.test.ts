@@ -16,8 +16,9 @@ describe.skipIf(!hasNasm)('assembled guests (skipped where nasm is not installed
     const directory = mkdtempSync(join(tmpdir(), 'webhyve-guest-'));
     try {
       const output = join(directory, name);
-      const source = new URL(`../guest/asm/${name}.asm`, import.meta.url).pathname;
-      const nasm = spawnSync('nasm', ['-f', 'bin', '-o', output, source], { encoding: 'utf8' });
+      const include = new URL('../guest/asm/', import.meta.url).pathname;
+      const source = join(include, `${name}.asm`);
+      const nasm = spawnSync('nasm', ['-i', include, '-f', 'bin', '-o', output, source], { encoding: 'utf8' });
       expect(nasm.stderr).toBe('');
       const image = loadKernel({
         kernel: readFileSync(output),
