@@ -8,7 +8,7 @@ import type { BlockBackend } from '../devices/storage/block-backend.ts';
 import { FileBackend } from './files.ts';
 import { openFlashFile } from './flash-file.ts';
 import { clockSince, makeClockOrigin } from './clock.ts';
-import { garbageCollector } from './garbage.ts';
+import { collectGarbage } from './garbage.ts';
 
 export interface NodeHostOptions {
   readonly core: WebAssembly.Module;
@@ -61,7 +61,7 @@ export function createNodeHost(options: NodeHostOptions): MachineHost {
     clockOrigin,
     nowNs: clockSince(clockOrigin),
     yieldNow: () => new Promise((resolve) => setImmediate(resolve)),
-    collectGarbage: garbageCollector(),
+    collectGarbage,
     spawnVcpu: workerUrl ? (start, failed) => spawn(workerUrl, start, failed) : undefined,
     keepAlive: () => {
       const timer = setInterval(() => undefined, KEEP_ALIVE_MS);

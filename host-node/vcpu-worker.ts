@@ -3,7 +3,7 @@ import { workerData } from 'node:worker_threads';
 import type { VcpuThreadStart } from '../devices/machine/host.ts';
 import { vcpuThreadMain } from '../devices/machine/vcpu-thread.ts';
 import { clockSince } from './clock.ts';
-import { garbageCollector } from './garbage.ts';
+import { collectGarbage } from './garbage.ts';
 
 const start = workerData as VcpuThreadStart;
-vcpuThreadMain(start, clockSince(start.clockOrigin), garbageCollector());
+vcpuThreadMain(start, clockSince(start.clockOrigin), collectGarbage);

@@ -268,17 +268,15 @@ function pushResult(opcode: u32): void {
 /** Pushes condition code 0-15 (SDM vol. 1, appendix B) as an i32, 0 or 1. */
 export function pushCondition(code: u32): void {
   const operation = flagKind & ~3;
-  const log2 = flagKind & 3;
   const what = code >> 1;
-  if (operation === F_SUB) pushSubCondition(what, log2);
+  if (operation === F_SUB) pushSubCondition(what, flagKind & 3);
   else if (flagKind === F_LOGIC) pushLogicCondition(what);
-  else if (operation === F_ADD) pushAddCondition(what, log2);
-  else if (operation === F_INC || operation === F_DEC) pushStepCondition(what, operation === F_INC, log2);
+  else if (operation === F_ADD || operation === F_INC || operation === F_DEC) pushFlagCondition(what);
   else if (flagKind !== F_UNKNOWN && flagKind !== F_CANONICAL && (what === 2 || what === 4)) {
     pushResult(what === 2 ? w.I64_EQZ : w.I64_LT_S);
   } else {
     canonicalFlags();
-    pushCanonicalCondition(what);
+    pushFlagCondition(what);
   }
   if (code & 1) w.byte(w.I32_EQZ);
 }
@@ -379,89 +377,12 @@ function pushAddCarry(log2: u32): void {
   w.byte(w.I32_WRAP_I64);
 }
 
-function pushAddCondition(what: u32, log2: u32): void {
-  switch (what) {
-    case 0:
-      pushAddOverflow(log2);
-      return;
-    case 1:
-      pushAddCarry(log2);
-      return;
-    case 2:
-      pushResult(w.I64_EQZ);
-      return;
-    case 3:
-      pushAddCarry(log2);
-      pushResult(w.I64_EQZ);
-      w.byte(w.I32_OR);
-      return;
-    case 4:
-      pushResult(w.I64_LT_S);
-      return;
-    case 5:
-      w.get(LOCAL_RESULT);
-      pushParity();
-      return;
-    default:
-      pushResult(w.I64_LT_S);
-      pushAddOverflow(log2);
-      w.byte(w.I32_XOR);
-      if (what === 7) {
-        pushResult(w.I64_EQZ);
-        w.byte(w.I32_OR);
-      }
-  }
-}
-
-/** INC and DEC. */
-function pushStepCondition(what: u32, up: bool, log2: u32): void {
+/** OF of INC and DEC: the result has wrapped to the lowest (highest) value. */
+function pushStepOverflow(up: bool, log2: u32): void {
   const highest: i64 = sizeMask(log2) === -1 ? i64.MAX_VALUE : sizeMask(log2) >> 1;
-  switch (what) {
-    case 1:
-      pushCarryOfAux();
-      return;
-    case 2:
-      pushResult(w.I64_EQZ);
-      return;
-    case 3:
-      pushCarryOfAux();
-      pushResult(w.I64_EQZ);
-      w.byte(w.I32_OR);
-      return;
-    case 4:
-      pushResult(w.I64_LT_S);
-      return;
-    case 5:
-      w.get(LOCAL_RESULT);
-      pushParity();
-      return;
-    default:
-      // OF: the result has wrapped to the lowest (highest) value.
-      w.get(LOCAL_RESULT);
-      w.const64(up ? -highest - 1 : highest);
-      w.byte(w.I64_EQ);
-      if (what === 0) return;
-      pushResult(w.I64_LT_S);
-      w.byte(w.I32_XOR);
-      if (what === 7) {
-        pushResult(w.I64_EQZ);
-        w.byte(w.I32_OR);
-      }
-  }
-}
-
-function pushCarryOfAux(): void {
-  w.get(LOCAL_AUX);
-  w.const32(31);
-  w.byte(w.I32_SHR_U);
-}
-
-function pushCanonicalSign(): void {
-  pushResult(w.I64_LT_S);
-  w.get(LOCAL_AUX);
-  w.const32(1);
-  w.byte(w.I32_AND);
-  w.byte(w.I32_XOR);
+  w.get(LOCAL_RESULT);
+  w.const64(up ? -highest - 1 : highest);
+  w.byte(w.I64_EQ);
 }
 
 function pushCanonicalOverflow(): void {
@@ -474,32 +395,60 @@ function pushCanonicalOverflow(): void {
   w.byte(w.I32_SHR_U);
 }
 
-function pushCanonicalCondition(what: u32): void {
+/** Pushes OF; as the next two for additions, INC, DEC and the canonical form. */
+function pushOverflow(): void {
+  const operation = flagKind & ~3;
+  if (operation === F_ADD) pushAddOverflow(flagKind & 3);
+  else if (flagKind === F_CANONICAL) pushCanonicalOverflow();
+  else pushStepOverflow(operation === F_INC, flagKind & 3);
+}
+
+function pushCarry(): void {
+  if ((flagKind & ~3) === F_ADD) {
+    pushAddCarry(flagKind & 3);
+    return;
+  }
+  w.get(LOCAL_AUX);
+  w.const32(31);
+  w.byte(w.I32_SHR_U);
+}
+
+function pushSign(): void {
+  pushResult(w.I64_LT_S);
+  if (flagKind !== F_CANONICAL) return;
+  w.get(LOCAL_AUX);
+  w.const32(1);
+  w.byte(w.I32_AND);
+  w.byte(w.I32_XOR);
+}
+
+/** Conditions out of single flags, where there is no shorter way. */
+function pushFlagCondition(what: u32): void {
   switch (what) {
     case 0:
-      pushCanonicalOverflow();
+      pushOverflow();
       return;
     case 1:
-      pushCarryOfAux();
+      pushCarry();
       return;
     case 2:
       pushResult(w.I64_EQZ);
       return;
     case 3:
-      pushCarryOfAux();
+      pushCarry();
       pushResult(w.I64_EQZ);
       w.byte(w.I32_OR);
       return;
     case 4:
-      pushCanonicalSign();
+      pushSign();
       return;
     case 5:
       w.get(LOCAL_RESULT);
       pushParity();
       return;
     default:
-      pushCanonicalSign();
-      pushCanonicalOverflow();
+      pushSign();
+      pushOverflow();
       w.byte(w.I32_XOR);
       if (what === 7) {
         pushResult(w.I64_EQZ);

@@ -1,13 +1,19 @@
 /** What compiled regions call: slow memory accesses, and micro-ops that they leave to the interpreter's code. */
 import { shiftSized } from '../cpu/alu';
 import { DONE, FAULT, REDISPATCH, execute } from '../cpu/execute';
-import { effectiveAddress, rmwBegin, rmwEnd } from '../cpu/operand';
+import {
+  effectiveAddress,
+  readLinear,
+  readRegister,
+  rmwBegin,
+  rmwEnd,
+  writeLinear,
+  writeRegister,
+} from '../cpu/operand';
 import { simdRun } from '../cpu/simd-operand';
 import { FAULTED, LEAVE_BLOCK, clearFault, cpu, faulted, raiseGp, tlbBank } from '../cpu/state';
 import { K, REG_PAGE, REG_PAGE_HIGH, SUB_SIZE_SHIFT, U_D, U_IMM, U_KIND, U_LEN, U_OFF, U_SUB } from '../cpu/uops';
 import { R_JIT_BANK, R_JIT_FAULT, R_JIT_TARGET, R_RIP } from '../layout';
-import { slowRead, slowWrite, tlbEntry } from '../mmu/tlb';
-import { TLB_WRITE } from '../cpu/state';
 import {
   JIT_EXIT_RUN,
   JIT_FAULT,
@@ -21,17 +27,9 @@ import {
 } from './abi';
 import { lazyFlags } from './flags';
 
-function loadSized(q: u32, sizeBytes: u32): u64 {
-  return sizeBytes === 8 ? load<u64>(q) : sizeBytes === 4 ? load<u32>(q) : sizeBytes === 2 ? load<u16>(q) : load<u8>(q);
-}
-
 /** HELPER_READ. The region looks in one half of the bank only, so the entry may be there after all. */
 export function jitRead(address: u64, sizeBytes: u32): u64 {
-  const e = tlbEntry(tlbBank, address);
-  let value: u64;
-  if (load<u64>(e) === ((address + sizeBytes - 1) & ~0xfff))
-    value = loadSized(load<u32>(e, 8) + <u32>address, sizeBytes);
-  else value = slowRead(address, sizeBytes);
+  const value = readLinear(address, sizeBytes);
   store<u32>(cpu, faulted & FAULTED, R_JIT_FAULT);
   return value;
 }
@@ -45,16 +43,7 @@ function writeStatus(): u32 {
 
 /** HELPER_WRITE. */
 export function jitWrite(address: u64, value: u64, sizeBytes: u32): u32 {
-  const e = tlbEntry(tlbBank, address) + TLB_WRITE;
-  if (load<u64>(e) === ((address + sizeBytes - 1) & ~0xfff)) {
-    const q = load<u32>(e, 8) + <u32>address;
-    if (sizeBytes === 8) store<u64>(q, value);
-    else if (sizeBytes === 4) store<u32>(q, <u32>value);
-    else if (sizeBytes === 2) store<u16>(q, <u16>value);
-    else store<u8>(q, <u8>value);
-    return WRITE_OK;
-  }
-  slowWrite(address, sizeBytes, value);
+  writeLinear(address, sizeBytes, value);
   return writeStatus();
 }
 
@@ -115,21 +104,16 @@ function runUop(p: u32, page: u64, next: u64): u32 {
     case K.LEA_G: {
       const a = effectiveAddress(p);
       const size = (load<u32>(p, U_SUB) >> SUB_SIZE_SHIFT) & 15;
-      const d = cpu + load<u8>(p, U_D);
-      if (size === 2) store<u16>(d, <u16>a);
-      else store<u64>(d, size === 4 ? a & 0xffffffff : a);
+      writeRegister(load<u8>(p, U_D), size, a);
       break;
     }
     case K.SHIFT_I:
     case K.SHIFT_CL: {
       const sub = load<u32>(p, U_SUB);
       const size = (sub >> SUB_SIZE_SHIFT) & 15;
-      const d = cpu + load<u8>(p, U_D);
+      const d: u32 = load<u8>(p, U_D);
       const count: u32 = <i32>load<u16>(p, U_KIND) === K.SHIFT_I ? load<u32>(p, U_IMM) : load<u8>(cpu, 8);
-      const v = shiftSized(sub & 7, loadSized(d, size), count, size);
-      if (size >= 4) store<u64>(d, v);
-      else if (size === 2) store<u16>(d, <u16>v);
-      else store<u8>(d, <u8>v);
+      writeRegister(d, size, shiftSized(sub & 7, readRegister(d, size), count, size));
       break;
     }
     default:

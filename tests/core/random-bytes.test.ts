@@ -50,7 +50,7 @@ import {
   VCPU_STRIDE,
 } from '../../core-as/layout.ts';
 import { RegionModules } from '../../devices/machine/region-modules.ts';
-import { garbageCollector } from '../../host-node/garbage.ts';
+import { collectGarbage } from '../../host-node/garbage.ts';
 import { compileCore } from '../support/compile-core.ts';
 import { TIERS } from '../vectors/tiers.ts';
 import type { CoreExports } from '../vectors/user-machine.ts';
@@ -117,7 +117,7 @@ class RandomMachine {
       hostNote: () => undefined,
     };
     const env: WebAssembly.ModuleImports = { memory, ...answers };
-    const regions = new RegionModules(memory, garbageCollector());
+    const regions = new RegionModules(memory, collectGarbage);
     const { exports } = new WebAssembly.Instance(module, { env: { ...env, ...regions.imports } });
     this.core = exports as unknown as Core;
     this.view = new DataView(memory.buffer);

@@ -2,7 +2,7 @@
  * The core as 64-bit user mode sees it, for replaying vectors: the windows of windows.ts mapped, CPL 3, the registers of Linux, SSE, AVX and
  * x87 enabled.
  */
-import { garbageCollector } from '../../host-node/garbage.ts';
+import { collectGarbage } from '../../host-node/garbage.ts';
 import { RegionModules } from '../../devices/machine/region-modules.ts';
 import {
   CACHES,
@@ -115,7 +115,7 @@ export class UserMachine {
       hostRandom: () => 4,
       hostNote: () => undefined,
     };
-    const regions = new RegionModules(memory, garbageCollector());
+    const regions = new RegionModules(memory, collectGarbage);
     const env: WebAssembly.ModuleImports = { memory, ...answers, ...regions.imports };
     const { exports } = new WebAssembly.Instance(module, { env });
     this.core = exports as unknown as CoreExports;
