@@ -4,7 +4,6 @@ import { simdDescribe } from '../simd/table';
 import { farSize, jumpNear, loadFarSegment, stackSize } from './decode';
 import {
   dmode,
-  dp,
   emit,
   emitLoad,
   emitStore,
@@ -69,20 +68,21 @@ function operandBytes(code: u32, fullBytes: u32): u32 {
 
 /**
  * Tries the SIMD table. `map` is 1 (0F), 2 (0F38) or 3 (0F3A). Returns true when the instruction was emitted (or found invalid).
- * Modrm has not been read yet.
+ * The caller has not read ModRM. It is read before the table is asked: a group shares an opcode, and a byte that decides must be consumed,
+ * for the caller of the decoder fetches a second page only when the instruction ends in it.
  */
 export function decodeSimd(map: u32, opcode: u32): bool {
-  // The table looks at modrm where a group shares an opcode; it is the next byte, read before it is consumed.
+  // EMMS, VZEROUPPER, VZEROALL
+  const noModrm = map === 1 && opcode === 0x77;
+  if (!noModrm) readModrm();
   let w = vex ? vexW : (rex >> 3) & 1;
-  let d = simdDescribe(map, simdPrefix(), opcode, load<u8>(dp), vex, vexL, w);
+  let d = simdDescribe(map, simdPrefix(), opcode, modrm, vex, vexL, w);
   if (!d) return false;
   if (w && d & SIMD_W_IS_GPR && dmode !== MODE_64) {
     // W chooses a 64-bit general register, of which there is none outside 64-bit mode.
     w = 0;
-    d = simdDescribe(map, simdPrefix(), opcode, load<u8>(dp), vex, vexL, w);
+    d = simdDescribe(map, simdPrefix(), opcode, modrm, vex, vexL, w);
   }
-  const noModrm = map === 1 && opcode === 0x77;
-  if (!noModrm) readModrm();
   if (lock || (isMemory && d & D_REGISTER_ONLY) || (!isMemory && d & D_MEMORY_ONLY) || (vex && d & D_NO_VVVV && vexV)) {
     undefinedOpcode();
     return true;

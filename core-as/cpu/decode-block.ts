@@ -5,11 +5,13 @@ import { codePage, dropWriteTranslations, mmioReadAny, fetchGpa } from '../mmu/t
 import { BLOCK_HEADER, MAX_BLOCK_INSNS, MODE_SINGLE, enterBlock, reserveBlock } from './code-cache';
 import { decodeInstruction } from './decode';
 import { beginInstruction, dp, emit, ends, finishInstruction, out, setDmode, setOut, tooLong } from './decode-state';
-import { FAULTED, cpu, faulted } from './state';
+import { FAULTED, MODE_64, cpu, faulted } from './state';
 import { K, SUB_LINKABLE, UOP_SIZE, U_IMM, U_INDEX, U_KIND, U_OFF, U_SUB } from './uops';
 
 /** Longest instruction (SDM vol. 2, 2.3.11). */
 const MAX_LENGTH: u32 = 15;
+/** Bytes given to the decoder where they are put together from two pages: the longest instruction's, and one that makes it too long. */
+const FETCH_BYTES: u32 = MAX_LENGTH + 1;
 
 /**
  * Decodes the block at linear address `linear` (0: the page is not memory), which is code at guest-linear address `address`. Returns its
@@ -19,7 +21,7 @@ export function decodeBlock(linear: u32, address: u64, modeKey: u32): u32 {
   const block = reserveBlock();
   setDmode(modeKey & 3);
   setOut(block + BLOCK_HEADER);
-  if (!linear) return decodeFromDevice(block, address);
+  if (!linear) return decodeFromDevice(block, address, modeKey);
   // Marked before it is read: a store by another vCPU from here on drops what is decoded.
   if (markCodePage(linear)) dropWriteTranslations(linear >> 12);
   const pageEnd = (linear & ~0xfff) + 0x1000;
@@ -31,13 +33,10 @@ export function decodeBlock(linear: u32, address: u64, modeKey: u32): u32 {
     const offset = at & 0xfff;
     beginInstruction(at);
     decodeInstruction(at, offset);
-    if (dp > pageEnd) {
-      if (count) {
-        // The next block starts with it.
-        setOut(before);
-        break;
-      }
+    if (dp > pageEnd && at + MAX_LENGTH > pageEnd) {
       setOut(before);
+      // The next block starts with it.
+      if (count) break;
       return decodeCrossing(block, linear, address, modeKey);
     }
     if (dp - at > MAX_LENGTH) tooLong();
@@ -62,27 +61,52 @@ function endBlock(offset: u32, count: u32): void {
   store<u32>(p, SUB_LINKABLE, U_SUB);
 }
 
+/**
+ * Linear address of the page after the one that `address` lies in, for the rest of an instruction; 0 after a fault, or where the page is
+ * not memory (fetchGpa then says which address). Marked before it is read, as the first page is.
+ */
+function secondPage(address: u64, modeKey: u32): u32 {
+  const next = (address | 0xfff) + 1;
+  const page2 = codePage((modeKey & 3) === MODE_64 ? next : next & 0xffffffff);
+  if (page2 && markCodePage(page2)) dropWriteTranslations(page2 >> 12);
+  return page2;
+}
+
+/** Puts the bytes of the second page behind those of the first. */
+function fetchSecond(to: u32, page2: u32, bytes: u32): void {
+  if (page2) memory.copy(to, page2, bytes);
+  else for (let i: u32 = 0; i < bytes; i++) store<u8>(to + i, <u8>mmioReadAny(fetchGpa + i, 1));
+}
+
 /** An instruction that lies in two pages: a block of its own. */
 function decodeCrossing(block: u32, linear: u32, address: u64, modeKey: u32): u32 {
-  const next = (address | 0xfff) + 1;
-  const page2 = codePage(next);
+  const page2 = secondPage(address, modeKey);
   if (faulted & FAULTED) return 0;
   const buffer = cpu + R_DECODE_BUFFER;
   const inFirst = 0x1000 - (linear & 0xfff);
   memory.copy(buffer, linear, inFirst);
-  if (page2) memory.copy(buffer + inFirst, page2, 16);
-  else for (let i: u32 = 0; i < 16; i++) store<u8>(buffer + inFirst + i, <u8>mmioReadAny(fetchGpa + i, 1));
+  fetchSecond(buffer + inFirst, page2, FETCH_BYTES - inFirst);
   decodeOne(buffer, linear & 0xfff);
   if (page2) enterBlock(block, linear, modeKey, page2, out);
   return block + BLOCK_HEADER;
 }
 
 /** Code in a page that is not memory (a device's registers, the hole): one instruction, never kept. */
-function decodeFromDevice(block: u32, address: u64): u32 {
+function decodeFromDevice(block: u32, address: u64, modeKey: u32): u32 {
   const buffer = cpu + R_DECODE_BUFFER;
   const gpa = fetchGpa;
-  for (let i: u32 = 0; i < 16; i++) store<u8>(buffer + i, <u8>mmioReadAny(gpa + i, 1));
-  decodeOne(buffer, (<u32>address) & 0xfff);
+  const offset = (<u32>address) & 0xfff;
+  const inFirst = min<u32>(FETCH_BYTES, 0x1000 - offset);
+  for (let i: u32 = 0; i < inFirst; i++) store<u8>(buffer + i, <u8>mmioReadAny(gpa + i, 1));
+  beginInstruction(buffer);
+  decodeInstruction(buffer, offset);
+  if (dp > buffer + inFirst && inFirst < MAX_LENGTH) {
+    const page2 = secondPage(address, modeKey);
+    if (faulted & FAULTED) return 0;
+    fetchSecond(buffer + inFirst, page2, FETCH_BYTES - inFirst);
+  }
+  setOut(block + BLOCK_HEADER);
+  decodeOne(buffer, offset);
   return block + BLOCK_HEADER;
 }
 

@@ -25,14 +25,13 @@ import { SIMD_VEX } from '../simd/table';
 import { MODE_64 } from './state';
 import { SUB_REP, SUB_REPNE, U_IMM, U_LINK, X } from './uops';
 
-/** Decodes after C4 or C5. */
-export function decodeVex(first: u32): void {
+/** Decodes after C4 or C5 (`first`) and the byte that follows it. */
+export function decodeVex(first: u32, byte: u32): void {
   // A REX, 66, F2, F3 or LOCK prefix before VEX is #UD.
   if (rex || prefix66 || rep || lock) {
     undefinedOpcode();
     return;
   }
-  let byte = u8next();
   let map: u32 = 1;
   let w: u32 = 0;
   let newRex: u32 = (byte & 0x80 ? 0 : 4) | 0x40;

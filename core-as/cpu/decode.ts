@@ -4,7 +4,6 @@ import { decodeVex } from './decode-vex';
 import {
   asize,
   dmode,
-  dp,
   emit,
   emitBranch,
   emitImm,
@@ -610,12 +609,17 @@ export function decodeInstruction(start: u32, pageOffset: u32): void {
       break;
     case 0xc4:
     case 0xc5:
-      if (dmode === MODE_64 || (load<u8>(dp) & 0xc0) === 0xc0) {
-        if (dmode !== MODE_64 && !protectedMode) undefinedOpcode();
-        else decodeVex(op);
+      if (dmode === MODE_64) {
+        decodeVex(op, u8next());
         break;
       }
+      // A register form of LES and LDS is VEX, which real and virtual-8086 mode do not have.
       readModrm();
+      if (!isMemory) {
+        if (protectedMode) decodeVex(op, modrm);
+        else undefinedOpcode();
+        break;
+      }
       store<u8>(emitXModrm(X.LOAD_FAR, osize), <u8>(reg << 3), U_D);
       loadFarSegment(op === 0xc4 ? ES : DS);
       break;

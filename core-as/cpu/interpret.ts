@@ -151,6 +151,13 @@ function I64(p: u32): u64 {
   return load<u64>(p, U_IMM);
 }
 
+/** Address of the page after one; linear addresses have 32 bits outside 64-bit mode. */
+// @ts-ignore: decorator
+@inline
+function nextPage(page: u64): u64 {
+  return mode === MODE_64 ? page + 0x1000 : (page + 0x1000) & 0xffffffff;
+}
+
 /** Flat 64-bit address of a memory operand. */
 // @ts-ignore: decorator
 @inline
@@ -352,7 +359,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
     }
     const linear = linearPage ? linearPage | ((<u32>target) & 0xfff) : 0;
     const block = linear ? findBlock(linear, mode | modeBits) : 0;
-    if (block && (!load<u32>(block, B_PAGE2) || codePage(page + 0x1000) === load<u32>(block, B_PAGE2))) {
+    if (block && (!load<u32>(block, B_PAGE2) || codePage(nextPage(page)) === load<u32>(block, B_PAGE2))) {
       p = block + BLOCK_HEADER;
       if (!modeBits || compilesAtOnce) {
         let entry = load<u32>(block, B_JIT);

@@ -78,7 +78,19 @@ const TSS = 0x13000;
 export const KERNEL_STACK_TOP = 0x22000;
 const CHUNK = 0x200000;
 const IMAGE = CHUNK;
-const CODE = CHUNK + 0x8000;
+/**
+ * The pages of the code window are no neighbours in memory: the bytes behind the first are a decoy, and an instruction that crosses must be
+ * decoded without them.
+ */
+const CODE_PAGES = [CHUNK + 0x8000, CHUNK + 0xa000];
+const DECOY = CHUNK + 0x9000;
+/** PUSH ES, which is undefined in 64-bit mode; as ModRM, a memory operand and digit 0. */
+const DECOY_BYTE = 0x06;
+const PAGE_BYTES = 0x1000;
+const PAGE_ROOT = 0x1000;
+/** Bits of a page-table entry: present and open to programs. */
+const USER_PAGE = 5n;
+const NO_EXECUTE = 1n << 63n;
 
 /** Guest-physical 0 to 2 MiB for the supervisor alone. */
 const KERNEL_LINEAR = 0xffff800000000000n;
@@ -99,8 +111,9 @@ export class UserMachine {
   readonly words: Int32Array;
   readonly bytes: Uint8Array;
   readonly background = Buffer.from(backgroundImage());
-  readonly #code: Uint8Array;
-  readonly #codePage: number;
+  readonly #code: readonly Uint8Array[];
+  readonly #codePageNumbers: readonly number[];
+  #nextTable = 0x2000;
 
   /** `compiled`: steps run in the JIT's code instead of the interpreter's. */
   constructor(module: WebAssembly.Module, compiled = false) {
@@ -148,9 +161,10 @@ export class UserMachine {
     if (!this.chunk0 || !chunk1) throw new Error('commitChunk() gave no memory');
     this.image = Buffer.from(memory.buffer, chunk1 + IMAGE - CHUNK, IMAGE_SIZE_BYTES);
     this.background.copy(this.image);
-    this.#code = new Uint8Array(memory.buffer, chunk1 + CODE - CHUNK, CODE_SIZE_BYTES);
-    this.#code.fill(0xcc);
-    this.#codePage = (chunk1 + CODE - CHUNK) >>> 12;
+    const linear = CODE_PAGES.map((gpa) => chunk1 + gpa - CHUNK);
+    this.#code = linear.map((at) => new Uint8Array(memory.buffer, at, PAGE_BYTES).fill(0xcc));
+    this.#codePageNumbers = linear.map((at) => at >>> 12);
+    this.bytes.fill(DECOY_BYTE, chunk1 + DECOY - CHUNK, chunk1 + DECOY - CHUNK + PAGE_BYTES);
     this.#buildTables();
     this.#enterUserMode();
   }
@@ -159,32 +173,41 @@ export class UserMachine {
     this.view.setBigUint64(this.chunk0 + gpa, BigInt.asUintN(64, value), true);
   }
 
+  /** The table that an entry of another one leads to, made when it is not there. */
+  #tableOf(table: number, index: number): number {
+    const at = table + index * 8;
+    const entry = this.view.getBigUint64(this.chunk0 + at, true);
+    if (entry & 1n) return Number(entry & ~0xfffn);
+    const made = this.#nextTable;
+    this.#nextTable += PAGE_BYTES;
+    this.#put64(at, BigInt(made) | 7n);
+    return made;
+  }
+
+  /** Maps a page of 4 KiB; `bits` of the entry. */
+  #map(linear: bigint, gpa: number, bits: bigint): void {
+    let table = PAGE_ROOT;
+    for (const shift of [39n, 30n, 21n]) table = this.#tableOf(table, Number((linear >> shift) & 0x1ffn));
+    this.#put64(table + Number((linear >> 12n) & 0x1ffn) * 8, BigInt(gpa) | bits);
+  }
+
+  /** What the second page of the code window is; every machine starts with 'code'. Takes effect at the next userSegments(). */
+  mapSecondCodePage(as: 'code' | 'absent' | 'no-execute'): void {
+    const bits = as === 'code' ? USER_PAGE : as === 'absent' ? 0n : USER_PAGE | NO_EXECUTE;
+    this.#map(BigInt(CODE_ADDRESS + PAGE_BYTES), CODE_PAGES[1] ?? 0, bits);
+  }
+
   #buildTables(): void {
-    let nextTable = 0x2000;
-    const root = 0x1000;
-    const entryOf = (table: number, index: number): number => {
-      const at = table + index * 8;
-      const entry = this.view.getBigUint64(this.chunk0 + at, true);
-      if (entry & 1n) return Number(entry & ~0xfffn);
-      const made = nextTable;
-      nextTable += 0x1000;
-      this.#put64(at, BigInt(made) | 7n);
-      return made;
-    };
-    const map = (linear: bigint, gpa: number, bits: bigint): void => {
-      let table = root;
-      for (const shift of [39n, 30n, 21n]) table = entryOf(table, Number((linear >> shift) & 0x1ffn));
-      this.#put64(table + Number((linear >> 12n) & 0x1ffn) * 8, BigInt(gpa) | bits);
-    };
-    const noExecute = 1n << 63n;
     for (const window of WINDOWS) {
-      for (let page = 0; page < window.sizeBytes; page += 0x1000) {
+      for (let page = 0; page < window.sizeBytes; page += PAGE_BYTES) {
         const gpa = IMAGE + window.imageOffset + page;
-        map(window.address + BigInt(page), gpa, 5n | noExecute | (window.writable ? 2n : 0n));
+        this.#map(window.address + BigInt(page), gpa, USER_PAGE | NO_EXECUTE | (window.writable ? 2n : 0n));
       }
     }
-    for (let page = 0; page < CODE_SIZE_BYTES; page += 0x1000) map(BigInt(CODE_ADDRESS + page), CODE + page, 5n);
-    for (let page = 0; page < 0x30000; page += 0x1000) map(KERNEL_LINEAR + BigInt(page), page, 3n);
+    CODE_PAGES.forEach((gpa, page) => {
+      this.#map(BigInt(CODE_ADDRESS + page * PAGE_BYTES), gpa, USER_PAGE);
+    });
+    for (let page = 0; page < 0x30000; page += PAGE_BYTES) this.#map(KERNEL_LINEAR + BigInt(page), page, 3n);
 
     this.#put64(GDT + KERNEL_CS, 0x00af9b000000ffffn);
     this.#put64(GDT + 0x18, 0x00cf93000000ffffn);
@@ -249,9 +272,12 @@ export class UserMachine {
   /** Changes bytes of the code window, as a device's DMA would: the core hears of it through the code ring. */
   writeCode(offset: number, code: Uint8Array | undefined, lengthBytes: number): void {
     const end = Math.min(offset + lengthBytes, CODE_SIZE_BYTES);
-    for (let at = offset; at < end; at++) this.#code[at] = code ? (code[at - offset] ?? 0) : 0xcc;
+    for (let at = offset; at < end; at++) {
+      const page = this.#code[at >> 12];
+      if (page) page[at & 0xfff] = code ? (code[at - offset] ?? 0) : 0xcc;
+    }
     for (let page = offset >> 12; page <= (end - 1) >> 12; page++) {
-      const linearPage = this.#codePage + page;
+      const linearPage = this.#codePageNumbers[page] ?? 0;
       if (!((this.bytes[PAGE_FLAGS + linearPage] ?? 0) & PAGE_CODE)) continue;
       this.bytes[PAGE_FLAGS + linearPage] = (this.bytes[PAGE_FLAGS + linearPage] ?? 0) & ~PAGE_CODE;
       const sequence = this.view.getUint32(CODE_RING_SEQ, true);
