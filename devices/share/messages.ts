@@ -1,0 +1,199 @@
+/**
+ * 9P messages on the wire. Numbers and layouts: intro(5) of Plan 9 for 9P2000, the 9P2000.u extension ("Plan 9 Remote Resource Protocol, Unix
+ * extension"), and 9P2000.L ("9P2000.L protocol" of the diod project; include/net/9p/9p.h of Linux). All integers are little-endian.
+ */
+import { bytesToName, ShareError } from './share-backend.ts';
+
+export const RLERROR = 7;
+export const TSTATFS = 8;
+export const TLOPEN = 12;
+export const TLCREATE = 14;
+export const TSYMLINK = 16;
+export const TMKNOD = 18;
+export const TRENAME = 20;
+export const TREADLINK = 22;
+export const TGETATTR = 24;
+export const TSETATTR = 26;
+export const TXATTRWALK = 30;
+export const TXATTRCREATE = 32;
+export const TREADDIR = 40;
+export const TFSYNC = 50;
+export const TLOCK = 52;
+export const TGETLOCK = 54;
+export const TLINK = 70;
+export const TMKDIR = 72;
+export const TRENAMEAT = 74;
+export const TUNLINKAT = 76;
+export const TVERSION = 100;
+export const TAUTH = 102;
+export const TATTACH = 104;
+export const RERROR = 107;
+export const TFLUSH = 108;
+export const TWALK = 110;
+export const TOPEN = 112;
+export const TCREATE = 114;
+export const TREAD = 116;
+export const TWRITE = 118;
+export const TCLUNK = 120;
+export const TREMOVE = 122;
+export const TSTAT = 124;
+export const TWSTAT = 126;
+
+/** size[4] type[1] tag[2] */
+export const HEADER_BYTES = 7;
+/** The header of Twrite before its data: fid[4] offset[8] count[4]. */
+export const WRITE_HEADER_BYTES = HEADER_BYTES + 16;
+/** The header of Rread and Rreaddir before their data: count[4]. */
+export const READ_HEADER_BYTES = HEADER_BYTES + 4;
+
+export const NOFID = 0xffffffff;
+export const NONUNAME = 0xffffffff;
+/** A walk has no more elements (MAXWELEM). */
+export const MAX_WALK_NAMES = 16;
+export const MAX_NAME_BYTES = 255;
+/** PATH_MAX: no symbolic link's target is longer. */
+export const MAX_TARGET_BYTES = 4096;
+
+/** Types in a qid. */
+export const QTDIR = 0x80;
+export const QTSYMLINK = 0x02;
+export const QTFILE = 0x00;
+export const QID_BYTES = 13;
+
+export interface Qid {
+  readonly type: number;
+  readonly version: number;
+  readonly path: bigint;
+}
+
+/** Reads the fields of a message's body one after the other. A field that is cut off makes the message malformed (EINVAL). */
+export class MessageReader {
+  readonly #view: DataView;
+  #at = 0;
+
+  constructor(readonly bytes: Uint8Array) {
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  #take(count: number): number {
+    const at = this.#at;
+    if (at + count > this.bytes.length) throw new ShareError('EINVAL', 'a 9P message is too short');
+    this.#at += count;
+    return at;
+  }
+
+  u8(): number {
+    return this.#view.getUint8(this.#take(1));
+  }
+
+  u16(): number {
+    return this.#view.getUint16(this.#take(2), true);
+  }
+
+  u32(): number {
+    return this.#view.getUint32(this.#take(4), true);
+  }
+
+  u64(): bigint {
+    return this.#view.getBigUint64(this.#take(8), true);
+  }
+
+  /** A 64-bit offset or length as a number; beyond 2^53 EINVAL. */
+  size(): number {
+    const value = this.u64();
+    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new ShareError('EINVAL', 'an offset is beyond 2^53');
+    return Number(value);
+  }
+
+  /** A string as a byte string; ENAMETOOLONG beyond `maxBytes`. */
+  string(maxBytes: number): string {
+    const length = this.u16();
+    const at = this.#take(length);
+    if (length > maxBytes) throw new ShareError('ENAMETOOLONG');
+    return bytesToName(this.bytes.subarray(at, at + length));
+  }
+}
+
+/** Builds a message; grows as it is written. */
+export class MessageWriter {
+  #bytes: Uint8Array;
+  #view: DataView;
+  lengthBytes = 0;
+
+  constructor(capacity = 256) {
+    this.#bytes = new Uint8Array(capacity);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  #grow(count: number): number {
+    const at = this.lengthBytes;
+    this.lengthBytes += count;
+    if (this.lengthBytes > this.#bytes.length) {
+      const bytes = new Uint8Array(2 * this.lengthBytes);
+      bytes.set(this.#bytes);
+      this.#bytes = bytes;
+      this.#view = new DataView(bytes.buffer);
+    }
+    return at;
+  }
+
+  u8(value: number): this {
+    const at = this.#grow(1);
+    this.#view.setUint8(at, value);
+    return this;
+  }
+
+  u16(value: number): this {
+    const at = this.#grow(2);
+    this.#view.setUint16(at, value, true);
+    return this;
+  }
+
+  u32(value: number): this {
+    const at = this.#grow(4);
+    this.#view.setUint32(at, value, true);
+    return this;
+  }
+
+  u64(value: bigint): this {
+    const at = this.#grow(8);
+    this.#view.setBigUint64(at, value, true);
+    return this;
+  }
+
+  string(name: string): this {
+    this.u16(name.length);
+    const at = this.#grow(name.length);
+    for (let i = 0; i < name.length; i++) this.#bytes[at + i] = name.charCodeAt(i);
+    return this;
+  }
+
+  qid({ type, version, path }: Qid): this {
+    return this.u8(type).u32(version).u64(path);
+  }
+
+  append(bytes: Uint8Array): this {
+    const at = this.#grow(bytes.length);
+    this.#bytes.set(bytes, at);
+    return this;
+  }
+
+  setU16(at: number, value: number): void {
+    this.#view.setUint16(at, value, true);
+  }
+
+  get bytes(): Uint8Array {
+    return this.#bytes.subarray(0, this.lengthBytes);
+  }
+}
+
+/** A whole message: size, type and tag before the body. */
+export function frame(type: number, tag: number, body: Uint8Array): Uint8Array {
+  const writer = new MessageWriter(HEADER_BYTES + body.length);
+  writer
+    .u32(HEADER_BYTES + body.length)
+    .u8(type)
+    .u16(tag)
+    .append(body);
+  return writer.bytes;
+}
