@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { open, readFile, type FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { errnoText } from '../devices/config/index.ts';
-import { checkRange, totalBytes, type BlockBackend } from '../devices/storage/block-backend.ts';
+import { checkRange, totalBytes, type BlockBackend, type BlockSettings } from '../devices/backends/block.ts';
 
 /** Views handed to one system call; below the IOV_MAX (1024) of every system that Node runs on. */
 const MAX_VECTORS = 512;
@@ -11,31 +11,6 @@ const DEFAULT_SECTOR_BYTES = 512;
 
 export class BackingFileError extends Error {
   override readonly name = 'BackingFileError';
-}
-
-interface SectorSizes {
-  readonly logical: number;
-  readonly physical: number;
-}
-
-function isPowerOfTwo(value: number): boolean {
-  return value > 0 && (value & (value - 1)) === 0;
-}
-
-/** `sectorsize=L[/P]`: bhyve_config(5), both powers of two, L at least 512, P at least L. */
-function parseSectorSize(text: string): SectorSizes {
-  const match = /^(\d+)(?:\/(\d+))?$/.exec(text);
-  if (!match) throw new BackingFileError(`Invalid sector size "${text}"`);
-  const logical = Number(match[1]);
-  const physical = match[2] === undefined ? logical : Number(match[2]);
-  if (!isPowerOfTwo(logical) || !isPowerOfTwo(physical) || logical < DEFAULT_SECTOR_BYTES || logical > physical) {
-    throw new BackingFileError(`Invalid sector size ${logical}/${physical}`);
-  }
-  return { logical, physical };
-}
-
-function isTrue(value: string | undefined): boolean {
-  return value !== undefined && ['true', 'on', 'yes', '1'].includes(value.toLowerCase());
 }
 
 /** A block device's size is not in its inode; Linux tells it in sysfs, in units of 512 bytes. */
@@ -80,24 +55,30 @@ export class FileBackend implements BlockBackend {
    * Opens an image with the block options of bhyve_config(5): `ro`, `sync`/`direct`, `sectorsize`. A file that may not be
    * written is opened read-only instead, as bhyve does. `nocache` is accepted; the host's page cache is used all the same.
    */
-  static async open(path: string, options: Readonly<Record<string, string>>): Promise<FileBackend> {
-    const sync = isTrue(options['sync']) || isTrue(options['direct']) ? constants.O_SYNC : 0;
-    let readOnly = isTrue(options['ro']);
+  static async open({ path, sync, direct, ro, sectorsize }: BlockSettings): Promise<FileBackend> {
+    const syncFlag = sync || direct ? constants.O_SYNC : 0;
+    let readOnly = ro;
     let handle: FileHandle | undefined;
     try {
       if (!readOnly) {
-        handle = await open(path, constants.O_RDWR | sync).catch(() => undefined);
+        handle = await open(path, constants.O_RDWR | syncFlag).catch(() => undefined);
         readOnly = handle === undefined;
       }
-      handle ??= await open(path, constants.O_RDONLY | sync);
+      handle ??= await open(path, constants.O_RDONLY | syncFlag);
       const stat = await handle.stat();
       if (stat.isDirectory()) throw Object.assign(new Error('Is a directory'), { code: 'EISDIR' });
-      const sizes =
-        options['sectorsize'] === undefined
-          ? { logical: DEFAULT_SECTOR_BYTES, physical: Math.max(DEFAULT_SECTOR_BYTES, stat.blksize) }
-          : parseSectorSize(options['sectorsize']);
+      const sizes = sectorsize ?? {
+        logicalBytes: DEFAULT_SECTOR_BYTES,
+        physicalBytes: Math.max(DEFAULT_SECTOR_BYTES, stat.blksize),
+      };
       const bytes = stat.isBlockDevice() ? await blockDeviceBytes(path) : stat.size;
-      return new FileBackend(handle, bytes - (bytes % sizes.logical), sizes.logical, sizes.physical, readOnly);
+      return new FileBackend(
+        handle,
+        bytes - (bytes % sizes.logicalBytes),
+        sizes.logicalBytes,
+        sizes.physicalBytes,
+        readOnly,
+      );
     } catch (error) {
       await handle?.close();
       if (error instanceof BackingFileError) throw error;

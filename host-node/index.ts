@@ -34,8 +34,8 @@ export {
   type RunOptions,
   type RunResult,
 } from '../devices/serial/console.ts';
-export type { CharacterBackend, CharacterPort } from '../devices/serial/character-backend.ts';
-export type { BlockBackend } from '../devices/storage/block-backend.ts';
+export type { CharacterBackend, CharacterPort } from '../devices/backends/character.ts';
+export type { BlockBackend } from '../devices/backends/block.ts';
 export { FileBackend } from './files.ts';
 export type { KernelOptions, Source } from './kernel-source.ts';
 export { createNodeHost } from './node-host.ts';

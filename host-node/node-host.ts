@@ -3,9 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { MachineHost, VcpuThread, VcpuThreadStart } from '../devices/machine/host.ts';
-import type { CharacterBackend } from '../devices/serial/character-backend.ts';
-import type { BlockBackend } from '../devices/storage/block-backend.ts';
-import { FileBackend } from './files.ts';
+import type { BackendOpeners } from '../devices/backends/kinds.ts';
+import { nodeBackends } from './backends.ts';
 import { openFlashFile } from './flash-file.ts';
 import { clockSince, makeClockOrigin } from './clock.ts';
 import { collectGarbage } from './garbage.ts';
@@ -16,10 +15,11 @@ export interface NodeHostOptions {
   readonly workerUrl?: URL | undefined;
   /** Where messages for the user go; standard error by default. */
   readonly message?: ((text: string) => void) | undefined;
-  /** Opens the far ends of serial ports; by default none is opened and programs use the machine's consoles. */
-  readonly openSerial?: ((path: string) => Promise<CharacterBackend | undefined>) | undefined;
-  /** Opens disks; files of this host by default. */
-  readonly openBlock?: ((path: string, options: Readonly<Record<string, string>>) => Promise<BlockBackend>) | undefined;
+  /**
+   * Openers of backends by kind, instead of this host's own: `block` opens files. The far ends of serial ports (`character`) are opened
+   * only if the program gives an opener; it uses the machine's consoles otherwise.
+   */
+  readonly backends?: BackendOpeners | undefined;
   readonly readFile?: ((path: string) => Promise<Uint8Array>) | undefined;
 }
 
@@ -70,8 +70,7 @@ export function createNodeHost(options: NodeHostOptions): MachineHost {
     message: options.message ?? writeMessage,
     readFile: options.readFile ?? ((path) => readFile(path)),
     openFlash: openFlashFile,
-    openBlock: options.openBlock ?? ((path, blockOptions) => FileBackend.open(path, blockOptions)),
-    openSerial: options.openSerial ?? (() => Promise.resolve(undefined)),
+    backends: { ...nodeBackends, ...options.backends },
     hostName: hostname(),
   };
 }

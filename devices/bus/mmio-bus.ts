@@ -1,5 +1,6 @@
 /** Memory-mapped I/O of the user half: disjoint ranges of guest-physical addresses, found by binary search. */
 import { allOnes, type AccessSize } from './port-bus.ts';
+import { PostedRanges, type PostedListener, type PostedRange } from './posted-ranges.ts';
 
 export interface MmioHandler {
   /** A guest load at `offset` bytes into the range. Wider accesses arrive as 4-byte ones, low part first. */
@@ -19,8 +20,19 @@ export class MmioBus {
   unclaimedReads = 0;
   unclaimedWrites = 0;
 
-  /** Claims [base, base + length). Throws when it overlaps another range. Returns a function that releases it. */
-  claim(name: string, base: number, length: number, handler: MmioHandler): () => void {
+  readonly #posted = new PostedRanges();
+
+  /**
+   * Claims [base, base + length). Throws when it overlaps another range. Returns a function that releases it. Writes within `posted` need
+   * no answer: doorbells, whose effect no driver waits for.
+   */
+  claim(
+    name: string,
+    base: number,
+    length: number,
+    handler: MmioHandler,
+    posted: readonly PostedRange[] = [],
+  ): () => void {
     const range: Range = { name, base, length, handler };
     const at = this.#ranges.findIndex((other) => other.base > base);
     const index = at === -1 ? this.#ranges.length : at;
@@ -29,9 +41,16 @@ export class MmioBus {
     if (before && before.base + before.length > base) throw new Error(`${name} overlaps ${before.name}`);
     if (after && base + length > after.base) throw new Error(`${name} overlaps ${after.name}`);
     this.#ranges.splice(index, 0, range);
+    const withdraw = this.#posted.add(base, posted);
     return () => {
+      withdraw();
       this.#ranges = this.#ranges.filter((other) => other !== range);
     };
+  }
+
+  /** Tells a listener of every posted range, now and whenever they change. */
+  watchPosted(listener: PostedListener): void {
+    this.#posted.watch(listener);
   }
 
   #find(gpa: number): Range | undefined {

@@ -1,4 +1,5 @@
 /** The I/O port space of the user half: 64 Ki ports, each claimed by at most one handler. */
+import { PostedRanges, type PostedListener, type PostedRange } from './posted-ranges.ts';
 
 export type AccessSize = 1 | 2 | 4;
 
@@ -29,19 +30,37 @@ export class PortBus {
   /** Called for an unclaimed access of a vCPU, which stands still meanwhile (-e makes the machine stop here). */
   onUnclaimed: ((port: number, size: AccessSize, write: boolean, vcpu: number) => void) | undefined;
 
-  /** Claims ports [first, first + count). Throws when one of them is taken. Returns a function that releases them. */
-  claim(name: string, first: number, count: number, handler: PortHandler): () => void {
+  readonly #posted = new PostedRanges();
+
+  /**
+   * Claims ports [first, first + count). Throws when one of them is taken. Returns a function that releases them. Writes within `posted`
+   * need no answer: doorbells, whose effect no driver waits for.
+   */
+  claim(
+    name: string,
+    first: number,
+    count: number,
+    handler: PortHandler,
+    posted: readonly PostedRange[] = [],
+  ): () => void {
     const claim: Claim = { name, first, count, handler };
     for (let port = first; port < first + count; port++) {
       const taken = this.#claims.get(port);
       if (taken) throw new Error(`port 0x${port.toString(16)} wanted by ${name} belongs to ${taken.name}`);
     }
     for (let port = first; port < first + count; port++) this.#claims.set(port, claim);
+    const withdraw = this.#posted.add(first, posted);
     return () => {
+      withdraw();
       for (let port = first; port < first + count; port++) {
         if (this.#claims.get(port) === claim) this.#claims.delete(port);
       }
     };
+  }
+
+  /** Tells a listener of every posted range, now and whenever they change. */
+  watchPosted(listener: PostedListener): void {
+    this.#posted.watch(listener);
   }
 
   /** True when some device answers at the port. */

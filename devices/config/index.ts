@@ -11,7 +11,7 @@ export {
 } from './parse-options.ts';
 export { setKernel, type DirectKernel, type FwCfgItem } from './firmware-option.ts';
 export type { LoaderProtocol } from './declarations/globals.ts';
-export { declaration, notBuiltMessage, PCI_DEVICES } from './declarations/index.ts';
+export { declaration, notBuiltMessage, PCI_DEVICES } from '../catalog.ts';
 export type { DeviceDeclaration, VariableDeclaration } from './declare.ts';
 export {
   type GdbSettings,

@@ -1,6 +1,6 @@
 /** `-s slot,emulation[,conf]`: bhyve(8), -s. */
 import { scanColonNumbers } from './c-numbers.ts';
-import { declaration, PCI_DEVICES } from './declarations/index.ts';
+import { declaration, PCI_DEVICES } from '../catalog.ts';
 import { BhyveExit, EXIT_ERROR } from './errors.ts';
 import { LegacyFormError } from './legacy.ts';
 import type { ConfigTree } from './tree.ts';

@@ -1,6 +1,6 @@
 /** docs/devices.md, made from the declarations. */
 import { GLOBAL_VARIABLES, WEBHYVE_VARIABLES } from './declarations/globals.ts';
-import { PCI_DEVICES } from './declarations/index.ts';
+import { PCI_DEVICES } from '../catalog.ts';
 import { LPC_DEVICES } from './declarations/lpc.ts';
 import type { VariableDeclaration } from './declare.ts';
 

@@ -1,7 +1,7 @@
 /** What the configuration tree says about the machine, with defaults filled in and every value checked. */
 import { parseInteger } from './c-numbers.ts';
 import { GLOBAL_VARIABLES, type LoaderProtocol, LOADER_PROTOCOLS, WEBHYVE_VARIABLES } from './declarations/globals.ts';
-import { declaration } from './declarations/index.ts';
+import { declaration } from '../catalog.ts';
 import { findVariable, type VariableDeclaration } from './declare.ts';
 import { BhyveExit, EX_USAGE, EXIT_ERROR } from './errors.ts';
 import { parseMemorySize } from './memory-size.ts';

@@ -2,28 +2,36 @@
 import { parseInteger } from './c-numbers.ts';
 import { parseBoolean } from './tree.ts';
 
-export interface VariableType {
+export interface VariableType<T = unknown> {
   /** What the reference calls it. */
   readonly label: string;
   /** Why the value is not one of this type, or undefined when it is. `name` is the variable's name. */
   check(value: string, name: string): string | undefined;
+  /** The value of a text that {@link check} accepts. */
+  parse(value: string): T;
+}
+
+function asText(value: string): string {
+  return value;
 }
 
 /** Any text. */
-export const STRING: VariableType = { label: 'string', check: () => undefined };
+export const STRING: VariableType<string> = { label: 'string', check: () => undefined, parse: asText };
 
 /** A file, device node or socket of the host. */
-export const PATH: VariableType = { label: 'path', check: () => undefined };
+export const PATH: VariableType<string> = { label: 'path', check: () => undefined, parse: asText };
 
-export const BOOLEAN: VariableType = {
+export const BOOLEAN: VariableType<boolean> = {
   label: 'boolean',
+  parse: (value) => parseBoolean(value) ?? false,
   check: (value, name) =>
     parseBoolean(value) === undefined ? `Invalid value ${value} for boolean variable ${name}` : undefined,
 };
 
 /** An integer as strtol(3) with base 0 reads it. */
-export function integer(minimum: number, maximum: number): VariableType {
+export function integer(minimum: number, maximum: number): VariableType<number> {
   return {
+    parse: (value) => parseInteger(value, minimum, maximum) ?? minimum,
     label: `integer ${minimum}-${maximum}`,
     check: (value, name) =>
       parseInteger(value, minimum, maximum) === undefined
@@ -33,8 +41,9 @@ export function integer(minimum: number, maximum: number): VariableType {
 }
 
 /** Text of at most so many bytes. */
-export function text(maximumLength: number): VariableType {
+export function text(maximumLength: number): VariableType<string> {
   return {
+    parse: asText,
     label: `string, at most ${maximumLength} characters`,
     check: (value, name) =>
       value.length > maximumLength ? `Value of ${name} is longer than ${maximumLength} characters` : undefined,
@@ -42,8 +51,9 @@ export function text(maximumLength: number): VariableType {
 }
 
 /** One of a few words. */
-export function choice(...words: readonly string[]): VariableType {
+export function choice<const W extends readonly string[]>(...words: W): VariableType<W[number]> {
   return {
+    parse: (value) => words.find((word) => word === value) ?? words[0] ?? value,
     label: words.map((word) => `\`${word}\``).join(', '),
     check: (value, name) =>
       words.includes(value) ? undefined : `Invalid value ${value} for ${name}: one of ${words.join(', ')} is expected`,
@@ -51,7 +61,8 @@ export function choice(...words: readonly string[]): VariableType {
 }
 
 /** An identifier of a PCI configuration register: hexadecimal, or `host` for that of the host's own bridge. */
-export const PCI_REGISTER: VariableType = {
+export const PCI_REGISTER: VariableType<number> = {
+  parse: (value) => Number.parseInt(value, 16),
   label: 'hexadecimal number',
   check: (value, name) =>
     /^(0[xX])?[0-9a-fA-F]{1,4}$/.test(value)
@@ -60,7 +71,8 @@ export const PCI_REGISTER: VariableType = {
 };
 
 /** ethers(5): six hexadecimal octets; neither multicast nor all zero. */
-export const MAC_ADDRESS: VariableType = {
+export const MAC_ADDRESS: VariableType<Uint8Array> = {
+  parse: (value) => Uint8Array.from(value.split(':'), (octet) => Number.parseInt(octet, 16)),
   label: 'MAC address',
   check(value) {
     const octets = value.split(':');
@@ -73,8 +85,18 @@ export const MAC_ADDRESS: VariableType = {
   },
 };
 
+/** Sizes of a disk's sectors. */
+export interface SectorSizes {
+  readonly logicalBytes: number;
+  readonly physicalBytes: number;
+}
+
 /** `logical[/physical]`: powers of two from 512 up, the logical size not above the physical one. */
-export const SECTOR_SIZE: VariableType = {
+export const SECTOR_SIZE: VariableType<SectorSizes> = {
+  parse(value) {
+    const [logicalBytes = 0, physicalBytes = logicalBytes] = value.split('/').map(Number);
+    return { logicalBytes, physicalBytes };
+  },
   label: 'logical[/physical]',
   check(value) {
     if (!/^\d{1,9}(\/\d{1,9})?$/.test(value)) return `Invalid sector size "${value}"`;
@@ -87,14 +109,16 @@ export const SECTOR_SIZE: VariableType = {
 };
 
 /** RFC 9562 text form. */
-export const UUID: VariableType = {
+export const UUID: VariableType<string> = {
+  parse: asText,
   label: 'UUID',
   check: (value) =>
     /^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/.test(value) ? undefined : `Invalid UUID '${value}'`,
 };
 
 /** `io` decodes the legacy VGA ports, `off` does not; bhyve names `on` in its manual and always refuses it. */
-export const FRAMEBUFFER_VGA: VariableType = {
+export const FRAMEBUFFER_VGA: VariableType<string> = {
+  parse: asText,
   label: '`io`, `off`',
   check(value) {
     if (value === 'on') return 'pci_fbuf: VGA rendering not enabled';
@@ -103,7 +127,8 @@ export const FRAMEBUFFER_VGA: VariableType = {
 };
 
 /** `[IPv4:]port` or `[IPv6%zone]:port`; the port of an IPv6 address may be left out. */
-export const RFB_ADDRESS: VariableType = {
+export const RFB_ADDRESS: VariableType<string> = {
+  parse: asText,
   label: '[address:]port',
   check(value) {
     const address = value.startsWith('[') ? /^\[[^\]]+\]/.exec(value)?.[0] : (/^[^:]*(?=:)/.exec(value)?.[0] ?? '');
@@ -119,8 +144,9 @@ export const RFB_ADDRESS: VariableType = {
 };
 
 /** A length of the display: 0 asks for the largest. */
-export function displayLength(minimum: number, maximum: number): VariableType {
+export function displayLength(minimum: number, maximum: number): VariableType<number> {
   return {
+    parse: (value) => parseInteger(value, 0, maximum) || maximum,
     label: `pixels ${minimum}-${maximum}`,
     check(value, name) {
       const length = parseInteger(value, 0, 0x7fffffff);

@@ -2,7 +2,7 @@
  * The debug server of bhyve(8), -G: the GDB remote serial protocol for one debugger at a time. vCPU N is thread N + 1. While a debugger is
  * connected the machine stands still unless it was told to go on; when it leaves, the machine goes on.
  */
-import type { CharacterBackend } from '../serial/character-backend.ts';
+import type { CharacterBackend } from '../backends/character.ts';
 import type { DebugTarget } from './debug-target.ts';
 import {
   bytesOf,

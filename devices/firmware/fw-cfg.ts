@@ -4,7 +4,8 @@
  */
 import { allOnes, type AccessSize, type PortBus, type PortHandler } from '../bus/port-bus.ts';
 import { StateFields } from '../platform/state-fields.ts';
-import type { DeviceState, Stateful } from '../snapshot.ts';
+import { PassiveDevice, type Counters } from '../device.ts';
+import type { DeviceState } from '../snapshot.ts';
 import { FirmwareTableError } from './acpi/parameters.ts';
 import { ascii, ByteWriter } from './byte-writer.ts';
 
@@ -37,7 +38,7 @@ export interface FwCfgFile {
 const bigEndian32 = (value: number): Uint8Array =>
   Uint8Array.of((value >>> 24) & 0xff, (value >>> 16) & 0xff, (value >>> 8) & 0xff, value & 0xff);
 
-export class FwCfg implements Stateful, PortHandler {
+export class FwCfg extends PassiveDevice implements PortHandler {
   /** Accesses of a wrong width or direction. */
   badAccesses = 0;
   readonly #items = new Map<number, Uint8Array>();
@@ -46,6 +47,7 @@ export class FwCfg implements Stateful, PortHandler {
 
   /** Throws FirmwareTableError for files whose names are too long or occur twice. */
   constructor(ports: PortBus, cpus: number, files: readonly FwCfgFile[]) {
+    super();
     this.#items.set(KEY_SIGNATURE, ascii('QEMU'));
     this.#items.set(KEY_ID, new ByteWriter().u32(ID_TRADITIONAL).finish());
     this.#items.set(KEY_NB_CPUS, new ByteWriter().u16(cpus).finish());
@@ -99,6 +101,10 @@ export class FwCfg implements Stateful, PortHandler {
     const item = this.#items.get(this.#selector & KEY_MASK);
     if (!item || this.#offset >= item.length) return 0;
     return item[this.#offset++] ?? 0;
+  }
+
+  override counters(): Counters {
+    return { 'bad accesses': this.badAccesses };
   }
 
   reset(): void {

@@ -5,7 +5,8 @@
  */
 import { allOnes, type AccessSize, type PortBus, type PortHandler } from '../bus/port-bus.ts';
 import { StateFields } from '../platform/state-fields.ts';
-import type { DeviceState, Stateful } from '../snapshot.ts';
+import { PassiveDevice } from '../device.ts';
+import type { DeviceState } from '../snapshot.ts';
 import { ascii, ByteWriter } from './byte-writer.ts';
 
 export const FWCTL_PORT = 0x510;
@@ -39,7 +40,7 @@ export function fwctlVariables(cpus: number): ReadonlyMap<string, Uint8Array> {
   return new Map([['hw.ncpu', new ByteWriter().u32(cpus).finish()]]);
 }
 
-export class Fwctl implements Stateful, PortHandler {
+export class Fwctl extends PassiveDevice implements PortHandler {
   /** Requests that were malformed or named something unknown, and accesses that fit no phase. */
   errors = 0;
   readonly #variables: ReadonlyMap<string, Uint8Array>;
@@ -55,6 +56,7 @@ export class Fwctl implements Stateful, PortHandler {
   #responseOffset = 0;
 
   constructor(ports: PortBus, variables: ReadonlyMap<string, Uint8Array>) {
+    super();
     this.#variables = variables;
     ports.claim('fwctl', FWCTL_PORT, FWCTL_PORTS, this);
   }

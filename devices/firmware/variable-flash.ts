@@ -8,7 +8,8 @@ import type { AccessSize } from '../bus/port-bus.ts';
 import type { MmioBus, MmioHandler } from '../bus/mmio-bus.ts';
 import { allOnes } from '../bus/port-bus.ts';
 import { StateFields } from '../platform/state-fields.ts';
-import type { DeviceState, Stateful } from '../snapshot.ts';
+import { PassiveDevice } from '../device.ts';
+import type { DeviceState } from '../snapshot.ts';
 
 /** What keeps the variables when the machine is gone. */
 export interface FlashStore {
@@ -29,7 +30,7 @@ const CMD_READ_ARRAY = 0xff;
 const STATE_KIND = 'variable-flash';
 const STATE_VERSION = 1;
 
-export class VariableFlash implements MmioHandler, Stateful {
+export class VariableFlash extends PassiveDevice implements MmioHandler {
   /** The command under way: the low byte of the last write that was not data. */
   #command = CMD_READ_ARRAY;
 
@@ -40,6 +41,7 @@ export class VariableFlash implements MmioHandler, Stateful {
     private readonly contents: Uint8Array,
     endGpa: number,
   ) {
+    super();
     mmio.claim('boot ROM variables', endGpa - contents.length, contents.length, this);
   }
 
@@ -81,7 +83,11 @@ export class VariableFlash implements MmioHandler, Stateful {
     this.#command = StateFields.open(state, STATE_KIND, STATE_VERSION).integer('command', 0xff);
   }
 
-  close(): Promise<void> {
+  reset(): void {
+    this.#command = CMD_READ_ARRAY;
+  }
+
+  override close(): Promise<void> {
     return this.store.close();
   }
 }

@@ -1,7 +1,6 @@
 /** What a machine asks of the host that it runs on (Node, a page, a test). */
+import type { BackendOpeners } from '../backends/kinds.ts';
 import type { FlashStore } from '../firmware/variable-flash.ts';
-import type { CharacterBackend } from '../serial/character-backend.ts';
-import type { BlockBackend } from '../storage/block-backend.ts';
 
 /** A vCPU's thread, as the machine sees it. */
 export interface VcpuThread {
@@ -42,13 +41,10 @@ export interface MachineHost {
    * be opened.
    */
   readonly openFlash?: ((path: string) => Promise<FlashStore>) | undefined;
-  /** A disk; `options` are the block variables of bhyve_config(5). Rejects with a message for the user. */
-  openBlock(path: string, options: Readonly<Record<string, string>>): Promise<BlockBackend>;
   /**
-   * The far end of a serial port; undefined: only the machine's console object is attached. Rejects when it cannot be
-   * opened.
+   * Openers of backends by kind. A character backend may be undefined: the machine's console object alone is then attached to the port.
    */
-  openSerial(path: string): Promise<CharacterBackend | undefined>;
+  readonly backends: BackendOpeners;
   /** Takes part in the UUID that SMBIOS shows. */
   readonly hostName: string;
 }

@@ -17,7 +17,9 @@ import {
   SUSPEND_RESET,
   SUSPEND_TRIPLEFAULT,
 } from '../../core-as/layout.ts';
+import { openBackend, NoBackendError } from '../backends/kinds.ts';
 import { MmioBus } from '../bus/mmio-bus.ts';
+import { PortBus } from '../bus/port-bus.ts';
 import {
   BhyveExit,
   errnoText,
@@ -28,7 +30,7 @@ import {
   type MachineSettings,
 } from '../config/index.ts';
 import { GdbServer } from '../debug/gdb-server.ts';
-import type { CharacterBackend } from '../serial/character-backend.ts';
+import type { CharacterBackend } from '../backends/character.ts';
 import type { Console } from '../serial/console.ts';
 import type { SerialPort } from '../serial/serial-port.ts';
 import type { SuspendReason } from '../platform/suspend.ts';
@@ -69,8 +71,8 @@ import { CoreGuestMemory } from './guest-memory.ts';
 import { MachineDebugTarget } from './debugger.ts';
 import type { MachineHost } from './host.ts';
 import { HostPump } from './host-pump.ts';
-import { MachinePortBus } from './machine-ports.ts';
-import { MailboxServer, type MailboxTarget } from './mailbox.ts';
+import { Stall } from './stall.ts';
+import { MailboxServer, ringHostDoorbell, type MailboxTarget } from './mailbox.ts';
 import { Notes } from './notes.ts';
 import { Platform } from './platform.ts';
 import { notEmulated, refuseNotBuilt } from './not-emulated.ts';
@@ -241,11 +243,16 @@ export class Machine implements AsyncDisposable {
     // Devices call back only once the machine runs, and it exists by then.
     let machine: Machine | undefined = undefined as Machine | undefined;
     const target: MailboxTarget = {
-      ports: new MachinePortBus(),
+      ports: new PortBus(),
       mmio: new MmioBus(),
       note: new Notes((text) => host.message(text)).handler,
       deviceError: (error) => machine?.deviceError(error),
+      stalled: () => stall.active,
     };
+    const stall = new Stall(
+      () => ringHostDoorbell(state),
+      (device) => host.message(`${device}: a reset did not finish in time; its last requests may still move data`),
+    );
     const sources: ImportSources = {
       nowNs: () => host.nowNs(),
       wallSeconds: deterministic
@@ -264,11 +271,13 @@ export class Machine implements AsyncDisposable {
       core,
       memory: guestMemory,
       clock,
-      ports: target.ports as MachinePortBus,
+      ports: target.ports,
       mmio: target.mmio,
       hasBootRom: rom !== undefined,
       random: sources.random,
       suspend: (reason, status) => machine?.suspend(reason, status),
+      stall: ({ bus, slot, func }, until) => stall.begin(`pci ${bus}:${slot}:${func}`, until),
+      deviceError: (error) => machine?.deviceError(error),
     });
     try {
       if (settings.flags.strictIo) {
@@ -306,13 +315,14 @@ export class Machine implements AsyncDisposable {
       });
       const spawn = deterministic || options.backend === 'inline' ? undefined : host.spawnVcpu;
       const makeRunner = (self: Machine): VcpuRunner => {
-        if (!spawn) return self.#inlineRunner(cores);
+        if (!spawn) return self.#inlineRunner(cores, stall);
         const mailboxes = cores.map((_, vcpu) => new MailboxServer(state, vcpu, target));
-        const ports = target.ports as MachinePortBus;
-        ports.onPosted = (first, count, posted) => {
-          for (const mailbox of mailboxes) mailbox.setPosted(first, count, posted);
-        };
-        ports.announcePosted();
+        target.ports.watchPosted((first, count, posted) => {
+          for (const mailbox of mailboxes) mailbox.setPostedPorts(first, count, posted);
+        });
+        target.mmio.watchPosted((first, lengthBytes, posted) => {
+          for (const mailbox of mailboxes) mailbox.setPostedMmio(first, lengthBytes, posted);
+        });
         return new ThreadRunner(
           state,
           mailboxes,
@@ -357,12 +367,14 @@ export class Machine implements AsyncDisposable {
     if (this.#status !== 'created') throw new Error(`the machine is ${this.#status}`);
     this.#status = 'running';
     this.#releaseProcess = this.#host.keepAlive();
-    for (const port of this.#ports.values()) port.open();
+    this.platform.devices.start();
     this.#pump.start();
     this.#debugServer?.open();
     if (this.settings.gdb?.wait && this.#debugServer) {
       this.#status = 'paused';
       this.clock.stop();
+      // Nothing is in flight yet; input that comes from now on waits.
+      void this.platform.devices.pause();
       return;
     }
     this.#runnerStarted = true;
@@ -373,30 +385,38 @@ export class Machine implements AsyncDisposable {
   async #openDebugServer(): Promise<void> {
     const { gdb } = this.settings;
     if (!gdb) return;
-    const host = gdb.address.includes(':') ? `[${gdb.address}]` : gdb.address;
     let backend: CharacterBackend | undefined;
     try {
-      backend = await this.#host.openSerial(`tcp=${host}:${gdb.port}`);
+      backend = await openBackend(this.#host.backends, 'character', {
+        kind: 'tcp',
+        host: gdb.address,
+        port: gdb.port,
+      });
     } catch (error) {
+      if (error instanceof NoBackendError) {
+        this.#host.message('-G: no debug server: nothing here opens sockets');
+        return;
+      }
       throw new BhyveExit(EXIT_ERROR, `Failed to bind gdb socket: ${errnoText(error)}\n`);
     }
-    if (!backend) this.#host.message('-G: no debug server: nothing here opens sockets');
-    else {
-      this.#debugServer = new GdbServer(new MachineDebugTarget(this), backend, gdb.wait, (error) =>
-        this.deviceError(error),
-      );
-    }
+    if (!backend) return;
+    this.#debugServer = new GdbServer(new MachineDebugTarget(this), backend, gdb.wait, (error) =>
+      this.deviceError(error),
+    );
   }
 
   /** For debuggers: runs the paused machine's processors on this thread, each by `runSlice` at its turn (EXIT_* of the layout). */
   runSlices(runSlice: (core: Core) => number): Slices {
     if (this.#status !== 'paused' || this.#slices) throw new Error('the machine does not stand still');
-    const loop = new InlineLoop(this.#vcpuCores, { ...this.#inlineDeps(), runSlice });
+    const loop = new InlineLoop(this.#vcpuCores, { ...this.#inlineDeps(undefined), runSlice });
     this.clock.resume();
+    this.platform.devices.resume();
     // Not before the caller has what it stops them with.
     const ended = Promise.resolve()
       .then(() => loop.run())
       .catch((error: unknown) => this.#vcpuFailed(BOOT_VCPU, error))
+      .then(() => this.platform.devices.pause())
+      .catch((error: unknown) => this.deviceError(error))
       .finally(() => {
         this.#slices = undefined;
         if (this.#status === 'paused') this.clock.stop();
@@ -405,11 +425,15 @@ export class Machine implements AsyncDisposable {
     return { stop: () => loop.requestStop(), ended };
   }
 
-  /** Stops the processors and the clock; devices finish what they have begun. */
+  /**
+   * Stops the processors, the devices and the clock: once it resolves, nothing changes guest memory. Devices finish what they have begun;
+   * input from the host waits.
+   */
   async pause(): Promise<void> {
     if (this.#status !== 'running') return;
     this.#status = 'paused';
     await this.#runner.pause();
+    await this.platform.devices.pause();
     this.clock.stop();
   }
 
@@ -417,6 +441,7 @@ export class Machine implements AsyncDisposable {
     if (this.#status !== 'paused' || this.#slices) return;
     this.#status = 'running';
     this.clock.resume();
+    this.platform.devices.resume();
     if (this.#runnerStarted) this.#runner.resume();
     else this.#runner.start();
     this.#runnerStarted = true;
@@ -538,12 +563,13 @@ export class Machine implements AsyncDisposable {
     this.#host.message(`device error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
   }
 
-  #inlineRunner(cores: readonly Core[]): VcpuRunner {
-    return new InlineRunner(cores, this.#inlineDeps(), (error) => this.#vcpuFailed(BOOT_VCPU, error));
+  #inlineRunner(cores: readonly Core[], stall: Stall): VcpuRunner {
+    return new InlineRunner(cores, this.#inlineDeps(stall), (error) => this.#vcpuFailed(BOOT_VCPU, error));
   }
 
-  #inlineDeps(): InlineLoopDeps {
+  #inlineDeps(stall: Stall | undefined): InlineLoopDeps {
     return {
+      stalled: () => stall?.active ?? false,
       hostNowNs: () => this.#host.nowNs(),
       yieldNow: () => this.#host.yieldNow(),
       serviceDevices: () => this.#service(),
@@ -580,14 +606,22 @@ export class Machine implements AsyncDisposable {
 
   async #finish(): Promise<void> {
     this.#status = 'ending';
-    await this.#slices;
-    await this.#runner.pause();
+    // A step that fails is reported; the rest is done all the same, so that the process is released and `exited` resolves.
+    const step = async (work: () => Promise<void> | void): Promise<void> => {
+      try {
+        await work();
+      } catch (error) {
+        this.deviceError(error);
+      }
+    };
+    await step(async () => this.#slices);
+    await step(() => this.#runner.pause());
     const reason = this.#exitReason();
-    await this.#debugServer?.close(reason.code);
-    await this.#runner.destroy();
+    await step(() => this.#debugServer?.close(reason.code));
+    await step(() => this.#runner.destroy());
     this.#pump.stop();
     this.clock.close();
-    await this.platform.close(reason.reason === 'error' ? `error: ${reason.message}` : reason.reason);
+    await step(() => this.platform.close(reason.reason === 'error' ? `error: ${reason.message}` : reason.reason));
     this.#releaseProcess?.();
     this.#status = 'ended';
     this.#resolveExited?.(reason);

@@ -29,6 +29,10 @@ const ENTRY_BYTES = 32;
 const ENTRIES = 128;
 /** One bit per I/O port: writes to it need no answer. Rewritten by the devices' thread when ranges move. */
 const MB_POSTED_PORTS = 0x2000;
+/** u32: how many ranges of memory have posted writes; then, from 8 bytes on, first and end address of each as f64. */
+const MB_POSTED_MMIO = 0x1200;
+const POSTED_MMIO_ENTRY_BYTES = 16;
+const MAX_POSTED_MMIO = (MB_POSTED_PORTS - MB_POSTED_MMIO - 8) / POSTED_MMIO_ENTRY_BYTES;
 
 // Offsets in an entry.
 const ENTRY_KIND = 0;
@@ -51,10 +55,6 @@ export const THREAD_RUNNING = 1;
 /** Left run() because it was asked to, or because the machine stops; waits for CONTROL_RUN or CONTROL_QUIT. */
 export const THREAD_STOPPED = 2;
 export const THREAD_GONE = 3;
-
-/** PCIe configuration space by memory: such writes must have happened when the next instruction runs. */
-const ECAM_FIRST = 0xe000_0000;
-const ECAM_LAST = 0xefff_ffff;
 
 function index(vcpu: number, offset: number): number {
   return (vcpuBlock(vcpu) + R_MAILBOX + offset) >> 2;
@@ -131,9 +131,19 @@ export class MailboxClient {
   }
 
   mmioWrite(gpa: number, size: number, value: number): void {
-    // Memory writes to PCI are posted on real hardware too: a driver that needs the effect reads back.
+    // A level-triggered interrupt that a write acknowledges must be gone before the EOI, so only doorbells are posted.
     this.#post(KIND_MMIO_WRITE, size, gpa, value >>> 0);
-    if (gpa >= ECAM_FIRST && gpa <= ECAM_LAST) this.#waitServed();
+    if (!this.#postedMmio(gpa)) this.#waitServed();
+  }
+
+  #postedMmio(gpa: number): boolean {
+    const { data, i32 } = this.#state;
+    const table = vcpuBlock(this.vcpu) + R_MAILBOX + MB_POSTED_MMIO;
+    const count = Atomics.load(i32, table >> 2);
+    for (let entry = table + 8; entry < table + 8 + count * POSTED_MMIO_ENTRY_BYTES; entry += POSTED_MMIO_ENTRY_BYTES) {
+      if (gpa >= data.getFloat64(entry, true) && gpa < data.getFloat64(entry + 8, true)) return true;
+    }
+    return false;
   }
 
   note(note: number, a: number, b: number): void {
@@ -175,6 +185,8 @@ export interface MailboxTarget {
   note(vcpu: number, note: number, a: number, b: number): void;
   /** A device threw: a bug of the device, never the guest's to see. */
   deviceError(error: unknown): void;
+  /** A device is busy with a reset: nothing is served meanwhile. */
+  stalled(): boolean;
 }
 
 function accessSize(size: number): AccessSize {
@@ -184,6 +196,7 @@ function accessSize(size: number): AccessSize {
 /** The devices' thread's end for one vCPU. */
 export class MailboxServer {
   readonly #entry: number;
+  readonly #postedMmio = new Map<number, number>();
 
   constructor(
     private readonly state: CoreState,
@@ -193,13 +206,13 @@ export class MailboxServer {
     this.#entry = vcpuBlock(vcpu) + R_MAILBOX + MB_RING;
   }
 
-  /** Serves what is waiting, at most a ring full; returns how many requests that were. */
+  /** Serves what is waiting, at most a ring full, and nothing while a device is busy; returns how many requests that were. */
   serve(): number {
     const { i32 } = this.state;
     const tailWord = index(this.vcpu, MB_TAIL);
     let served = 0;
     let tail = Atomics.load(i32, tailWord);
-    while (served < ENTRIES && Atomics.load(i32, index(this.vcpu, MB_HEAD)) !== tail) {
+    while (served < ENTRIES && !this.target.stalled() && Atomics.load(i32, index(this.vcpu, MB_HEAD)) !== tail) {
       this.#serveOne(this.#entry + (tail & (ENTRIES - 1)) * ENTRY_BYTES);
       tail = (tail + 1) | 0;
       Atomics.store(i32, tailWord, tail);
@@ -267,8 +280,23 @@ export class MailboxServer {
     return Atomics.load(this.state.i32, index(this.vcpu, MB_THREAD));
   }
 
+  /** Writes to memory [first, first + lengthBytes) need no answer from now on, or do again. Ranges beyond the table's room are not posted. */
+  setPostedMmio(first: number, lengthBytes: number, posted: boolean): void {
+    if (posted) this.#postedMmio.set(first, first + lengthBytes);
+    else this.#postedMmio.delete(first);
+    const table = vcpuBlock(this.vcpu) + R_MAILBOX + MB_POSTED_MMIO;
+    const ranges = [...this.#postedMmio].slice(0, MAX_POSTED_MMIO);
+    // The vCPU sees no range rather than a half-written one.
+    Atomics.store(this.state.i32, table >> 2, 0);
+    for (const [index, [from, to]] of ranges.entries()) {
+      this.state.setF64(table + 8 + index * POSTED_MMIO_ENTRY_BYTES, from);
+      this.state.setF64(table + 16 + index * POSTED_MMIO_ENTRY_BYTES, to);
+    }
+    Atomics.store(this.state.i32, table >> 2, ranges.length);
+  }
+
   /** Writes to ports [first, first + count) need no answer from now on, or do again. */
-  setPosted(first: number, count: number, posted: boolean): void {
+  setPostedPorts(first: number, count: number, posted: boolean): void {
     const base = vcpuBlock(this.vcpu) + R_MAILBOX + MB_POSTED_PORTS;
     for (let port = first; port < Math.min(first + count, 0x10000); port++) {
       const at = base + (port >> 3);

@@ -2,6 +2,7 @@
 import { RTC, UART, UART_IO_BASE, UART_STRIDE } from '../../core-as/layout.ts';
 import type { Interrupts } from '../bus/interrupts.ts';
 import type { MmioBus } from '../bus/mmio-bus.ts';
+import type { PortBus } from '../bus/port-bus.ts';
 import {
   BhyveExit,
   declaration,
@@ -12,8 +13,13 @@ import {
   type MachineSettings,
   type PciFunctionSettings,
 } from '../config/index.ts';
+import { NoBackendError, openBackend } from '../backends/kinds.ts';
+import { parseCharacterAddress } from '../backends/character.ts';
+import { builderOf } from '../catalog.ts';
+import type { Device } from '../device.ts';
+import type { DeviceContext } from '../device-context.ts';
+import { DeviceSet } from '../device-set.ts';
 import { PciBus, PciResourceError, type PciBusDescription } from '../pci/bus.ts';
-import { pciDevices, type PciDeviceContext } from '../pci/factory.ts';
 import type { PciAddress, PciFunction } from '../pci/function.ts';
 import { AcpiPm, SCI_IRQ } from '../platform/acpi-pm.ts';
 import { cmosMemoryPresets } from '../platform/cmos-presets.ts';
@@ -25,15 +31,13 @@ import { ResetControl } from '../platform/reset-control.ts';
 import type { Suspend } from '../platform/suspend.ts';
 import type { VariableFlash } from '../firmware/variable-flash.ts';
 import type { Console } from '../serial/console.ts';
-import { PciUart } from '../serial/pci-uart.ts';
+import { PciUart, type CoreUart } from '../serial/pci-uart.ts';
 import { SerialPort } from '../serial/serial-port.ts';
 import { UartRings } from '../serial/uart-rings.ts';
-import type { Stateful } from '../snapshot.ts';
 import type { MachineClock } from './clock.ts';
 import type { Core, CoreExports } from './core.ts';
 import type { CoreGuestMemory } from './guest-memory.ts';
 import type { MachineHost } from './host.ts';
-import type { MachinePortBus } from './machine-ports.ts';
 
 const EXIT_ERROR = 4;
 /** Edge/level control of the 8259 pair: one port each. */
@@ -48,12 +52,15 @@ export interface PlatformParts {
   readonly core: Core;
   readonly memory: CoreGuestMemory;
   readonly clock: MachineClock;
-  readonly ports: MachinePortBus;
+  readonly ports: PortBus;
   readonly mmio: MmioBus;
   readonly hasBootRom: boolean;
   /** 32 random bits. */
   random(): number;
   readonly suspend: Suspend;
+  /** PciBusOptions.stall */
+  readonly stall: (where: PciAddress, until: Promise<void>) => void;
+  readonly deviceError: (error: unknown) => void;
 }
 
 /** The core's interrupt controllers as devices see them. */
@@ -67,6 +74,20 @@ export function coreInterrupts(
     sendMsi: (address, data) => {
       exports.sendMsi(Number(address & 0xffff_ffffn) | 0, Number((address >> 32n) & 0xffff_ffffn) | 0, data | 0);
     },
+  };
+}
+
+/** The core's UART blocks after COM1-4. */
+const FIRST_PCI_UART = 4;
+const PCI_UART_COUNT = 4;
+
+function coreUart({ exports, state }: Core, n: number): CoreUart {
+  return {
+    read: (register) => exports.uartRead(n, register),
+    write: (register, value) => exports.uartWrite(n, register, value),
+    irqLevel: () => exports.uartIrqLevel(n) !== 0,
+    decode: (port) => state.setU32(UART + n * UART_STRIDE + UART_IO_BASE, port ?? 0),
+    route: (lines) => exports.uartRouteIntx(n, lines),
   };
 }
 
@@ -85,11 +106,12 @@ export class Platform {
   readonly pci: PciBus;
   readonly testDevice: PcTestDevice | undefined;
   /** fwctl or fw_cfg; only with a boot ROM. */
-  firmwareInterface: Stateful | undefined;
+  firmwareInterface: Device | undefined;
   /** The flash chip below a boot ROM. */
   bootVariables: VariableFlash | undefined;
   /** Ports that lead somewhere, by the core's UART number. */
   readonly serialPorts = new Map<number, SerialPort>();
+  #devices: DeviceSet | undefined;
   readonly #consoles: Record<string, Console> = {};
   readonly #comPorts: number[] = [];
   #lpcAddress: PciAddress | undefined;
@@ -121,6 +143,8 @@ export class Platform {
       enableBars: settings.flags.enableBars,
       reservedIrqs: [...new Set([KEYBOARD_IRQ, MOUSE_IRQ, ...comIrqs])],
       setLevelTriggered: (irq) => this.#setLevelTriggered(irq),
+      stall: parts.stall,
+      deviceError: parts.deviceError,
     });
     this.#setLevelTriggered(SCI_IRQ);
   }
@@ -146,37 +170,16 @@ export class Platform {
 
   async #addFunctions(): Promise<void> {
     const { parts } = this;
-    const context: PciDeviceContext = {
-      memory: parts.memory,
-      interrupts: coreInterrupts(parts.core.exports),
-      clock: parts.clock,
-      ports: parts.ports,
-      mmio: parts.mmio,
-      virtioMsix: parts.settings.flags.virtioMsix,
-      vmName: parts.settings.name,
-      openBlock: (path, options) => parts.host.openBlock(path, options),
-      openSerial: (path) => parts.host.openSerial(path),
-      entropy: (into) => {
-        for (let i = 0; i < into.length; i++) into[i] = parts.random() & 0xff;
-      },
-      coreUart: (n) => ({
-        read: (register) => parts.core.exports.uartRead(n, register),
-        write: (register, value) => parts.core.exports.uartWrite(n, register, value),
-        irqLevel: () => parts.core.exports.uartIrqLevel(n) !== 0,
-        decode: (port) => parts.core.state.setU32(UART + n * UART_STRIDE + UART_IO_BASE, port ?? 0),
-        route: (lines) => parts.core.exports.uartRouteIntx(n, lines),
-      }),
-      log: (text) => parts.host.message(text),
-    };
+    const context = this.#deviceContext();
     for (const configured of pciFunctions(parts.tree)) {
       const problem = declaration(configured.device)?.checkBackend?.(configured.variables);
       if (problem !== undefined) throw deviceFailure(new Error(problem));
-      const factory = Object.hasOwn(pciDevices, configured.device) ? pciDevices[configured.device] : undefined;
-      if (!factory) throw new BhyveExit(EXIT_ERROR, `${notBuiltMessage(configured.device)}\n`);
+      const build = builderOf(configured.device);
+      if (!build) throw new BhyveExit(EXIT_ERROR, `${notBuiltMessage(configured.device)}\n`);
       const where: PciAddress = { bus: configured.bus, slot: configured.slot, func: configured.func };
       let fn: PciFunction;
       try {
-        fn = await factory(context, where, { get: (name) => configured.variables.get(name) });
+        fn = await build(context, where, { get: (name) => configured.variables.get(name) });
       } catch (error) {
         throw deviceFailure(error);
       }
@@ -190,6 +193,30 @@ export class Platform {
       if (error instanceof PciResourceError) throw deviceFailure(error);
       throw error;
     }
+  }
+
+  #deviceContext(): DeviceContext {
+    const { parts } = this;
+    let uartsTaken = 0;
+    return {
+      memory: parts.memory,
+      interrupts: coreInterrupts(parts.core.exports),
+      clock: parts.clock,
+      ports: parts.ports,
+      mmio: parts.mmio,
+      virtioMsix: parts.settings.flags.virtioMsix,
+      vmName: parts.settings.name,
+      open: (kind, settings) => openBackend(parts.host.backends, kind, settings),
+      entropy: (into) => {
+        for (let i = 0; i < into.length; i++) into[i] = parts.random() & 0xff;
+      },
+      takeUart: () => {
+        if (uartsTaken >= PCI_UART_COUNT) return undefined;
+        const index = FIRST_PCI_UART + uartsTaken++;
+        return { index, uart: coreUart(parts.core, index) };
+      },
+      log: (text) => parts.host.message(text),
+    };
   }
 
   async #openPciUart(fn: PciUart, { bus, slot, func, variables }: PciFunctionSettings): Promise<void> {
@@ -213,7 +240,14 @@ export class Platform {
     const rings = new UartRings(core.state, uart, (changed) => core.exports.uartHostEvent(changed));
     let port: SerialPort;
     try {
-      port = new SerialPort(name, rings, await host.openSerial(path), () => core.state.guestRests());
+      const backend = await openBackend(host.backends, 'character', parseCharacterAddress(path)).catch(
+        (error: unknown) => {
+          // The machine's console object serves a host without terminals and sockets.
+          if (error instanceof NoBackendError) return undefined;
+          throw error;
+        },
+      );
+      port = new SerialPort(name, rings, backend, () => core.state.guestRests());
     } catch (error) {
       throw new BhyveExit(EXIT_ERROR, `Unable to initialize backend '${path}' for ${what}\n${errnoText(error)}\n`);
     }
@@ -242,8 +276,8 @@ export class Platform {
     this.serialPorts.get(uart)?.service();
   }
 
-  /** Everything with state of its own, by name; the order is that of restoring. */
-  stateful(): readonly (readonly [name: string, part: Stateful])[] {
+  /** Everything with a life cycle and state of its own, by name; the order is that of starting and restoring. */
+  #parts(): readonly (readonly [name: string, part: Device])[] {
     return [
       ['acpi-pm', this.acpiPm],
       ['reset-control', this.resetControl],
@@ -252,15 +286,30 @@ export class Platform {
       ...(this.firmwareInterface ? [['firmware-interface', this.firmwareInterface] as const] : []),
       ...(this.bootVariables ? [['boot-variables', this.bootVariables] as const] : []),
       ['pci', this.pci],
+      ...[...this.serialPorts.values()].map((port) => [port.console.name, port] as const),
     ];
   }
 
-  /** Lets requests in flight finish, then closes backends; consoles end last so that no output is lost. */
+  /** The machine's devices; complete once the firmware's parts are plugged in. */
+  get devices(): DeviceSet {
+    this.#devices ??= this.#makeSet();
+    return this.#devices;
+  }
+
+  #makeSet(): DeviceSet {
+    const set = new DeviceSet({
+      failed: (name, what, error) => {
+        this.parts.host.message(`${name}: cannot ${what}: ${error instanceof Error ? error.message : String(error)}`);
+      },
+    });
+    for (const [name, device] of this.#parts()) set.add(name, device);
+    return set;
+  }
+
+  /** Lets requests in flight finish, then closes backends; consoles end with `reason`. Never rejects, and takes a bounded time. */
   async close(reason: string): Promise<void> {
-    await this.pci.quiesce();
-    await this.pci.close();
-    for (const port of this.serialPorts.values()) await port.close(reason);
+    for (const port of this.serialPorts.values()) port.endReason = reason;
+    await this.devices.close();
     this.serialPorts.clear();
-    await this.bootVariables?.close();
   }
 }

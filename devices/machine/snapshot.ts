@@ -137,7 +137,6 @@ function findPageRuns(state: CoreState, poolStart: number, usedChunks: number): 
 export async function saveMachine(machine: Machine): Promise<Uint8Array> {
   const wasRunning = machine.running;
   await machine.pause();
-  await machine.platform.pci.quiesce();
   try {
     return write(machine);
   } finally {
@@ -159,7 +158,7 @@ function write(machine: Machine): Uint8Array {
     at += run.length;
   }
   const devices: Record<string, Encoded> = {};
-  for (const [name, part] of machine.platform.stateful()) {
+  for (const [name, part] of machine.platform.devices.entries()) {
     const { kind, version, fields } = part.save();
     devices[name] = encode({ kind, version, fields }, blobs);
   }
@@ -260,7 +259,7 @@ export async function restoreMachine(
   const vcpus = Array.from({ length: plan.vcpus }, (_, vcpu) =>
     piece('processors', header.vcpus[vcpu] ?? -1, VCPU_STATE_SIZE),
   );
-  const devices = machine.platform.stateful().map(([name, part]) => ({
+  const devices = [...machine.platform.devices.entries()].map(([name, part]) => ({
     part,
     state: decodeDevice(name, header.devices[name], pieces),
   }));
@@ -273,7 +272,6 @@ export async function restoreMachine(
     }
   }
   begins('pausing');
-  await machine.platform.pci.quiesce();
 
   // From here on the machine changes; everything was checked that can be checked before.
   begins('memory');

@@ -127,6 +127,8 @@ export interface InlineLoopDeps {
   serviceDevices(): void;
   /** Machine time of the next device timer; Infinity: none. */
   nextDeviceDeadlineNs(): number;
+  /** A device is busy with a reset: no vCPU runs meanwhile. */
+  stalled(): boolean;
   /** What a vCPU does at its turn, instead of running for a slice of time: returns an EXIT_* reason. */
   runSlice?(core: Core): number;
 }
@@ -160,6 +162,7 @@ export class InlineLoop {
     for (const core of this.cores) core.exports.stateChanged();
     while (!this.#stopRequested && this.#suspendReason() === 0) {
       let awake = 0;
+      while (this.deps.stalled() && !this.#stopRequested) await this.deps.yieldNow();
       for (const [i, core] of this.cores.entries()) {
         if (this.#sleeping[i] && !this.#wakes(core)) continue;
         const next = afterRun(core, this.deps.runSlice?.(core) ?? core.exports.run(SLICE_INSNS));

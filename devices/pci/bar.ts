@@ -1,4 +1,5 @@
 /** Base address registers (PCI Local Bus 3.0, 6.2.5.1). */
+import type { PostedRange } from '../bus/posted-ranges.ts';
 import { BAR_IO, BAR_MEM64, BAR_PREFETCH } from './registers.ts';
 
 export type BarKind = 'io' | 'mem32' | 'mem64';
@@ -16,11 +17,17 @@ export function barSizeBytes(kind: BarKind, wantedBytes: number): number {
   return size;
 }
 
+export interface BarOptions {
+  /** Writes in these ranges are posted: doorbells, whose effect no driver waits for. */
+  readonly posted?: readonly PostedRange[] | undefined;
+}
+
 /** One BAR of a function: its decoder, and the claim it holds on a bus while the decoder is on. */
 export class Bar {
   readonly index: number;
   readonly kind: BarKind;
   readonly sizeBytes: number;
+  readonly posted: readonly PostedRange[];
   // Two halves, since a guest that sizes the BAR writes 64 one bits, which no double holds.
   #low = 0;
   #high = 0;
@@ -30,10 +37,11 @@ export class Bar {
   conflictAddress: number | undefined;
   release: (() => void) | undefined;
 
-  constructor(index: number, kind: BarKind, wantedBytes: number) {
+  constructor(index: number, kind: BarKind, wantedBytes: number, options: BarOptions = {}) {
     this.index = index;
     this.kind = kind;
     this.sizeBytes = barSizeBytes(kind, wantedBytes);
+    this.posted = options.posted ?? [];
   }
 
   /** Registers that the BAR takes: a 64-bit one takes two. */

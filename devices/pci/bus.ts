@@ -7,7 +7,8 @@ import type { MmioBus, MmioHandler } from '../bus/mmio-bus.ts';
 import type { Interrupts } from '../bus/interrupts.ts';
 import type { InterruptLines, LineSource } from '../platform/interrupt-lines.ts';
 import { StateFields, asStateValue } from '../platform/state-fields.ts';
-import { SnapshotError, type DeviceState, type Stateful, type StateValue } from '../snapshot.ts';
+import type { Counters, Device } from '../device.ts';
+import { SnapshotError, type DeviceState, type StateValue } from '../snapshot.ts';
 import { MEM64_BELOW_4G_MAX_BYTES, type Bar } from './bar.ts';
 import type { PciAddress, PciAttachment, PciFunction } from './function.ts';
 import { PirqRouter, type PinRoute } from './pirq.ts';
@@ -48,6 +49,10 @@ export interface PciBusOptions {
   /** IRQs of ISA devices that no PIRQ link may get at first: 1 and 12 for the keyboard controller, 4 and 3 for COM ports. */
   readonly reservedIrqs: readonly number[];
   readonly setLevelTriggered?: (irq: number) => void;
+  /** Holds back answers to the vCPUs until a promise settles (PciAttachment.stall); absent where accesses are direct calls. */
+  readonly stall?: (where: PciAddress, until: Promise<void>) => void;
+  /** A device threw: a bug of its own. */
+  readonly deviceError?: (error: unknown) => void;
 }
 
 /** An address range [base, limit) that a bus decodes; base === limit when it has none. */
@@ -97,7 +102,7 @@ function roundUp(value: number, granule: number): number {
   return Math.ceil(value / granule) * granule;
 }
 
-export class PciBus implements Stateful, PortHandler, MmioHandler {
+export class PciBus implements Device, PortHandler, MmioHandler {
   readonly pirqs: PirqRouter;
   readonly #options: PciBusOptions;
   readonly #buses = new Map<number, Bus>();
@@ -179,14 +184,19 @@ export class PciBus implements Stateful, PortHandler, MmioHandler {
   }
 
   #attachment(where: PciAddress, fn: PciFunction, sources: Map<PciFunction, LineSource>): PciAttachment {
-    const { ports, mmio, interrupts } = this.#options;
+    const { ports, mmio, interrupts, stall, deviceError } = this.#options;
     return {
       where,
       pirqs: this.pirqs,
-      claimPorts: (name, first, count, handler) => ports.claim(name, first, count, handler),
-      claimMmio: (name, base, lengthBytes, handler) => mmio.claim(name, base, lengthBytes, handler),
+      claimPorts: (name, first, count, handler, posted) => ports.claim(name, first, count, handler, posted),
+      claimMmio: (name, base, lengthBytes, handler, posted) => mmio.claim(name, base, lengthBytes, handler, posted),
       sendMsi: (address, data) => interrupts.sendMsi(address, data),
       setIntx: (asserted) => sources.get(fn)?.(asserted),
+      stall: (until) => stall?.(where, until),
+      deviceError: (error) => {
+        if (!deviceError) throw error;
+        deviceError(error);
+      },
       rangeReleased: () => {
         for (const other of this.functions()) other.fn.claimBars();
       },
@@ -308,19 +318,48 @@ export class PciBus implements Stateful, PortHandler, MmioHandler {
   // -------------------------------------------------------------------------------------------------------------------
   // Life cycle
 
-  reset(): void {
+  start(): void {
+    for (const { fn } of this.functions()) fn.start();
+  }
+
+  async pause(): Promise<void> {
+    await Promise.all([...this.functions()].map(({ fn }) => fn.pause()));
+  }
+
+  resume(): void {
+    for (const { fn } of this.functions()) fn.resume();
+  }
+
+  async reset(): Promise<void> {
     this.#configAddress = 0;
-    for (const { fn } of this.functions()) fn.reset();
+    const resets = [...this.functions()].map(({ fn }) => fn.reset());
     this.pirqs.reset();
+    await Promise.all(resets);
   }
 
-  /** Resolves when no function has a request on its way to a backend. The vCPUs are stopped. */
-  async quiesce(): Promise<void> {
-    await Promise.all([...this.functions()].map(({ fn }) => fn.quiesce()));
-  }
-
+  /** Closes every function, also when another one fails; rejects with what failed, by name. */
   async close(): Promise<void> {
-    await Promise.all([...this.functions()].map(({ fn }) => fn.close()));
+    const failures: unknown[] = [];
+    const close = async ({ where, fn }: { where: PciAddress; fn: PciFunction }): Promise<void> => {
+      try {
+        await fn.close();
+      } catch (error) {
+        const text = error instanceof Error ? error.message : String(error);
+        failures.push(new Error(`${fn.kind} at ${where.bus}:${where.slot}:${where.func}: ${text}`, { cause: error }));
+      }
+    };
+    await Promise.all([...this.functions()].map(close));
+    if (failures.length > 0)
+      throw failures.length === 1 ? failures[0] : new AggregateError(failures, failures.join('; '));
+  }
+
+  counters(): Counters {
+    const all = [...this.functions()].flatMap(({ where, fn }) =>
+      Object.entries(fn.counters()).map(([name, value]) => {
+        return [`${fn.kind}-${where.bus}.${where.slot}.${where.func} ${name}`, value] as const;
+      }),
+    );
+    return Object.fromEntries(all);
   }
 
   save(): DeviceState {

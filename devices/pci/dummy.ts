@@ -5,6 +5,7 @@
 import type { AccessSize } from '../bus/port-bus.ts';
 import type { StateFields } from '../platform/state-fields.ts';
 import type { StateValue } from '../snapshot.ts';
+import type { DeviceBuilder } from '../device-context.ts';
 import { PciFunction } from './function.ts';
 
 const PORT_BYTES = 8;
@@ -54,3 +55,5 @@ export class DummyDevice extends PciFunction {
     return () => this.#contents.forEach((bytes, index) => bytes.set(images[index] ?? bytes));
   }
 }
+
+export const buildDummy: DeviceBuilder = () => new DummyDevice();

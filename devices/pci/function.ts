@@ -1,12 +1,16 @@
 /**
- * One PCI function: configuration space, BARs, capabilities and interrupts. A device model extends {@link PciFunction}, declares what it has
- * in its constructor and answers {@link PciFunction.readBar} and {@link PciFunction.writeBar}.
+ * One PCI function: configuration space, BARs, capabilities, interrupts and life cycle. A device model extends {@link PciFunction},
+ * declares what it has in its constructor, answers {@link PciFunction.readBar} and {@link PciFunction.writeBar}, and overrides the hooks
+ * of the life cycle that concern it ({@link PciFunction.startDevice} and its neighbours).
  */
 import { allOnes, type AccessSize, type PortHandler } from '../bus/port-bus.ts';
 import type { MmioHandler } from '../bus/mmio-bus.ts';
+import type { PostedRange } from '../bus/posted-ranges.ts';
+import type { Counters, Device } from '../device.ts';
 import { StateFields } from '../platform/state-fields.ts';
-import type { DeviceState, Stateful, StateValue } from '../snapshot.ts';
-import { Bar, type BarKind } from './bar.ts';
+import { RequestTracker } from '../request-tracker.ts';
+import type { DeviceState, StateValue } from '../snapshot.ts';
+import { Bar, type BarKind, type BarOptions } from './bar.ts';
 import { MsixTable } from './msix.ts';
 import type { PirqRouter } from './pirq.ts';
 import * as R from './registers.ts';
@@ -35,11 +39,30 @@ export interface PciAttachment {
   readonly where: PciAddress;
   readonly pirqs: PirqRouter;
   /** Both throw when the range overlaps another claim; both return a function that releases. */
-  claimPorts(name: string, first: number, count: number, handler: PortHandler): () => void;
-  claimMmio(name: string, base: number, lengthBytes: number, handler: MmioHandler): () => void;
+  claimPorts(
+    name: string,
+    first: number,
+    count: number,
+    handler: PortHandler,
+    posted: readonly PostedRange[],
+  ): () => void;
+  claimMmio(
+    name: string,
+    base: number,
+    lengthBytes: number,
+    handler: MmioHandler,
+    posted: readonly PostedRange[],
+  ): () => void;
   sendMsi(address: bigint, data: number): void;
   /** Level of the function's INTx line. */
   setIntx(asserted: boolean): void;
+  /**
+   * The device is busy until the promise settles: no vCPU's access to any device is answered before, or before the bus's patience ends.
+   * For a reset by the driver that must drain what is in flight.
+   */
+  stall(until: Promise<void>): void;
+  /** A bug of the device, never the guest's to see. */
+  deviceError(error: unknown): void;
   /** A range became free: other functions' BARs that were in conflict try again. */
   rangeReleased(): void;
 }
@@ -48,13 +71,19 @@ const STATE_VERSION = 1;
 /** Registers of the header that a guest may write, besides the command register and the BARs. */
 const HEADER_WRITABLE = [R.PCI_CACHE_LINE_SIZE, R.PCI_LATENCY_TIMER, R.PCI_INTERRUPT_LINE] as const;
 
-export abstract class PciFunction implements Stateful {
+export abstract class PciFunction implements Device {
   /** Device model name, as in the configuration (`virtio-blk`). */
   readonly kind: string;
   /** BAR claims that another device's range prevented. */
   barConflicts = 0;
+  /** Interrupt messages that were lost because bus mastering is off. */
+  lostMessages = 0;
   /** Accesses inside a BAR that the device model has no register for, or of a size it does not take. */
   badAccesses = 0;
+
+  /** Requests that are on their way to a backend. {@link pause} and {@link reset} wait for them. */
+  protected readonly requests = new RequestTracker((error) => this.attachment.deviceError(error));
+  #paused = false;
 
   readonly #config = new Uint8Array(R.CONFIG_SPACE_BYTES);
   readonly #view = new DataView(this.#config.buffer);
@@ -71,6 +100,7 @@ export abstract class PciFunction implements Stateful {
   #msixBar = -1;
   #wantsIntx = false;
   #intxAsserted = false;
+  #wasBusMaster = false;
   /** Where the INTx line leads. Unknown while the bus drives it, or before it is routed. */
   #intxLines = 0;
   #attachment: PciAttachment | undefined;
@@ -106,8 +136,8 @@ export abstract class PciFunction implements Stateful {
   }
 
   /** Declares BAR `index` (0-5). Only in the constructor. */
-  protected addBar(index: number, kind: BarKind, sizeBytes: number): void {
-    const bar = new Bar(index, kind, sizeBytes);
+  protected addBar(index: number, kind: BarKind, sizeBytes: number, options: BarOptions = {}): void {
+    const bar = new Bar(index, kind, sizeBytes, options);
     const taken = this.#bars.some(
       (other) => index < other.index + other.registerCount && other.index < index + bar.registerCount,
     );
@@ -153,7 +183,9 @@ export abstract class PciFunction implements Stateful {
 
   /** MSI-X with its table at offset 0 of BAR `barIndex`, which is added (32-bit memory) at the size it needs. */
   protected addMsix(vectorCount: number, barIndex: number): void {
-    const table = new MsixTable(vectorCount, (address, data) => this.attachment.sendMsi(address, data));
+    const table = new MsixTable(vectorCount, (address, data) => {
+      if (this.#maySendMessage()) this.attachment.sendMsi(address, data);
+    });
     this.addBar(barIndex, 'mem32', table.spanBytes);
     const body = new Uint8Array(R.MSIX_CAP_BYTES - 2);
     const fields = new DataView(body.buffer);
@@ -226,6 +258,7 @@ export abstract class PciFunction implements Stateful {
     if (!this.msiEnabled || vector < 0 || vector >= this.msiMessageCount) return;
     const address = this.#view.getBigUint64(this.#msiOffset + 4, true);
     const data = this.#view.getUint16(this.#msiOffset + 12, true);
+    if (!this.#maySendMessage()) return;
     this.attachment.sendMsi(address, (data + vector) & 0xffff);
   }
 
@@ -255,6 +288,14 @@ export abstract class PciFunction implements Stateful {
     return this.#msix?.vectorCount ?? 0;
   }
 
+  /** A message is a memory write, which a function without bus mastering does not make (PCI Local Bus 3.0, 6.8.2). */
+  #maySendMessage(): boolean {
+    if (this.busMaster) return true;
+    this.lostMessages++;
+    return false;
+  }
+
+  /** The function may access guest memory. Without it a model makes no DMA. */
   get busMaster(): boolean {
     return (this.#view.getUint16(R.PCI_COMMAND, true) & R.COMMAND_BUS_MASTER) !== 0;
   }
@@ -277,8 +318,34 @@ export abstract class PciFunction implements Stateful {
   /** Called once, when the bus has plugged the function in and routed its interrupts. */
   protected attached(): void {}
 
-  /** Device part of a reset. Configuration space, MSI-X and INTx are done by {@link reset}. */
+  /** The guest switched bus mastering on or off. */
+  protected busMasterChanged(_enabled: boolean): void {}
+
+  // The life cycle of the model (device.ts); configuration space, MSI-X, INTx and tracked requests are this class's.
+
+  /** The machine starts: backends may be opened. */
+  protected startDevice(): void {}
+
+  /** Stops taking input. Requests in flight are waited for afterwards; what they complete may still reach the guest. */
+  protected pauseDevice(): Promise<void> | void {}
+
+  protected resumeDevice(): void {}
+
+  /** Device part of a reset. Requests in flight are abandoned before and drained afterwards. */
   protected resetDevice(): void {}
+
+  /** Releases backends. Requests in flight were abandoned and drained before. */
+  protected closeDevice(): Promise<void> | void {}
+
+  /** Counters besides those of the function itself. */
+  protected deviceCounters(): Counters {
+    return {};
+  }
+
+  /** True between pause and resume: input has to wait. */
+  protected get paused(): boolean {
+    return this.#paused;
+  }
 
   /** Device part of a snapshot. */
   protected saveDevice(): { readonly [field: string]: StateValue } {
@@ -288,16 +355,6 @@ export abstract class PciFunction implements Stateful {
   /** Checks the device part of a snapshot (throwing SnapshotError) and returns what puts it in place. */
   protected prepareDeviceRestore(_fields: StateFields): () => void {
     return () => {};
-  }
-
-  /** Resolves when no request is on its way to a backend. The caller has stopped the vCPUs. */
-  quiesce(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  /** Releases backends. The machine is over. */
-  close(): Promise<void> {
-    return Promise.resolve();
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -416,6 +473,11 @@ export abstract class PciFunction implements Stateful {
     const control = this.#msixOffset === 0 ? 0 : this.#view.getUint16(this.#msixOffset + 2, true);
     this.#msix?.setDeliverable(this.msixEnabled && !(control & R.MSIX_FUNCTION_MASK));
     this.#updateIntx();
+    const { busMaster } = this;
+    if (busMaster !== this.#wasBusMaster) {
+      this.#wasBusMaster = busMaster;
+      this.busMasterChanged(busMaster);
+    }
   }
 
   #decodedAddress(bar: Bar): number | undefined {
@@ -434,8 +496,8 @@ export abstract class PciFunction implements Stateful {
       try {
         bar.release =
           bar.kind === 'io'
-            ? attachment.claimPorts(name, address, bar.sizeBytes, this.#portHandler(bar))
-            : attachment.claimMmio(name, address, bar.sizeBytes, this.#mmioHandler(bar));
+            ? attachment.claimPorts(name, address, bar.sizeBytes, this.#portHandler(bar), bar.posted)
+            : attachment.claimMmio(name, address, bar.sizeBytes, this.#mmioHandler(bar), bar.posted);
         bar.claimedAddress = address;
         bar.conflictAddress = undefined;
         this.barDecoded(bar.index, address);
@@ -485,8 +547,45 @@ export abstract class PciFunction implements Stateful {
     else if (this.#wantsIntx) this.#attachment?.setIntx(this.#intxAsserted && enabled);
   }
 
-  /** Back to the state after power-on. */
-  reset(): void {
+  // -------------------------------------------------------------------------------------------------------------------
+  // Life cycle
+
+  start(): void {
+    this.startDevice();
+  }
+
+  async pause(): Promise<void> {
+    this.#paused = true;
+    await this.pauseDevice();
+    await this.requests.drain();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.resumeDevice();
+  }
+
+  async close(): Promise<void> {
+    await this.requests.abandon();
+    await this.closeDevice();
+  }
+
+  counters(): Counters {
+    const own = {
+      'bad accesses': this.badAccesses,
+      'BAR conflicts': this.barConflicts,
+      'interrupt messages lost': this.lostMessages,
+    };
+    return { ...own, ...this.deviceCounters() };
+  }
+
+  async reset(): Promise<void> {
+    const drained = this.requests.abandon();
+    this.#resetNow();
+    await drained;
+  }
+
+  #resetNow(): void {
     this.resetDevice();
     this.#intxAsserted = false;
     this.#msix?.reset();

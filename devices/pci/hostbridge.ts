@@ -1,5 +1,7 @@
-/** The host bridges `hostbridge` (1275:1275) and `amd_hostbridge` (1022:7432): identification and nothing else. */
+/** The host bridge `hostbridge` (1275:1275), and as `amd_hostbridge` 1022:7432: identification and nothing else. */
+import type { DeviceBuilder } from '../device-context.ts';
 import { PciFunction } from './function.ts';
+import { pciRegister } from './identity-variables.ts';
 import { PCIE_TYPE_ROOT_PORT } from './registers.ts';
 
 export interface HostBridgeIdentity {
@@ -8,11 +10,16 @@ export interface HostBridgeIdentity {
 }
 
 export const HOSTBRIDGE: HostBridgeIdentity = { vendorId: 0x1275, deviceId: 0x1275 };
-export const AMD_HOSTBRIDGE: HostBridgeIdentity = { vendorId: 0x1022, deviceId: 0x7432 };
 
 export class HostBridge extends PciFunction {
-  constructor(kind: 'hostbridge' | 'amd_hostbridge', identity: HostBridgeIdentity) {
-    super(kind, { ...identity, classCode: 0x06, subclass: 0x00 });
+  constructor(identity: HostBridgeIdentity = HOSTBRIDGE) {
+    super('hostbridge', { ...identity, classCode: 0x06, subclass: 0x00 });
     this.addPcieCapability(PCIE_TYPE_ROOT_PORT);
   }
 }
+
+export const buildHostBridge: DeviceBuilder = (_context, _where, variables) =>
+  new HostBridge({
+    vendorId: pciRegister(variables, 'vendor', HOSTBRIDGE.vendorId),
+    deviceId: pciRegister(variables, 'device', HOSTBRIDGE.deviceId),
+  });

@@ -3,7 +3,9 @@
  * What hangs off it (COM ports, keyboard controller, timers) claims its ports itself.
  */
 import type { AccessSize } from '../bus/port-bus.ts';
+import { DeviceError, type DeviceBuilder } from '../device-context.ts';
 import { PciFunction } from './function.ts';
+import { pciRegister } from './identity-variables.ts';
 
 export interface LpcIdentity {
   readonly vendorId: number;
@@ -53,3 +55,14 @@ export class Lpc extends PciFunction {
     return true;
   }
 }
+
+export const buildLpc: DeviceBuilder = (_context, where, variables) => {
+  if (where.bus !== 0) throw new DeviceError('LPC bridge can be present only on bus 0');
+  return new Lpc({
+    vendorId: pciRegister(variables, 'vendor', LPC_DEFAULT_IDENTITY.vendorId),
+    deviceId: pciRegister(variables, 'device', LPC_DEFAULT_IDENTITY.deviceId),
+    revisionId: pciRegister(variables, 'revid', LPC_DEFAULT_IDENTITY.revisionId),
+    subsystemVendorId: pciRegister(variables, 'subvendor', LPC_DEFAULT_IDENTITY.subsystemVendorId),
+    subsystemId: pciRegister(variables, 'subdevice', LPC_DEFAULT_IDENTITY.subsystemId),
+  });
+};

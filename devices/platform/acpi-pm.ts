@@ -3,7 +3,8 @@
  * 0xB2. The PM timer at 0x408 is in the core. The SCI is ISA IRQ 9, level-triggered.
  */
 import { allOnes, type AccessSize, type PortBus, type PortHandler } from '../bus/port-bus.ts';
-import type { DeviceState, Stateful } from '../snapshot.ts';
+import { PassiveDevice, type Counters } from '../device.ts';
+import type { DeviceState } from '../snapshot.ts';
 import type { InterruptLines, LineSource } from './interrupt-lines.ts';
 import { StateFields } from './state-fields.ts';
 import type { Suspend } from './suspend.ts';
@@ -41,7 +42,7 @@ export const GPE_VM_GENERATION = 0x01;
 const STATE_KIND = 'acpi-pm';
 const STATE_VERSION = 1;
 
-export class AcpiPm implements Stateful, PortHandler {
+export class AcpiPm extends PassiveDevice implements PortHandler {
   /** Accesses of a width that the register does not take. */
   badAccesses = 0;
   readonly #sci: LineSource;
@@ -53,6 +54,7 @@ export class AcpiPm implements Stateful, PortHandler {
   #gpeEnable = 0;
 
   constructor(ports: PortBus, lines: InterruptLines, suspend: Suspend) {
+    super();
     this.#sci = lines.isaSource(SCI_IRQ);
     this.#suspend = suspend;
     ports.claim('acpi pm1', PM1_STS_PORT, 6, this);
@@ -115,6 +117,10 @@ export class AcpiPm implements Stateful, PortHandler {
   #writeControl(value: number): void {
     this.#control = (this.#control & PM1_SCI_EN) | (value & ~PM1_CNT_DROPPED);
     if (value & PM1_SLP_EN && ((value >> SLP_TYP_SHIFT) & 7) === SLP_TYP_S5) this.#suspend('poweroff');
+  }
+
+  override counters(): Counters {
+    return { 'bad accesses': this.badAccesses };
   }
 
   reset(): void {

@@ -4,7 +4,8 @@
  */
 import { allOnes, type AccessSize, type PortBus, type PortHandler } from '../bus/port-bus.ts';
 import type { Interrupts } from '../bus/interrupts.ts';
-import type { DeviceState, Stateful } from '../snapshot.ts';
+import { PassiveDevice, type Counters } from '../device.ts';
+import type { DeviceState } from '../snapshot.ts';
 import { Ps2Keyboard } from './ps2-keyboard.ts';
 import { Ps2Mouse } from './ps2-mouse.ts';
 import { translateToSet1 } from './scancodes.ts';
@@ -61,7 +62,7 @@ const BREAK_PREFIX = 0xf0;
 const STATE_KIND = 'keyboard-controller';
 const STATE_VERSION = 1;
 
-export class KeyboardController implements Stateful, PortHandler {
+export class KeyboardController extends PassiveDevice implements PortHandler {
   readonly keyboard = new Ps2Keyboard();
   readonly mouse = new Ps2Mouse();
   badAccesses = 0;
@@ -83,6 +84,7 @@ export class KeyboardController implements Stateful, PortHandler {
   #breakSeen = false;
 
   constructor(ports: PortBus, interrupts: Interrupts, suspend: Suspend) {
+    super();
     this.#interrupts = interrupts;
     this.#suspend = suspend;
     this.keyboard.onOutput = () => this.#pollKeyboard();
@@ -278,6 +280,10 @@ export class KeyboardController implements Stateful, PortHandler {
     this.#reply = value;
     this.#replyFromAux = true;
     this.#mouseIrq();
+  }
+
+  override counters(): Counters {
+    return { 'bad accesses': this.badAccesses, 'unknown commands': this.unknownCommands };
   }
 
   reset(): void {

@@ -4,7 +4,8 @@
  */
 import type { AccessSize, PortBus } from '../bus/port-bus.ts';
 import type { MmioBus } from '../bus/mmio-bus.ts';
-import type { DeviceState, Stateful } from '../snapshot.ts';
+import { PassiveDevice } from '../device.ts';
+import type { DeviceState } from '../snapshot.ts';
 import type { InterruptLines, LineSource } from './interrupt-lines.ts';
 import { StateFields } from './state-fields.ts';
 import type { Suspend } from './suspend.ts';
@@ -34,7 +35,7 @@ function writeLittleEndian(bytes: Uint8Array, offset: number, size: AccessSize, 
   for (let i = 0; i < size; i++) bytes[offset + i] = value >>> (8 * i);
 }
 
-export class PcTestDevice implements Stateful {
+export class PcTestDevice extends PassiveDevice {
   readonly #latch = new Uint8Array(IO_LATCH_BYTES);
   readonly #memory = new Uint8Array(TEST_MEMORY_BYTES);
   readonly #levels = new Uint8Array(IO_APIC_PINS);
@@ -42,6 +43,7 @@ export class PcTestDevice implements Stateful {
 
   /** Throws when the interrupt ports collide with a PCI device's ports at 0x2000. */
   constructor(ports: PortBus, mmio: MmioBus, lines: InterruptLines, suspend: Suspend) {
+    super();
     this.#lines = Array.from({ length: IO_APIC_PINS }, (_, pin) =>
       pin < ISA_IRQS ? lines.isaSource(pin) : lines.ioApicSource(pin),
     );

@@ -1,6 +1,7 @@
 /** The reset control register at 0xCF9 (Intel ICH10 datasheet, 13.7.5): writing bit 2 resets the machine. */
 import { allOnes, type AccessSize, type PortBus, type PortHandler } from '../bus/port-bus.ts';
-import type { DeviceState, Stateful } from '../snapshot.ts';
+import { PassiveDevice, type Counters } from '../device.ts';
+import type { DeviceState } from '../snapshot.ts';
 import { StateFields } from './state-fields.ts';
 import type { Suspend } from './suspend.ts';
 
@@ -11,12 +12,13 @@ export const RESET_CPU = 0x04;
 const STATE_KIND = 'reset-control';
 const STATE_VERSION = 1;
 
-export class ResetControl implements Stateful, PortHandler {
+export class ResetControl extends PassiveDevice implements PortHandler {
   badAccesses = 0;
   readonly #suspend: Suspend;
   #value = 0;
 
   constructor(ports: PortBus, suspend: Suspend) {
+    super();
     this.#suspend = suspend;
     ports.claim('reset control', RESET_CONTROL_PORT, 1, this);
   }
@@ -34,6 +36,10 @@ export class ResetControl implements Stateful, PortHandler {
     }
     this.#value = value;
     if (value & RESET_CPU) this.#suspend('reset');
+  }
+
+  override counters(): Counters {
+    return { 'bad accesses': this.badAccesses };
   }
 
   reset(): void {

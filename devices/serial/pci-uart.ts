@@ -3,6 +3,7 @@
  * core, as those of the COM ports do; here is only where the BAR and the INTx line are.
  */
 import type { AccessSize } from '../bus/port-bus.ts';
+import { DeviceError, type DeviceBuilder } from '../device-context.ts';
 import { PciFunction } from '../pci/function.ts';
 
 /** A 16550A in the core (core-as/intc). Its state is saved with the core's memory. */
@@ -61,3 +62,9 @@ export class PciUart extends PciFunction {
     this.#uart.write(offset, value);
   }
 }
+
+export const buildPciUart: DeviceBuilder = (context) => {
+  const taken = context.takeUart();
+  if (!taken) throw new DeviceError('no more than 4 uart functions');
+  return new PciUart(taken.uart, taken.index);
+};

@@ -1,6 +1,9 @@
 /** Joins a UART's rings, its console and a character backend; no byte is lost or doubled, whoever is slow. */
 import { UART_RING_SIZE } from '../../core-as/layout.ts';
-import type { CharacterBackend } from './character-backend.ts';
+import type { CharacterBackend } from '../backends/character.ts';
+import type { Device } from '../device.ts';
+import { StateFields } from '../platform/state-fields.ts';
+import type { DeviceState } from '../snapshot.ts';
 import { Console } from './console.ts';
 import type { UartRings } from './uart-rings.ts';
 
@@ -24,7 +27,12 @@ const MOST_LOOKS = 10;
 /** Input held for a guest that does not read: beyond this much the backend is asked to wait. */
 const INPUT_HIGH_WATER = 4096;
 
-export class SerialPort {
+const STATE_KIND = 'serial-port';
+const STATE_VERSION = 1;
+/** What a snapshot may hold of input that the guest has not taken. */
+const MAX_SAVED_INPUT_BYTES = 16 * 1024 * 1024;
+
+export class SerialPort implements Device {
   readonly console: Console;
   #input: Uint8Array[] = [];
   #inputBytes = 0;
@@ -33,6 +41,9 @@ export class SerialPort {
   #gathering: ReturnType<typeof setTimeout> | undefined;
   #burstLeft = BURST_BYTES;
   #looking: ReturnType<typeof setTimeout> | undefined;
+  #paused = false;
+  /** Why the machine ended, for those who still wait for its console. */
+  endReason = 'ended';
 
   constructor(
     name: string,
@@ -45,7 +56,7 @@ export class SerialPort {
   }
 
   /** Attaches the port: from here on the guest's output is kept. */
-  open(): void {
+  start(): void {
     this.rings.notifyAt(0);
     this.rings.setConnected(true);
     this.backend?.open({
@@ -69,6 +80,19 @@ export class SerialPort {
   service(): void {
     this.#serviceInput();
     this.#serviceOutput();
+  }
+
+  /** Input waits; output that the guest has written already goes on its way, which the guest cannot see. */
+  pause(): void {
+    this.#paused = true;
+    clearTimeout(this.#looking);
+    this.#looking = undefined;
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#burstLeft = BURST_BYTES;
+    this.service();
   }
 
   /** True when there was some. */
@@ -99,7 +123,7 @@ export class SerialPort {
   }
 
   #serviceInput(): void {
-    while (this.#burstLeft > 0) {
+    while (this.#burstLeft > 0 && !this.#paused) {
       const first = this.#input[0];
       if (!first) break;
       const offered = this.guestRests ? first.subarray(0, this.#burstLeft) : first;
@@ -111,7 +135,8 @@ export class SerialPort {
       if (taken < offered.length) break;
     }
     // The rest begins when the guest has taken the last byte, which it announces.
-    if (this.#burstLeft === 0 && this.#looking === undefined && this.rings.inputWaiting === 0) this.#rest(MOST_LOOKS);
+    if (!this.#paused && this.#burstLeft === 0 && this.#looking === undefined && this.rings.inputWaiting === 0)
+      this.#rest(MOST_LOOKS);
     const held = this.#inputBytes > INPUT_HIGH_WATER;
     if (held !== this.#held) {
       this.#held = held;
@@ -131,13 +156,38 @@ export class SerialPort {
     }, LOOK_MS);
   }
 
+  /** The UART itself is the core's; a reset of the machine leaves the far end alone. */
+  reset(): void {}
+
+  counters(): Readonly<Record<string, number>> {
+    return {};
+  }
+
+  /** Input that came from the far end and that the guest's UART has not got yet. */
+  save(): DeviceState {
+    const input = new Uint8Array(this.#inputBytes);
+    let at = 0;
+    for (const piece of this.#input) {
+      input.set(piece, at);
+      at += piece.length;
+    }
+    return { kind: STATE_KIND, version: STATE_VERSION, fields: { inputBytes: input.length, input } };
+  }
+
+  restore(state: DeviceState): void {
+    const fields = StateFields.open(state, STATE_KIND, STATE_VERSION);
+    const input = fields.bytes('input', fields.integer('inputBytes', MAX_SAVED_INPUT_BYTES));
+    this.#input = input.length > 0 ? [input.slice()] : [];
+    this.#inputBytes = input.length;
+  }
+
   /** Takes the last output, then lets the backend finish. */
-  async close(reason: string): Promise<void> {
+  async close(): Promise<void> {
     this.#outputBlocked = false;
     this.service();
     clearTimeout(this.#gathering);
     clearTimeout(this.#looking);
-    this.console.close(reason);
+    this.console.close(this.endReason);
     await this.backend?.close();
   }
 }

@@ -1,5 +1,5 @@
 /** A disk in memory: for tests, RAM disks and images that were fetched whole. */
-import { checkRange, totalBytes, type BlockBackend } from './block-backend.ts';
+import { checkRange, totalBytes, type BlockBackend } from '../backends/block.ts';
 
 export interface MemoryBackendOptions {
   readonly logicalSectorBytes?: number;

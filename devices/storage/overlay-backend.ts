@@ -1,5 +1,5 @@
 /** Copy on write: changes stay in an overlay, the base is never written. */
-import { checkRange, totalBytes, type BlockBackend } from './block-backend.ts';
+import { checkRange, totalBytes, type BlockBackend } from '../backends/block.ts';
 
 /** Granule of the overlay: a page, as most guests write. A multiple of any logical sector size that bhyve takes in practice. */
 export const OVERLAY_BLOCK_BYTES = 4096;

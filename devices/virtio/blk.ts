@@ -4,8 +4,10 @@
 import { md5 } from '../bus/md5.ts';
 import { GuestAddressError } from '../bus/guest-memory.ts';
 import type { AccessSize } from '../bus/port-bus.ts';
-import type { BlockBackend } from '../storage/block-backend.ts';
-import { VIRTIO_RING_F_INDIRECT_DESC, VirtioDevice, type VirtioDeviceOptions } from './device.ts';
+import type { Counters } from '../device.ts';
+import { openDisk, type DeviceBuilder } from '../device-context.ts';
+import type { BlockBackend } from '../backends/block.ts';
+import { VIRTIO_RING_F_INDIRECT_DESC, virtioOptions, VirtioDevice, type VirtioDeviceOptions } from './device.ts';
 import type { Chain, Segment, VirtQueue } from './queue.ts';
 
 const QUEUE_SIZE = 128;
@@ -94,8 +96,6 @@ export class VirtioBlk extends VirtioDevice {
   readonly #backend: BlockBackend;
   readonly #config = new Uint8Array(CONFIG_BYTES);
   readonly #id = new Uint8Array(ID_BYTES);
-  /** Requests on their way to the backend, whatever generation. */
-  readonly #running = new Set<Promise<void>>();
   #sectorCount: number;
 
   constructor(options: VirtioBlkOptions) {
@@ -159,19 +159,14 @@ export class VirtioBlk extends VirtioDevice {
       this.#finish(queue, chain, outcome);
       return;
     }
-    const generation = this.generation;
-    const running = outcome
-      .catch(() => {
-        this.backendErrors++;
-        return IO_ERROR;
-      })
-      .then((result) => {
-        this.#running.delete(running);
-        if (generation !== this.generation) return;
-        this.#finish(queue, chain, result);
-        this.signalQueue(queue);
-      });
-    this.#running.add(running);
+    const finish = (result: Outcome): void => {
+      this.#finish(queue, chain, result);
+      this.signalQueue(queue);
+    };
+    this.requests.begin(outcome, finish, () => {
+      this.backendErrors++;
+      finish(IO_ERROR);
+    });
   }
 
   /** Writes the status byte and gives the request back. */
@@ -289,14 +284,12 @@ export class VirtioBlk extends VirtioDevice {
     return this.#backend.discard(sector * SECTOR_BYTES, count * SECTOR_BYTES).then(() => OK);
   }
 
-  override async quiesce(): Promise<void> {
-    while (this.#running.size > 0) await Promise.all(this.#running);
+  protected override closeDevice(): Promise<void> {
+    return this.#backend.close();
   }
 
-  override async close(): Promise<void> {
-    this.generation++;
-    await this.quiesce();
-    await this.#backend.close();
+  protected override deviceCounters(): Counters {
+    return { ...super.deviceCounters(), 'backend errors': this.backendErrors };
   }
 
   /** Requests that were in flight when the snapshot was made are done again: reads and writes of the same data. */
@@ -309,3 +302,9 @@ export class VirtioBlk extends VirtioDevice {
     this.signalQueue(queue);
   }
 }
+
+export const buildVirtioBlk: DeviceBuilder = async (context, _where, variables) => {
+  const backend = await openDisk(context, variables);
+  const serial = variables.get('ser') ?? variables.get('serial') ?? defaultSerial(variables.get('path') ?? '');
+  return new VirtioBlk({ ...virtioOptions(context), backend, serial });
+};

@@ -14,9 +14,13 @@ import { GuestAddressError } from '../bus/guest-memory.ts';
 import type { AccessSize } from '../bus/port-bus.ts';
 import { PCI_SUBCLASS } from '../pci/registers.ts';
 import type { StateFields } from '../platform/state-fields.ts';
-import type { CharacterBackend } from '../serial/character-backend.ts';
+import type { CharacterBackend } from '../backends/character.ts';
 import { SnapshotError, type StateValue } from '../snapshot.ts';
-import { VirtioDevice, type VirtioDeviceOptions } from './device.ts';
+import { errnoText } from '../config/errors.ts';
+import { unplugged } from '../backends/character.ts';
+import { NoBackendError } from '../backends/kinds.ts';
+import { DeviceError, type DeviceBuilder } from '../device-context.ts';
+import { virtioOptions, VirtioDevice, type VirtioDeviceOptions } from './device.ts';
 import type { Chain, VirtQueue } from './queue.ts';
 
 export const MAX_CONSOLE_PORTS = 16;
@@ -146,16 +150,30 @@ export class VirtioConsole extends VirtioDevice {
     this.setConfigByte(PCI_SUBCLASS, SUBCLASS_OTHER);
     if (ports.length > MAX_CONSOLE_PORTS) throw new RangeError(`more than ${MAX_CONSOLE_PORTS} ports`);
     this.#ports = ports.map(({ name, backend }, id) => new ConsolePort(id, name, backend));
+  }
+
+  protected override startDevice(): void {
     for (const port of this.#ports) {
       port.backend.open({
         receive: (bytes) => this.#received(port, bytes),
         drained: () => {
           port.blocked = false;
-          this.#transmit(port);
+          if (!this.paused) this.#transmit(port);
         },
         carrier: (present) => this.#carrier(port, present),
       });
     }
+  }
+
+  /** Takes up what clients did meanwhile. */
+  protected override resumeDevice(): void {
+    for (const port of this.#ports) this.#catchUp(port);
+  }
+
+  #catchUp(port: ConsolePort): void {
+    this.#announce(port);
+    this.#transmit(port);
+    this.#deliver(port);
   }
 
   #queue(index: number): VirtQueue {
@@ -172,12 +190,13 @@ export class VirtioConsole extends VirtioDevice {
     // A copy: the backend may reuse its buffer.
     port.input.push(bytes.slice());
     port.inputBytes += bytes.length;
-    this.#deliver(port);
+    if (this.paused) port.regulate();
+    else this.#deliver(port);
   }
 
   #carrier(port: ConsolePort, present: boolean): void {
     port.connected = present;
-    this.#announce(port);
+    if (!this.paused) this.#announce(port);
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -433,8 +452,7 @@ export class VirtioConsole extends VirtioDevice {
     }
   }
 
-  override async close(): Promise<void> {
-    this.generation++;
+  protected override async closeDevice(): Promise<void> {
     await Promise.all(this.#ports.map((port) => port.backend.close()));
   }
 
@@ -497,12 +515,33 @@ export class VirtioConsole extends VirtioDevice {
         const chain = this.#queue(receiveQueueOf(port.id) + 1).reread(saved.transmitHead);
         if (chain) port.transmission = { chain, doneBytes: saved.transmittedBytes };
       }
-      for (const port of this.#ports) {
-        // Clients of before are not those of now.
-        this.#announce(port);
-        this.#transmit(port);
-        this.#deliver(port);
-      }
+      // Clients of before are not those of now.
+      for (const port of this.#ports) this.#catchUp(port);
     };
   }
 }
+
+export const buildVirtioConsole: DeviceBuilder = async (context, _where, variables) => {
+  const ports: ConsolePortOptions[] = [];
+  try {
+    for (let index = 0; index < MAX_CONSOLE_PORTS; index++) {
+      const name = variables.get(`port.${index}.name`);
+      const path = variables.get(`port.${index}.path`);
+      if (name === undefined && path === undefined) continue;
+      if (!name || !path) throw new DeviceError(`virtio-console: port ${index} needs a name and a path`);
+      // bhyve makes a listening socket at the path; without a host's sockets the port has no other end.
+      const backend = await context.open('character', { kind: 'unix', path }).catch((error: unknown) => {
+        if (error instanceof NoBackendError) return undefined;
+        throw new DeviceError(`virtio-console: cannot open ${path} for port ${name}: ${errnoText(error)}`, {
+          cause: error,
+        });
+      });
+      if (!backend) context.log(`virtio-console: no sockets here, port ${name} leads nowhere`);
+      ports.push({ name, backend: backend ?? unplugged });
+    }
+  } catch (error) {
+    for (const { backend } of ports) await backend.close();
+    throw error;
+  }
+  return new VirtioConsole(virtioOptions(context), ports);
+};

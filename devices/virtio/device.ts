@@ -4,6 +4,8 @@
  */
 import type { GuestMemory } from '../bus/guest-memory.ts';
 import { allOnes, type AccessSize } from '../bus/port-bus.ts';
+import type { Counters } from '../device.ts';
+import type { DeviceContext } from '../device-context.ts';
 import { PciFunction } from '../pci/function.ts';
 import type { StateFields } from '../platform/state-fields.ts';
 import type { StateValue } from '../snapshot.ts';
@@ -58,6 +60,11 @@ export interface VirtioDeviceOptions {
   readonly log: (text: string) => void;
 }
 
+/** What every virtio device takes from the machine. */
+export function virtioOptions(context: DeviceContext): VirtioDeviceOptions {
+  return { memory: context.memory, msix: context.virtioMsix, log: (text) => context.log(text) };
+}
+
 export interface VirtioIdentity {
   readonly deviceId: number;
   /** Virtio device type; the subsystem id. */
@@ -71,8 +78,6 @@ export abstract class VirtioDevice extends PciFunction {
   brokenQueues = 0;
   /** Requests that failed because of what the guest asked for. */
   badRequests = 0;
-  /** Grows with every device reset: what belongs to an older one must not touch the rings any more. */
-  protected generation = 0;
   protected readonly memory: GuestMemory;
   readonly #log: (text: string) => void;
   #problemsLogged = 0;
@@ -81,6 +86,9 @@ export abstract class VirtioDevice extends PciFunction {
   #guestFeatures = 0;
   #queueSelect = 0;
   #status = 0;
+  /** The driver has reset the device and its backend still moves data of requests from before. */
+  #draining = false;
+  #statusBeforeReset = 0;
   #isr = 0;
   #configVector = NO_VECTOR;
 
@@ -116,7 +124,9 @@ export abstract class VirtioDevice extends PciFunction {
     if (options.msix) this.addMsix(device.queueSizes.length + 1, 1);
     this.addMsi(1);
     this.requestIntx();
-    this.addBar(0, 'io', CONFIG_OFFSET_MSIX + device.configBytes);
+    this.addBar(0, 'io', CONFIG_OFFSET_MSIX + device.configBytes, {
+      posted: [{ offset: REG_QUEUE_NOTIFY, lengthBytes: 2 }],
+    });
   }
 
   /** The driver says that there is something in a queue. */
@@ -197,7 +207,8 @@ export abstract class VirtioDevice extends PciFunction {
       case REG_QUEUE_NOTIFY:
         return 0;
       case REG_STATUS:
-        return this.#status;
+        // The reset shows once nothing of before can land in guest memory any more (virtio 1.0, 4.1.4.3.1).
+        return this.#draining ? this.#statusBeforeReset : this.#status;
       case REG_ISR: {
         const isr = this.#isr;
         this.#isr = 0;
@@ -244,8 +255,8 @@ export abstract class VirtioDevice extends PciFunction {
         this.#notify(value);
         break;
       case REG_STATUS:
-        this.#status = value;
         if (value === 0) this.#resetByDriver();
+        else this.#status = value;
         break;
       case REG_CONFIG_VECTOR:
         this.#configVector = this.#checkedVector(value);
@@ -284,7 +295,14 @@ export abstract class VirtioDevice extends PciFunction {
   }
 
   #resetByDriver(): void {
-    this.generation++;
+    if (this.requests.inFlight > 0 && !this.#draining) {
+      this.#draining = true;
+      this.#statusBeforeReset = this.#status;
+      const drained = this.requests.abandon().then(() => {
+        this.#draining = false;
+      });
+      this.attachment.stall(drained);
+    }
     for (const queue of this.queues) queue.reset();
     this.#guestFeatures = 0;
     this.#queueSelect = 0;
@@ -297,6 +315,10 @@ export abstract class VirtioDevice extends PciFunction {
 
   protected override resetDevice(): void {
     this.#resetByDriver();
+  }
+
+  protected override deviceCounters(): Counters {
+    return { 'bad requests': this.badRequests, 'broken queues': this.brokenQueues };
   }
 
   protected override saveDevice(): { readonly [field: string]: StateValue } {
@@ -322,7 +344,6 @@ export abstract class VirtioDevice extends PciFunction {
       return saved ? [queue.prepareRestore(saved)] : [];
     });
     return () => {
-      this.generation++;
       this.#guestFeatures = (guestFeatures & this.#hostFeatures) >>> 0;
       this.#applyFeatures();
       this.#queueSelect = queueSelect;

@@ -1,7 +1,8 @@
 /** The entropy device `virtio-rnd` (virtio 0.9.5, appendix G): fills the driver's buffers with random bytes from the host. */
 import { GuestAddressError } from '../bus/guest-memory.ts';
 import { allOnes, type AccessSize } from '../bus/port-bus.ts';
-import { VirtioDevice, type VirtioDeviceOptions } from './device.ts';
+import type { DeviceBuilder } from '../device-context.ts';
+import { virtioOptions, VirtioDevice, type VirtioDeviceOptions } from './device.ts';
 import type { Chain, VirtQueue } from './queue.ts';
 
 const QUEUE_SIZE = 64;
@@ -60,3 +61,6 @@ export class VirtioRnd extends VirtioDevice {
     return allOnes(size);
   }
 }
+
+export const buildVirtioRnd: DeviceBuilder = (context) =>
+  new VirtioRnd(virtioOptions(context), (into) => context.entropy(into));

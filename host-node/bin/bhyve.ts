@@ -37,7 +37,7 @@ async function run(argv: readonly string[]): Promise<number> {
   const host = createNodeHost({
     core: await loadCore(),
     workerUrl: vcpuWorkerUrl(),
-    openSerial: (path) => serial.open(path),
+    backends: { character: (address) => serial.open(address) },
   });
   try {
     machine = await Machine.create(parsed.tree, host, { fwCfgItems: parsed.fwCfgItems });

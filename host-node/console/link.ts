@@ -10,7 +10,7 @@
  * - Everything that the far end sent before it went reaches the guest, also when writing to it fails first.
  */
 import type { Readable } from 'node:stream';
-import type { CharacterBackend, CharacterPort } from '../../devices/serial/character-backend.ts';
+import type { CharacterBackend, CharacterPort } from '../../devices/backends/character.ts';
 
 /** Output kept while nothing is attached: a boot's messages. */
 export const BACKLOG_BYTES = 64 * 1024;

@@ -8,7 +8,7 @@
 import { lstat, mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { CharacterBackend } from '../../devices/serial/character-backend.ts';
+import type { CharacterBackend } from '../../devices/backends/character.ts';
 import { LinkBackend } from './link.ts';
 import { ClientDoor, Dialer, dialUnix, listenAtPath, socketEnd } from './socket.ts';
 

@@ -1,6 +1,6 @@
-/** What the path of a serial port means on this host. */
+/** Opens the far ends of serial lines on this host. */
 import { stat } from 'node:fs/promises';
-import type { CharacterBackend } from '../../devices/serial/character-backend.ts';
+import type { CharacterAddress, CharacterBackend } from '../../devices/backends/character.ts';
 import { openStdio } from './stdio.ts';
 import { nmdmDirectory, openNmdm, parseNmdm } from './nmdm.ts';
 import { connectUnix, SocketServerBackend } from './socket.ts';
@@ -25,24 +25,23 @@ export class SerialOpener {
     private readonly nmdmFolder?: string,
   ) {}
 
-  /**
-   * `stdio`; `tcp=ADDRESS:PORT` and `unix=PATH` (listening); the path of a UNIX socket (connected to) or of a terminal;
-   * `/dev/nmdmNA` and `/dev/nmdmNB` (null modem between machines).
-   * Throws when that cannot be opened.
-   */
-  async open(path: string): Promise<CharacterBackend> {
-    if (path === 'stdio') {
-      if (this.#stdioTaken) throw new Error('stdio is in use by another port');
-      this.#stdioTaken = true;
-      return openStdio(this.leave);
+  /** Opens the far end of a line. Throws when that cannot be done. */
+  async open(address: CharacterAddress): Promise<CharacterBackend> {
+    switch (address.kind) {
+      case 'stdio':
+        if (this.#stdioTaken) throw new Error('stdio is in use by another port');
+        this.#stdioTaken = true;
+        return openStdio(this.leave);
+      case 'tcp':
+        return SocketServerBackend.listenTcp(address.host, address.port);
+      case 'unix':
+        return SocketServerBackend.listenUnix(address.path);
+      case 'path':
+        return this.#openPath(address.path);
     }
-    if (path.startsWith('tcp=')) {
-      const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(path.slice('tcp='.length));
-      const port = Number(match?.[3]);
-      if (!match || port > 65535) throw new Error(`${path}: not ADDRESS:PORT`);
-      return SocketServerBackend.listenTcp((match[1] ?? match[2]) || '0.0.0.0', port);
-    }
-    if (path.startsWith('unix=')) return SocketServerBackend.listenUnix(path.slice('unix='.length));
+  }
+
+  async #openPath(path: string): Promise<CharacterBackend> {
     const nmdm = parseNmdm(path);
     // Where the host has null modems of its own, its devices are what is meant.
     if (nmdm && !(await exists(path))) return openNmdm(nmdm, this.nmdmFolder ?? (await nmdmDirectory()));

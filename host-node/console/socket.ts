@@ -1,7 +1,7 @@
 /** Serial ports on sockets: `tcp=ADDRESS:PORT` and `unix=PATH` listen, the path of a socket is connected to. */
 import { lstat, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import type { CharacterBackend, CharacterPort } from '../../devices/serial/character-backend.ts';
+import type { CharacterBackend, CharacterPort } from '../../devices/backends/character.ts';
 import { LinkBackend, type FarEnd } from './link.ts';
 
 /**

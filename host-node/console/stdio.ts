@@ -1,5 +1,5 @@
 /** The process's own terminal, or pipes, as a serial port: `-l com1,stdio`. */
-import type { CharacterBackend } from '../../devices/serial/character-backend.ts';
+import type { CharacterBackend } from '../../devices/backends/character.ts';
 import { ESCAPE_HELP, EscapeFilter } from './escape.ts';
 import { StreamBackend } from './stream-backend.ts';
 import { enterRawMode, writeWithoutBlocking } from './terminal-mode.ts';

@@ -1,6 +1,6 @@
 /** A serial port's far end made of Node streams: what stdio, sockets and terminals have in common. */
 import type { Readable, Writable } from 'node:stream';
-import type { CharacterBackend, CharacterPort } from '../../devices/serial/character-backend.ts';
+import type { CharacterBackend, CharacterPort } from '../../devices/backends/character.ts';
 
 /** Longest wait at the end for a reader that does not read. */
 const CLOSE_PATIENCE_MS = 1000;

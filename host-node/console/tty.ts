@@ -2,7 +2,7 @@
 import { close, closeSync, constants, open, writeSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { isatty, ReadStream } from 'node:tty';
-import type { CharacterBackend } from '../../devices/serial/character-backend.ts';
+import type { CharacterBackend } from '../../devices/backends/character.ts';
 import type { FarEnd } from './link.ts';
 import { redialing, socketEnd } from './socket.ts';
 import { handleOf, makeRaw } from './terminal-mode.ts';

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DebugTarget } from '../../devices/debug/debug-target.ts';
 import { GdbServer } from '../../devices/debug/gdb-server.ts';
-import type { CharacterBackend, CharacterPort } from '../../devices/serial/character-backend.ts';
+import type { CharacterBackend, CharacterPort } from '../../devices/backends/character.ts';
 import { FakeRandom } from '../support/fake-random.ts';
 import { packetBytes, PacketReader } from '../../devices/debug/packets.ts';
 import { R_ICOUNT } from '../../core-as/layout.ts';
@@ -59,7 +59,12 @@ async function machineWith(backend: 'thread' | 'inline', debug: string, vcpus = 
     debug,
     'vm',
   ];
-  return Machine.fromArgs(argv, { core, workerUrl, backend, openSerial: (path) => serial.open(path) });
+  return Machine.fromArgs(argv, {
+    core,
+    workerUrl,
+    backend,
+    backends: { character: (address) => serial.open(address) },
+  });
 }
 
 class Client {

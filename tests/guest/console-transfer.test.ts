@@ -142,13 +142,15 @@ test('half a megabyte through every backend, each way', { timeout: 300_000 }, as
       ...(terminal ? ['-s', '8,uart,pipes'] : []),
     ],
     cmdline: `${QUICK_CMDLINE} 8250.nr_uarts=8`,
-    openSerial: async (path) => {
-      if (path === 'stdio') return undefined;
-      // What `stdio` is when it is no terminal.
-      if (path === 'pipes') return new StreamBackend(input, output);
-      const backend = await opener.open(path);
-      if (backend instanceof SocketServerBackend && path.startsWith('tcp=')) tcpPort = backend.port;
-      return backend;
+    backends: {
+      character: async (address) => {
+        if (address.kind === 'stdio') return undefined;
+        // What `stdio` is when it is no terminal.
+        if (address.kind === 'path' && address.path === 'pipes') return new StreamBackend(input, output);
+        const backend = await opener.open(address);
+        if (backend instanceof SocketServerBackend && address.kind === 'tcp') tcpPort = backend.port;
+        return backend;
+      },
     },
   });
   // Held open: the last close of a terminal device throws its input away.

@@ -12,10 +12,14 @@ import {
   scratchDirectory,
   type TestMachine,
 } from '../support/machine.ts';
+import type { BackendOpeners } from '../../devices/backends/kinds.ts';
 import { Client, pattern } from '../support/serial-client.ts';
 
 let opener = new SerialOpener(() => undefined);
-const openSerial = (path: string): ReturnType<SerialOpener['open']> => opener.open(path);
+/** Everything but COM1, whose console the test uses. */
+const backends: BackendOpeners = {
+  character: (address) => (address.kind === 'stdio' ? Promise.resolve(undefined) : opener.open(address)),
+};
 
 beforeEach(async (context) => {
   const reason = await linuxMissing();
@@ -42,14 +46,16 @@ test('what was typed before the guest listens is not lost', { timeout: 180_000 }
   let typed = false;
   await using guest = await bootLinux({
     cmdline: QUICK_CMDLINE,
-    openSerial: () => {
-      typed = true;
-      return Promise.resolve({
-        open: (port) => port.receive(Buffer.from(`${lines.join('\n')}\necho "got $x"\n`)),
-        write: () => true,
-        hold: () => undefined,
-        close: () => Promise.resolve(),
-      });
+    backends: {
+      character: () => {
+        typed = true;
+        return Promise.resolve({
+          open: (port) => port.receive(Buffer.from(`${lines.join('\n')}\necho "got $x"\n`)),
+          write: () => true,
+          hold: () => undefined,
+          close: () => Promise.resolve(),
+        });
+      },
     },
   });
   expect(typed).toBe(true);
@@ -63,7 +69,7 @@ test('COM2 on a socket: both ways, with clients that go and come', { timeout: 24
     const path = join(scratch.path, 'com2');
     await using guest = await bootLinux({
       args: ['-l', `com2,unix=${path}`],
-      openSerial: (name) => (name === 'stdio' ? Promise.resolve(undefined) : openSerial(name)),
+      backends,
     });
     await run(guest, 'stty -F /dev/ttyS1 raw -echo');
     const first = await Client.connect(path);
@@ -106,7 +112,7 @@ test('virtio-console: names, both ways, clients that go and come', { timeout: 30
     const paths = [join(scratch.path, 'a'), join(scratch.path, 'b')] as const;
     await using guest = await bootLinux({
       args: ['-s', `4,virtio-console,org.test.a=${paths[0]},org.test.b=${paths[1]}`],
-      openSerial: (name) => (name === 'stdio' ? Promise.resolve(undefined) : openSerial(name)),
+      backends,
     });
     expect(await run(guest, 'cat /sys/class/virtio-ports/*/name')).toBe('org.test.a\norg.test.b\n');
     const [a, b] = [await Client.connect(paths[0]), await Client.connect(paths[1])];

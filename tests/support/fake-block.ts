@@ -1,5 +1,5 @@
 /** A disk whose requests finish when a test says so. */
-import type { BlockBackend } from '../../devices/storage/block-backend.ts';
+import type { BlockBackend } from '../../devices/backends/block.ts';
 import { MemoryBackend } from '../../devices/storage/memory-backend.ts';
 
 interface Waiting {

@@ -3,7 +3,8 @@ import { MmioBus } from '../../devices/bus/mmio-bus.ts';
 import { PortBus, type AccessSize } from '../../devices/bus/port-bus.ts';
 import type { Clock } from '../../devices/bus/clock.ts';
 import { PciBus, ECAM_BASE, type PciBusOptions } from '../../devices/pci/bus.ts';
-import type { PciDeviceContext } from '../../devices/pci/factory.ts';
+import { openBackend, type BackendOpeners } from '../../devices/backends/kinds.ts';
+import type { DeviceContext } from '../../devices/device-context.ts';
 import type { PciFunction } from '../../devices/pci/function.ts';
 import { InterruptLines } from '../../devices/platform/interrupt-lines.ts';
 import { MemoryBackend } from '../../devices/storage/memory-backend.ts';
@@ -40,6 +41,7 @@ export class FakeMachine {
     const device = make(machine);
     machine.pci.add({ bus: 0, slot: 3, func: 0 }, device);
     machine.pci.configure();
+    machine.pci.start();
     return { machine, device };
   }
 
@@ -68,7 +70,12 @@ export class FakeMachine {
     return value & 1 ? value & 0xfffc : value - (value & 0xf);
   }
 
-  context(overrides: Partial<PciDeviceContext> = {}): PciDeviceContext {
+  context(overrides: Partial<DeviceContext> = {}, backends: BackendOpeners = {}): DeviceContext {
+    const openers: BackendOpeners = {
+      block: () => Promise.resolve(new MemoryBackend(new Uint8Array(64 * 1024))),
+      ...backends,
+    };
+    let uarts = 4;
     return {
       memory: this.memory,
       interrupts: this.interrupts,
@@ -77,9 +84,12 @@ export class FakeMachine {
       mmio: this.mmio,
       virtioMsix: true,
       vmName: 'vm0',
-      openBlock: () => Promise.resolve(new MemoryBackend(new Uint8Array(64 * 1024))),
+      open: (kind, settings) => openBackend(openers, kind, settings),
       entropy: (into) => into.fill(0x5a),
-      coreUart: () => ({ read: () => 0, write: () => {}, irqLevel: () => false, decode: () => {}, route: () => {} }),
+      takeUart: () => ({
+        index: uarts++,
+        uart: { read: () => 0, write: () => {}, irqLevel: () => false, decode: () => {}, route: () => {} },
+      }),
       log: (text) => this.log.push(text),
       ...overrides,
     };

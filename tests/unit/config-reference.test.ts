@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { GLOBAL_VARIABLES, WEBHYVE_VARIABLES } from '../../devices/config/declarations/globals.ts';
-import { declaration, notBuiltMessage, PCI_DEVICES } from '../../devices/config/declarations/index.ts';
+import { declaration, notBuiltMessage, PCI_DEVICES } from '../../devices/catalog.ts';
 import { findVariable } from '../../devices/config/declare.ts';
 import { renderReference } from '../../devices/config/reference.ts';
 

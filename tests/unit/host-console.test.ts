@@ -17,7 +17,8 @@ import {
 import { Console, ConsoleError } from '../../devices/serial/console.ts';
 import { SerialPort } from '../../devices/serial/serial-port.ts';
 import { UartRings } from '../../devices/serial/uart-rings.ts';
-import type { CharacterBackend } from '../../devices/serial/character-backend.ts';
+import { parseCharacterAddress } from '../../devices/backends/character.ts';
+import type { CharacterBackend } from '../../devices/backends/character.ts';
 import { EscapeFilter } from '../../host-node/console/escape.ts';
 import { BACKLOG_BYTES, RECONNECT_MS } from '../../host-node/console/link.ts';
 import { SerialOpener } from '../../host-node/console/open-serial.ts';
@@ -159,7 +160,7 @@ describe('serial port', () => {
     const uart = new FakeUart();
     const backend = new SlowBackend();
     const port = new SerialPort('com1', uart.rings(), backend);
-    port.open();
+    port.start();
     expect(uart.connected).toBe(true);
     backend.full = true;
     uart.print('one');
@@ -177,7 +178,7 @@ describe('serial port', () => {
     const uart = new FakeUart();
     const backend = new SlowBackend();
     const port = new SerialPort('com1', uart.rings(), backend);
-    port.open();
+    port.start();
     const text = Array.from({ length: 60_000 }, (_, i) => String.fromCharCode(97 + (i % 26))).join('');
     backend.port?.receive(encoder.encode(text));
     expect(backend.holds).toEqual([true]);
@@ -197,7 +198,7 @@ describe('serial port', () => {
       const backend = new SlowBackend();
       let rests = false;
       const port = new SerialPort('com1', uart.rings(), backend, () => rests);
-      port.open();
+      port.start();
       backend.port?.receive(encoder.encode('x'.repeat(10_000)));
       expect(uart.take(20_000).length).toBe(4096);
       port.service();
@@ -517,7 +518,7 @@ describe('sockets', () => {
         ['B', ''],
       ]);
       const plug = async (end: string): Promise<CharacterBackend> => {
-        const backend = await opener.open(`/dev/nmdm0.test${end}`);
+        const backend = await opener.open(parseCharacterAddress(`/dev/nmdm0.test${end}`));
         backend.open({
           receive: (bytes) => heard.set(end, (heard.get(end) ?? '') + decoder.decode(bytes)),
           drained: () => undefined,
@@ -526,7 +527,9 @@ describe('sockets', () => {
       };
       const ends = new Map<string, CharacterBackend>();
       for (const end of order) ends.set(end, await plug(end));
-      await expect(opener.open('/dev/nmdm0.testA')).rejects.toThrow('/dev/nmdm0.testA is in use');
+      await expect(opener.open(parseCharacterAddress('/dev/nmdm0.testA'))).rejects.toThrow(
+        '/dev/nmdm0.testA is in use',
+      );
       ends.get('A')?.write(encoder.encode('from A'));
       ends.get('B')?.write(encoder.encode('from B'));
       await expect.poll(() => Object.fromEntries(heard)).toEqual({ A: 'from B', B: 'from A' });
@@ -560,7 +563,7 @@ describe('sockets', () => {
         return { child, text: () => text };
       };
       const first = await terminal();
-      const backend = await new SerialOpener(() => undefined).open(link);
+      const backend = await new SerialOpener(() => undefined).open(parseCharacterAddress(link));
       let received = '';
       backend.open({ receive: (bytes) => (received += decoder.decode(bytes)), drained: () => undefined });
       backend.write(encoder.encode('out'));
@@ -607,7 +610,7 @@ describe('sockets', () => {
       first.kill('SIGSTOP');
       // A write that blocks would end with the terminal: for a failure instead of an endless wait.
       children.push(spawn('sh', ['-c', `sleep 15; kill -KILL ${first.pid}`], { stdio: 'ignore' }));
-      const backend = await new SerialOpener(() => undefined).open(link);
+      const backend = await new SerialOpener(() => undefined).open(parseCharacterAddress(link));
       let full = false;
       backend.open({ receive: () => undefined, drained: () => (full = false) });
       const data = Uint8Array.from({ length: 1 << 18 }, (_, i) => (Math.imul(i, 2654435761) >>> 24) ^ (i & 0xff));
@@ -645,18 +648,18 @@ describe('sockets', () => {
     try {
       const opener = new SerialOpener(() => undefined);
       const path = join(directory, 'console');
-      const server = await opener.open(`unix=${path}`);
+      const server = await opener.open(parseCharacterAddress(`unix=${path}`));
       let received = '';
       server.open({ receive: (bytes) => (received += decoder.decode(bytes)), drained: () => undefined });
-      const other = await opener.open(path);
+      const other = await opener.open(parseCharacterAddress(path));
       other.open({ receive: () => undefined, drained: () => undefined });
       other.write(encoder.encode('through'));
       await expect.poll(() => received).toBe('through');
       await other.close();
       await server.close();
-      await expect(opener.open('tcp=nowhere')).rejects.toThrow(/ADDRESS:PORT/);
-      await expect(opener.open('/dev/null')).rejects.toThrow(/not a terminal/);
-      await expect(opener.open('/no/such/tty')).rejects.toThrow();
+      expect(() => parseCharacterAddress('tcp=nowhere')).toThrow(/ADDRESS:PORT/);
+      await expect(opener.open(parseCharacterAddress('/dev/null'))).rejects.toThrow(/not a terminal/);
+      await expect(opener.open(parseCharacterAddress('/no/such/tty'))).rejects.toThrow();
     } finally {
       rmSync(directory, { recursive: true });
     }

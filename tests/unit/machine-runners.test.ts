@@ -77,6 +77,7 @@ function rig(mode: 'thread' | 'inline', vcpus: number): Rig {
     mmio,
     note: (vcpu, note, a, b) => registers.notes.push([vcpu, note, a, b]),
     deviceError: (error) => registers.errors.push(error),
+    stalled: () => false,
   };
   const sources = { nowNs: () => host.nowNs(), wallSeconds: () => 0, random: () => 4 };
   let resolveEnd: (() => void) | undefined;
@@ -115,6 +116,7 @@ function rig(mode: 'thread' | 'inline', vcpus: number): Rig {
         yieldNow: () => host.yieldNow(),
         serviceDevices: service,
         nextDeviceDeadlineNs: () => Infinity,
+        stalled: () => false,
       },
       (error) => failures.push(error),
     );

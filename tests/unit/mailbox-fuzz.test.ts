@@ -45,6 +45,7 @@ test('a million requests of any kind, size, address and value are served, in ord
     mmio,
     note: () => seen.notes++,
     deviceError: () => seen.errors++,
+    stalled: () => false,
   });
   const guards = [
     state.u8.subarray(block, block + R_MAILBOX),

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { md5 } from '../../devices/bus/md5.ts';
-import { pciDevices } from '../../devices/pci/factory.ts';
+import { builderOf } from '../../devices/catalog.ts';
 import { DummyDevice } from '../../devices/pci/dummy.ts';
 import { PciFunction } from '../../devices/pci/function.ts';
-import { HostBridge, HOSTBRIDGE } from '../../devices/pci/hostbridge.ts';
+import { HostBridge } from '../../devices/pci/hostbridge.ts';
 import { Lpc } from '../../devices/pci/lpc.ts';
 import { SnapshotError, type DeviceState } from '../../devices/snapshot.ts';
 import { PciUart } from '../../devices/serial/pci-uart.ts';
@@ -54,7 +54,7 @@ const slot = (number: number, func = 0) => ({ bus: 0, slot: number, func });
 describe('configuration mechanism 1', () => {
   test('reads the identification of a host bridge by byte, word and dword', () => {
     const machine = new FakeMachine();
-    machine.pci.add(slot(0), new HostBridge('hostbridge', HOSTBRIDGE));
+    machine.pci.add(slot(0), new HostBridge());
     machine.pci.configure();
     machine.ports.write(0xcf8, 4, 0x80000000);
     expect(machine.ports.read(0xcfc, 4)).toBe(0x12751275);
@@ -70,7 +70,7 @@ describe('configuration mechanism 1', () => {
 
   test('the address register takes dwords alone, and its enable bit counts', () => {
     const machine = new FakeMachine();
-    machine.pci.add(slot(0), new HostBridge('hostbridge', HOSTBRIDGE));
+    machine.pci.add(slot(0), new HostBridge());
     machine.pci.configure();
     machine.ports.write(0xcf8, 4, 0xffffffff);
     expect(machine.ports.read(0xcf8, 4)).toBe(0x80fffffc);
@@ -83,7 +83,7 @@ describe('configuration mechanism 1', () => {
 
   test('absent functions and unaligned accesses read all ones', () => {
     const machine = new FakeMachine();
-    machine.pci.add(slot(0), new HostBridge('hostbridge', HOSTBRIDGE));
+    machine.pci.add(slot(0), new HostBridge());
     machine.pci.configure();
     expect(machine.config(1, 0, 4)).toBe(0xffffffff);
     expect(machine.config(0, 0, 2, 1)).toBe(0xffff);
@@ -95,7 +95,7 @@ describe('configuration mechanism 1', () => {
 
   test('extended configuration space is empty', () => {
     const machine = new FakeMachine();
-    machine.pci.add(slot(0), new HostBridge('hostbridge', HOSTBRIDGE));
+    machine.pci.add(slot(0), new HostBridge());
     machine.pci.configure();
     expect(machine.config(0, 0x100, 4)).toBe(0);
     expect(machine.config(0, 0x100, 2)).toBe(0xffff);
@@ -485,20 +485,18 @@ describe('snapshots', () => {
   });
 });
 
-test('the factory builds what it names', async () => {
+test('the catalog builds what it names', async () => {
   const machine = new FakeMachine();
   const context = machine.context();
-  for (const name of ['hostbridge', 'amd_hostbridge', 'lpc', 'uart', 'dummy']) {
-    const fn = await pciDevices[name]?.(context, slot(1), { get: () => undefined });
+  for (const name of ['hostbridge', 'lpc', 'uart', 'dummy']) {
+    const fn = await builderOf(name)?.(context, slot(1), { get: () => undefined });
     expect(fn?.kind).toBe(name);
   }
-  const bridge = await pciDevices['hostbridge']?.(context, slot(0), {
+  const bridge = await builderOf('hostbridge')?.(context, slot(0), {
     get: (name) => (name === 'pcireg.vendor' ? '0x8086' : undefined),
   });
   expect(bridge?.readConfig(0, 4)).toBe(0x12758086);
-  await expect(pciDevices['lpc']?.(context, { bus: 1, slot: 0, func: 0 }, { get: () => undefined })).rejects.toThrow(
-    /bus 0/,
-  );
+  expect(() => builderOf('lpc')?.(context, { bus: 1, slot: 0, func: 0 }, { get: () => undefined })).toThrow(/bus 0/);
 });
 
 test('random configuration and BAR accesses neither throw nor leave a claim behind', () => {

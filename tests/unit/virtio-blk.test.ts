@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { pciDevices } from '../../devices/pci/factory.ts';
+import { BLOCK_OPTIONS } from '../../devices/config/declarations/block.ts';
+import { readSettings } from '../../devices/config/settings-of.ts';
 import { MemoryBackend } from '../../devices/storage/memory-backend.ts';
-import type { BlockBackend } from '../../devices/storage/block-backend.ts';
+import type { BlockBackend } from '../../devices/backends/block.ts';
 import * as B from '../../devices/virtio/blk.ts';
 import * as V from '../../devices/virtio/device.ts';
 import type { AccessSize } from '../../devices/bus/port-bus.ts';
@@ -311,12 +312,12 @@ describe('life cycle', () => {
     expect(rig.machine.interrupts.asserted().pins).toEqual([]);
   });
 
-  test('quiesce waits for the backend, close closes it', async () => {
+  test('a pause waits for the backend, close closes it', async () => {
     const rig = setUp(new FakeBlock());
     rig.driver.add(request(rig, B.VIRTIO_BLK_T_FLUSH, 0, []));
     rig.driver.notify();
     let quiet = false;
-    const done = rig.machine.pci.quiesce().then(() => {
+    const done = rig.machine.pci.pause().then(() => {
       quiet = true;
     });
     await settle();
@@ -350,21 +351,31 @@ describe('life cycle', () => {
     expect(other.machine.interrupts.messages.map(({ data }) => data)).toEqual([1]);
   });
 
-  test('the factory opens the disk with its options', async () => {
+  test('the builder opens the disk with its options', async () => {
     const machine = new FakeMachine();
     const asked: unknown[] = [];
-    const context = machine.context({
-      openBlock: (path, options) => {
-        asked.push(path, options);
-        return Promise.resolve(new MemoryBackend(new Uint8Array(4096)));
+    const context = machine.context(
+      {},
+      {
+        block: (settings) => {
+          asked.push(settings);
+          return Promise.resolve(new MemoryBackend(new Uint8Array(4096)));
+        },
       },
-    });
+    );
     const variables: Record<string, string> = { path: '/img', ro: 'true', sectorsize: '512/4096' };
     const where = { bus: 0, slot: 4, func: 0 };
-    const fn = await pciDevices['virtio-blk']?.(context, where, { get: (name) => variables[name] });
+    const fn = await B.buildVirtioBlk(context, where, { get: (name) => variables[name] });
     expect(fn).toBeInstanceOf(B.VirtioBlk);
-    expect(asked).toEqual(['/img', { ro: 'true', sectorsize: '512/4096' }]);
-    await expect(pciDevices['virtio-blk']?.(context, where, { get: () => undefined })).rejects.toThrow(
+    expect(asked).toEqual([
+      {
+        ...readSettings(BLOCK_OPTIONS, () => undefined),
+        path: '/img',
+        ro: true,
+        sectorsize: { logicalBytes: 512, physicalBytes: 4096 },
+      },
+    ]);
+    await expect(B.buildVirtioBlk(context, where, { get: () => undefined })).rejects.toThrow(
       'Missing "path" for block device.',
     );
   });
@@ -406,7 +417,7 @@ test('random registers, rings and requests never throw, and every request is ans
       answered += driver.used().length;
     }
   }
-  await device.quiesce();
+  await device.pause();
   expect(answered).toBeGreaterThan(5000);
   expect(device.badRequests).toBeGreaterThan(1000);
   expect(machine.log.length).toBeLessThanOrEqual(16);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { CharacterBackend, CharacterPort } from '../../devices/serial/character-backend.ts';
+import type { CharacterBackend, CharacterPort } from '../../devices/backends/character.ts';
 import * as C from '../../devices/virtio/console.ts';
 import * as V from '../../devices/virtio/device.ts';
 import { FakeMachine } from '../support/fake-bus.ts';

@@ -1,11 +1,11 @@
 /** Block devices: virtio-blk, nvme and ahci, and the options that all of them share. */
 import type { DeviceDeclaration, VariableDeclaration } from '../declare.ts';
-import { AHCI_PORTS, ahciDrive, firstField, NVME } from '../legacy.ts';
+import { AHCI_PORTS, ahciDrive, firstField, NVME as NVME_FORM } from '../legacy.ts';
 import type { ConfigNode } from '../tree.ts';
 import { BOOLEAN, choice, integer, PATH, SECTOR_SIZE, STRING, text } from '../variable-types.ts';
 
 /** bhyve(8), "Block storage device backends". */
-const BLOCK_OPTIONS: readonly VariableDeclaration[] = [
+export const BLOCK_OPTIONS = [
   { name: 'path', type: PATH, help: 'Image file or device of the host' },
   { name: 'nocache', type: BOOLEAN, default: 'false', help: 'Open the file with O_DIRECT' },
   { name: 'nodelete', type: BOOLEAN, default: 'false', help: 'Do not offer TRIM to the guest' },
@@ -14,7 +14,7 @@ const BLOCK_OPTIONS: readonly VariableDeclaration[] = [
   { name: 'ro', type: BOOLEAN, default: 'false', help: 'Open the file read-only' },
   { name: 'sectorsize', type: SECTOR_SIZE, help: 'Logical and physical sector size of the emulated disk' },
   { name: 'bootindex', type: integer(0, 0x7fffffff), help: 'Place in the order in which firmware tries devices' },
-];
+] as const satisfies readonly VariableDeclaration[];
 
 const MISSING_PATH = 'Missing "path" for block device.';
 
@@ -41,56 +41,58 @@ const AHCI_VARIABLES: readonly VariableDeclaration[] = [
   { name: 'port.N.model', type: text(40), help: 'Model number' },
 ];
 
-export const BLOCK_DEVICES: readonly DeviceDeclaration[] = [
-  {
-    name: 'ahci',
-    summary: 'AHCI controller attached to arbitrary devices',
-    legacy: AHCI_PORTS,
-    variables: AHCI_VARIABLES,
-    check: ahciChecks,
-  },
-  {
-    name: 'ahci-hd',
-    summary: 'AHCI controller attached to a SATA hard drive',
-    aliasOf: 'ahci',
-    legacy: ahciDrive('hd'),
-    preset: { 'port.0.type': 'hd' },
-    variables: AHCI_VARIABLES,
-  },
-  {
-    name: 'ahci-cd',
-    summary: 'AHCI controller attached to an ATAPI CD/DVD',
-    aliasOf: 'ahci',
-    legacy: ahciDrive('cd'),
-    preset: { 'port.0.type': 'cd' },
-    variables: AHCI_VARIABLES,
-  },
-  {
-    name: 'nvme',
-    summary: 'NVM Express (NVMe) controller',
-    legacy: NVME,
-    variables: [
-      ...BLOCK_OPTIONS,
-      { name: 'ram', type: integer(1, 1 << 20), help: 'Size in MiB of a disk that lives in memory, instead of path' },
-      { name: 'maxq', type: integer(1, 0xffff), default: '16', help: 'Largest number of queues' },
-      { name: 'qsz', type: integer(2, 0x10000), default: '2048', help: 'Largest number of elements in a queue' },
-      { name: 'ioslots', type: integer(1, 0xffff), default: '8', help: 'Largest number of concurrent requests' },
-      { name: 'sectsz', type: integer(0, 8192), help: "Sector size: 512, 4096 or 8192; others count as the backend's" },
-      { name: 'ser', type: text(20), help: 'Serial number; by default NVME-slot-function' },
-      { name: 'eui64', type: STRING, help: 'IEEE Extended Unique Identifier, eight bytes as one number' },
-      { name: 'dsm', type: STRING, default: 'auto', help: 'Dataset management: auto, enable or disable' },
-    ],
-    check: (node) => (node.getRaw('path') === undefined && node.getRaw('ram') === undefined ? MISSING_PATH : undefined),
-  },
-  {
-    name: 'virtio-blk',
-    summary: 'Virtio block storage interface',
-    legacy: firstField('path'),
-    variables: [
-      ...BLOCK_OPTIONS,
-      { name: 'ser', type: text(20), help: 'Serial number; by default made from the path' },
-      { name: 'serial', type: text(20), help: 'Another name for ser' },
-    ],
-    check: (node) => (node.getRaw('path') === undefined ? MISSING_PATH : undefined),
-  },
-];
+export const AHCI: DeviceDeclaration = {
+  name: 'ahci',
+  summary: 'AHCI controller attached to arbitrary devices',
+  legacy: AHCI_PORTS,
+  variables: AHCI_VARIABLES,
+  check: ahciChecks,
+};
+
+export const AHCI_HD: DeviceDeclaration = {
+  name: 'ahci-hd',
+  summary: 'AHCI controller attached to a SATA hard drive',
+  aliasOf: 'ahci',
+  legacy: ahciDrive('hd'),
+  preset: { 'port.0.type': 'hd' },
+  variables: AHCI_VARIABLES,
+};
+
+export const AHCI_CD: DeviceDeclaration = {
+  name: 'ahci-cd',
+  summary: 'AHCI controller attached to an ATAPI CD/DVD',
+  aliasOf: 'ahci',
+  legacy: ahciDrive('cd'),
+  preset: { 'port.0.type': 'cd' },
+  variables: AHCI_VARIABLES,
+};
+
+export const NVME: DeviceDeclaration = {
+  name: 'nvme',
+  summary: 'NVM Express (NVMe) controller',
+  legacy: NVME_FORM,
+  variables: [
+    ...BLOCK_OPTIONS,
+    { name: 'ram', type: integer(1, 1 << 20), help: 'Size in MiB of a disk that lives in memory, instead of path' },
+    { name: 'maxq', type: integer(1, 0xffff), default: '16', help: 'Largest number of queues' },
+    { name: 'qsz', type: integer(2, 0x10000), default: '2048', help: 'Largest number of elements in a queue' },
+    { name: 'ioslots', type: integer(1, 0xffff), default: '8', help: 'Largest number of concurrent requests' },
+    { name: 'sectsz', type: integer(0, 8192), help: "Sector size: 512, 4096 or 8192; others count as the backend's" },
+    { name: 'ser', type: text(20), help: 'Serial number; by default NVME-slot-function' },
+    { name: 'eui64', type: STRING, help: 'IEEE Extended Unique Identifier, eight bytes as one number' },
+    { name: 'dsm', type: STRING, default: 'auto', help: 'Dataset management: auto, enable or disable' },
+  ],
+  check: (node) => (node.getRaw('path') === undefined && node.getRaw('ram') === undefined ? MISSING_PATH : undefined),
+};
+
+export const VIRTIO_BLK: DeviceDeclaration = {
+  name: 'virtio-blk',
+  summary: 'Virtio block storage interface',
+  legacy: firstField('path'),
+  variables: [
+    ...BLOCK_OPTIONS,
+    { name: 'ser', type: text(20), help: 'Serial number; by default made from the path' },
+    { name: 'serial', type: text(20), help: 'Another name for ser' },
+  ],
+  check: (node) => (node.getRaw('path') === undefined ? MISSING_PATH : undefined),
+};

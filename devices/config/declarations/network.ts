@@ -21,22 +21,21 @@ const NETWORK_OPTIONS: readonly VariableDeclaration[] = [
   { name: 'open', type: BOOLEAN, default: 'false', help: 'slirp: let the guest reach the world' },
 ];
 
-export const NETWORK_DEVICES: readonly DeviceDeclaration[] = [
-  {
-    name: 'e1000',
-    summary: 'Intel e82545 network interface',
-    legacy: NETWORK,
-    checkBackend: networkBackendProblem,
-    variables: [...NETWORK_OPTIONS, { name: 'mtu', type: STRING, help: 'Ignored' }],
-  },
-  {
-    name: 'virtio-net',
-    summary: 'Virtio network interface',
-    legacy: NETWORK,
-    checkBackend: networkBackendProblem,
-    variables: [
-      ...NETWORK_OPTIONS,
-      { name: 'mtu', type: integer(68, 65535), help: 'Largest MTU that the guest is told, in bytes' },
-    ],
-  },
-];
+export const E1000: DeviceDeclaration = {
+  name: 'e1000',
+  summary: 'Intel e82545 network interface',
+  legacy: NETWORK,
+  checkBackend: networkBackendProblem,
+  variables: [...NETWORK_OPTIONS, { name: 'mtu', type: STRING, help: 'Ignored' }],
+};
+
+export const VIRTIO_NET: DeviceDeclaration = {
+  name: 'virtio-net',
+  summary: 'Virtio network interface',
+  legacy: NETWORK,
+  checkBackend: networkBackendProblem,
+  variables: [
+    ...NETWORK_OPTIONS,
+    { name: 'mtu', type: integer(68, 65535), help: 'Largest MTU that the guest is told, in bytes' },
+  ],
+};

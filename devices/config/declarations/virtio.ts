@@ -8,51 +8,58 @@ const MAX_SHARE_NAME = 256;
 /** bhyve(8): "A maximum of 16 ports per device can be created." */
 const MAX_CONSOLE_PORTS = 16;
 
-export const VIRTIO_DEVICES: readonly DeviceDeclaration[] = [
-  {
-    name: 'virtio-9p',
-    summary: 'Virtio 9p (VirtFS) interface',
-    legacy: SHARE,
-    variables: [
-      { name: 'sharename', type: STRING, help: 'Name that the guest mounts' },
-      { name: 'path', type: PATH, help: 'Directory of the host' },
-      { name: 'ro', type: BOOLEAN, default: 'false', help: 'Read-only' },
-    ],
-    check(node) {
-      const shareName = node.getRaw('sharename');
-      if (shareName === undefined) return 'virtio-9p: share name required';
-      if (shareName.length > MAX_SHARE_NAME) return 'virtio-9p: share name too long';
-      return node.getRaw('path') === undefined ? 'virtio-9p: path required' : undefined;
-    },
+export const VIRTIO_9P: DeviceDeclaration = {
+  name: 'virtio-9p',
+  summary: 'Virtio 9p (VirtFS) interface',
+  legacy: SHARE,
+  variables: [
+    { name: 'sharename', type: STRING, help: 'Name that the guest mounts' },
+    { name: 'path', type: PATH, help: 'Directory of the host' },
+    { name: 'ro', type: BOOLEAN, default: 'false', help: 'Read-only' },
+  ],
+  check(node) {
+    const shareName = node.getRaw('sharename');
+    if (shareName === undefined) return 'virtio-9p: share name required';
+    if (shareName.length > MAX_SHARE_NAME) return 'virtio-9p: share name too long';
+    return node.getRaw('path') === undefined ? 'virtio-9p: path required' : undefined;
   },
-  {
-    name: 'virtio-console',
-    summary: 'Virtio console interface: named ports between the guest and sockets of the host',
-    legacy: CONSOLE_PORTS,
-    variables: [
-      { name: 'port.N.name', type: STRING, help: 'Name of the port in the guest' },
-      { name: 'port.N.path', type: PATH, help: 'Unix domain socket of the host' },
-    ],
-    check: (node) =>
-      (node.findNode('port')?.names().length ?? 0) > MAX_CONSOLE_PORTS
-        ? `virtio-console: more than ${MAX_CONSOLE_PORTS} ports`
-        : undefined,
-  },
-  {
-    name: 'virtio-input',
-    summary: 'Virtio input interface',
-    legacy: firstField('path'),
-    variables: [{ name: 'path', type: PATH, help: 'Event device of the host' }],
-  },
-  { name: 'virtio-rnd', summary: 'Virtio RNG interface', legacy: GENERIC, variables: [] },
-  {
-    name: 'virtio-scsi',
-    summary: 'Virtio SCSI interface',
-    legacy: firstField('dev'),
-    variables: [
-      { name: 'dev', type: PATH, default: '/dev/cam/ctl', help: 'Port of the SCSI target layer' },
-      { name: 'iid', type: integer(0, 0x7fffffff), default: '0', help: 'Initiator ID' },
-      { name: 'bootindex', type: integer(0, 0x7fffffff), help: 'Place in the order in which firmware tries devices' },
-    ],
-  },
-];
+};
+
+export const VIRTIO_CONSOLE: DeviceDeclaration = {
+  name: 'virtio-console',
+  summary: 'Virtio console interface: named ports between the guest and sockets of the host',
+  legacy: CONSOLE_PORTS,
+  variables: [
+    { name: 'port.N.name', type: STRING, help: 'Name of the port in the guest' },
+    { name: 'port.N.path', type: PATH, help: 'Unix domain socket of the host' },
+  ],
+  check: (node) =>
+    (node.findNode('port')?.names().length ?? 0) > MAX_CONSOLE_PORTS
+      ? `virtio-console: more than ${MAX_CONSOLE_PORTS} ports`
+      : undefined,
+};
+
+export const VIRTIO_INPUT: DeviceDeclaration = {
+  name: 'virtio-input',
+  summary: 'Virtio input interface',
+  legacy: firstField('path'),
+  variables: [{ name: 'path', type: PATH, help: 'Event device of the host' }],
+};
+
+export const VIRTIO_RND: DeviceDeclaration = {
+  name: 'virtio-rnd',
+  summary: 'Virtio RNG interface',
+  legacy: GENERIC,
+  variables: [],
+};
+
+export const VIRTIO_SCSI: DeviceDeclaration = {
+  name: 'virtio-scsi',
+  summary: 'Virtio SCSI interface',
+  legacy: firstField('dev'),
+  variables: [
+    { name: 'dev', type: PATH, default: '/dev/cam/ctl', help: 'Port of the SCSI target layer' },
+    { name: 'iid', type: integer(0, 0x7fffffff), default: '0', help: 'Initiator ID' },
+    { name: 'bootindex', type: integer(0, 0x7fffffff), help: 'Place in the order in which firmware tries devices' },
+  ],
+};

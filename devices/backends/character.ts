@@ -1,5 +1,26 @@
 /** What a serial port talks to on the host: a terminal, a socket, a pseudo-terminal. */
 
+/** Where the far end of a serial line is. */
+export type CharacterAddress =
+  | { readonly kind: 'stdio' }
+  /** Listens; `host` is a name or an address without brackets. */
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  /** Listens at the path. */
+  | { readonly kind: 'unix'; readonly path: string }
+  /** A terminal, a UNIX socket to connect to, or one end of a null modem (`/dev/nmdmNA`). */
+  | { readonly kind: 'path'; readonly path: string };
+
+/** Reads `stdio`, `tcp=ADDRESS:PORT`, `unix=PATH` or a path, as consoles are spelled on the command line. Throws with bhyve's reason. */
+export function parseCharacterAddress(text: string): CharacterAddress {
+  if (text === 'stdio') return { kind: 'stdio' };
+  if (text.startsWith('unix=')) return { kind: 'unix', path: text.slice('unix='.length) };
+  if (!text.startsWith('tcp=')) return { kind: 'path', path: text };
+  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text.slice('tcp='.length));
+  const port = Number(match?.[3]);
+  if (!match || port > 65535) throw new Error(`${text}: not ADDRESS:PORT`);
+  return { kind: 'tcp', host: (match[1] ?? match[2]) || '0.0.0.0', port };
+}
+
 /** A character device of the host at the far end of a serial port. */
 export interface CharacterBackend {
   /** Starts delivering input to `port`. Called once. */

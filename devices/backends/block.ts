@@ -1,4 +1,9 @@
-/** What a disk device needs from whoever keeps its sectors. */
+/** What a disk device needs from the keeper of its sectors. */
+import type { BLOCK_OPTIONS } from '../config/declarations/block.ts';
+import type { Settings } from '../config/settings-of.ts';
+
+/** How to open a disk: the block options of bhyve_config(5), parsed, and the path of the image. */
+export type BlockSettings = Omit<Settings<typeof BLOCK_OPTIONS>, 'path'> & { readonly path: string };
 
 /**
  * A block store. Offsets and lengths are bytes; a device model never asks beyond {@link sizeBytes} and only for whole logical sectors.

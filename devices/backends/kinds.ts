@@ -1,0 +1,43 @@
+/**
+ * The kinds of backends: for each kind the interface that devices use, and the settings by which a host opens one. A new kind is a file
+ * in this folder and a line in each of the two interfaces below; hosts offer openers for the kinds they have.
+ */
+import type { BlockBackend, BlockSettings } from './block.ts';
+import type { CharacterAddress, CharacterBackend } from './character.ts';
+
+export interface Backends {
+  readonly block: BlockBackend;
+  readonly character: CharacterBackend;
+}
+
+export interface BackendSettings {
+  readonly block: BlockSettings;
+  readonly character: CharacterAddress;
+}
+
+export type BackendKind = keyof Backends;
+
+/** Opens a backend. Rejects with a message for the user. Undefined: there is deliberately nothing at the far end. */
+export type BackendOpener<K extends BackendKind> = (settings: BackendSettings[K]) => Promise<Backends[K] | undefined>;
+
+/** What a host can open. */
+export type BackendOpeners = { readonly [K in BackendKind]?: BackendOpener<K> | undefined };
+
+/** The host has no backends of a kind at all. */
+export class NoBackendError extends Error {
+  override readonly name = 'NoBackendError';
+  constructor(readonly kind: BackendKind) {
+    super(`nothing here opens ${kind} backends`);
+  }
+}
+
+/** Opens a backend with the opener that the host has for its kind; rejects with {@link NoBackendError} when it has none. */
+export async function openBackend<K extends BackendKind>(
+  openers: BackendOpeners,
+  kind: K,
+  settings: BackendSettings[K],
+): Promise<Backends[K] | undefined> {
+  const opener: BackendOpener<K> | undefined = openers[kind];
+  if (!opener) throw new NoBackendError(kind);
+  return opener(settings);
+}

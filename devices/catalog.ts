@@ -1,0 +1,74 @@
+/**
+ * Every PCI device: its declaration, from which the command line, help, validation and docs/devices.md derive, and its builder. This is
+ * the only file that imports them all, and the only one outside its own folder that a new device touches.
+ */
+import { AHCI, AHCI_CD, AHCI_HD, NVME, VIRTIO_BLK } from './config/declarations/block.ts';
+import { AMD_HOSTBRIDGE, DUMMY, HOSTBRIDGE, LPC, PASSTHRU, PCI_UART } from './config/declarations/bridges.ts';
+import { FBUF, HDA, XHCI } from './config/declarations/desktop.ts';
+import { E1000, VIRTIO_NET } from './config/declarations/network.ts';
+import { VIRTIO_9P, VIRTIO_CONSOLE, VIRTIO_INPUT, VIRTIO_RND, VIRTIO_SCSI } from './config/declarations/virtio.ts';
+import type { DeviceDeclaration } from './config/declare.ts';
+import type { DeviceBuilder } from './device-context.ts';
+import { buildDummy } from './pci/dummy.ts';
+import { buildHostBridge } from './pci/hostbridge.ts';
+import { buildLpc } from './pci/lpc.ts';
+import { buildPciUart } from './serial/pci-uart.ts';
+import { buildVirtioBlk } from './virtio/blk.ts';
+import { buildVirtioConsole } from './virtio/console.ts';
+import { buildVirtioRnd } from './virtio/rnd.ts';
+
+interface CatalogEntry {
+  readonly declaration: DeviceDeclaration;
+  /** Absent for another spelling of a device, and for one that is understood and not emulated. */
+  readonly build?: DeviceBuilder;
+}
+
+/** Sorted by name: the order of `-s help`. */
+const CATALOG: readonly CatalogEntry[] = [
+  { declaration: AHCI },
+  { declaration: AHCI_CD },
+  { declaration: AHCI_HD },
+  { declaration: AMD_HOSTBRIDGE },
+  { declaration: DUMMY, build: buildDummy },
+  { declaration: E1000 },
+  { declaration: FBUF },
+  { declaration: HDA },
+  { declaration: HOSTBRIDGE, build: buildHostBridge },
+  { declaration: LPC, build: buildLpc },
+  { declaration: NVME },
+  { declaration: PASSTHRU },
+  { declaration: PCI_UART, build: buildPciUart },
+  { declaration: VIRTIO_9P },
+  { declaration: VIRTIO_BLK, build: buildVirtioBlk },
+  { declaration: VIRTIO_CONSOLE, build: buildVirtioConsole },
+  { declaration: VIRTIO_INPUT },
+  { declaration: VIRTIO_NET },
+  { declaration: VIRTIO_RND, build: buildVirtioRnd },
+  { declaration: VIRTIO_SCSI },
+  { declaration: XHCI },
+];
+
+export const PCI_DEVICES: readonly DeviceDeclaration[] = CATALOG.map((entry) => entry.declaration);
+
+const BY_NAME = new Map(CATALOG.map((entry) => [entry.declaration.name, entry]));
+
+/** The declaration of a PCI device; names are matched exactly. */
+export function declaration(name: string): DeviceDeclaration | undefined {
+  return BY_NAME.get(name)?.declaration;
+}
+
+/** Builds the device of that name; undefined when it is not emulated. */
+export function builderOf(name: string): DeviceBuilder | undefined {
+  return BY_NAME.get(name)?.build;
+}
+
+/** Names of the devices that are emulated. */
+export const BUILT_DEVICES: readonly string[] = CATALOG.flatMap(({ declaration: { name }, build }) =>
+  build ? [name] : [],
+);
+
+/** What the machine says of a device that is declared here and that it cannot build. */
+export function notBuiltMessage(name: string): string {
+  if (name === 'passthru') return 'passthru: a device of the host cannot be handed to an emulated machine';
+  return `${name}: webhyve knows this device's options but does not emulate it yet`;
+}

@@ -1,0 +1,7 @@
+/** Backends that Node has for every machine, by kind. Those of one machine alone (its terminal) are given to it by the program. */
+import type { BackendOpeners } from '../devices/backends/kinds.ts';
+import { FileBackend } from './files.ts';
+
+export const nodeBackends: BackendOpeners = {
+  block: (settings) => FileBackend.open(settings),
+};
