@@ -1,7 +1,8 @@
 /** A PS/2 keyboard (IBM PS/2 Hardware Interface Technical Reference, Keyboards): command set and its output queue, scan code set 2. */
 import { StateFields } from './state-fields.ts';
 import type { DeviceState, Stateful } from '../snapshot.ts';
-import { scanCodeOfKeysym } from './scancodes.ts';
+import type { KeyboardSink } from '../input/input-router.ts';
+import { set2OfXtCode } from '../input/xt-codes.ts';
 
 const COMMAND_RESET = 0xff;
 const COMMAND_SET_DEFAULTS = 0xf6;
@@ -20,24 +21,38 @@ const REPLY_SELF_TEST_PASSED = 0xaa;
 const REPLY_ID = [0xab, 0x83] as const;
 
 const QUEUE_BYTES = 16;
+/** Keys that wait for room in the queue, so that pasted text arrives whole. */
+const MAX_WAITING_KEYS = 512;
+const MAX_KEYS_DOWN = 128;
+/** XT code of Pause, which sends this and has no release. */
+const PAUSE = 0xc6;
+const PAUSE_SEQUENCE = [0xe1, 0x14, 0x77, 0xe1, 0xf0, 0x14, 0xf0, 0x77] as const;
+/** A key that goes up, in {@link Ps2Keyboard}'s list of waiting keys. */
+const RELEASE = 0x100;
 const BREAK_PREFIX = 0xf0;
 const EXTENDED_PREFIX = 0xe0;
 
 const STATE_KIND = 'ps2-keyboard';
-const STATE_VERSION = 1;
+const STATE_VERSION = 2;
 
-export class Ps2Keyboard implements Stateful {
-  /** Bytes that found the queue full, and commands that no keyboard knows. */
+export class Ps2Keyboard implements Stateful, KeyboardSink {
+  /** Bytes that found no room, and commands that no keyboard knows. */
   droppedBytes = 0;
   unknownCommands = 0;
-  /** The user's keys have no scan code. */
-  unknownKeysyms = 0;
+  /** Keys of the user that a PS/2 keyboard does not have. */
+  unknownKeys = 0;
   /** Called when the queue may have got a byte. */
   onOutput: () => void = () => {};
   #queue: number[] = [];
   #enabled = true;
   /** A command whose argument byte comes next, or 0. */
   #pendingCommand = 0;
+  /** XT codes, + {@link RELEASE}. */
+  #waiting: number[] = [];
+  /** XT codes of keys that the guest was told are down. */
+  readonly #down = new Set<number>();
+  /** Those that were down in a snapshot: whoever held them then does not now. They go up before the next key. */
+  #stale: readonly number[] = [];
 
   get hasOutput(): boolean {
     return this.#queue.length > 0;
@@ -45,7 +60,28 @@ export class Ps2Keyboard implements Stateful {
 
   /** Takes the oldest byte of the queue. */
   take(): number | undefined {
+    this.#fill();
     return this.#queue.shift();
+  }
+
+  /** Moves waiting keys into the queue, a whole sequence at a time. */
+  #fill(): void {
+    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+      const bytes = this.#sequence(next);
+      if (this.#queue.length + bytes.length > QUEUE_BYTES) return;
+      this.#queue.push(...bytes);
+      this.#waiting.shift();
+      if (next & RELEASE) this.#down.delete(next & ~RELEASE);
+      else if (this.#down.size < MAX_KEYS_DOWN) this.#down.add(next);
+    }
+  }
+
+  #sequence(key: number): readonly number[] {
+    const released = (key & RELEASE) !== 0;
+    if ((key & ~RELEASE) === PAUSE) return released ? [] : PAUSE_SEQUENCE;
+    const set2 = set2OfXtCode(key & ~RELEASE);
+    if (!set2) return [];
+    return [...(set2.extended ? [EXTENDED_PREFIX] : []), ...(released ? [BREAK_PREFIX] : []), set2.code];
   }
 
   #push(bytes: readonly number[]): void {
@@ -77,6 +113,7 @@ export class Ps2Keyboard implements Stateful {
       case COMMAND_ENABLE:
         this.#enabled = true;
         this.#queue = [];
+        this.#waiting = [];
         this.#push([REPLY_ACK]);
         break;
       case COMMAND_SET_TYPEMATIC:
@@ -100,24 +137,28 @@ export class Ps2Keyboard implements Stateful {
     }
   }
 
-  /** A key of the user, by X11 keysym. Unknown ones are counted. */
-  key(keysym: number, down: boolean): void {
-    const code = scanCodeOfKeysym(keysym);
-    if (code === undefined) this.unknownKeysyms++;
-    else this.scanCode(code & 0xff, code > 0xff, down);
-  }
-
-  /** A key by its set 2 code; `extended` ones get the E0 prefix. */
-  scanCode(code: number, extended: boolean, down: boolean): void {
+  /** A key of the user, by its XT code. */
+  key(code: number, down: boolean): void {
+    if (code !== PAUSE && !set2OfXtCode(code)) {
+      this.unknownKeys++;
+      return;
+    }
     if (!this.#enabled) return;
-    const bytes: number[] = extended ? [EXTENDED_PREFIX] : [];
-    if (!down) bytes.push(BREAK_PREFIX);
-    bytes.push(code & 0xff);
-    this.#push(bytes);
+    if (this.#waiting.length >= MAX_WAITING_KEYS) {
+      this.droppedBytes++;
+      return;
+    }
+    this.#waiting.push(...this.#stale.map((stale) => stale | RELEASE), down ? code : code | RELEASE);
+    this.#stale = [];
+    this.#fill();
+    this.onOutput();
   }
 
   reset(): void {
     this.#queue = [];
+    this.#waiting = [];
+    this.#down.clear();
+    this.#stale = [];
     this.#enabled = true;
     this.#pendingCommand = 0;
   }
@@ -126,7 +167,13 @@ export class Ps2Keyboard implements Stateful {
     return {
       kind: STATE_KIND,
       version: STATE_VERSION,
-      fields: { queue: [...this.#queue], enabled: this.#enabled, pendingCommand: this.#pendingCommand },
+      fields: {
+        queue: [...this.#queue],
+        waiting: [...this.#waiting],
+        down: [...this.#down],
+        enabled: this.#enabled,
+        pendingCommand: this.#pendingCommand,
+      },
     };
   }
 
@@ -137,10 +184,16 @@ export class Ps2Keyboard implements Stateful {
   prepareRestore(state: DeviceState): () => void {
     const fields = StateFields.open(state, STATE_KIND, STATE_VERSION);
     const queue = fields.integers('queue', QUEUE_BYTES, 0xff);
+    const waiting = fields.integers('waiting', MAX_WAITING_KEYS + MAX_KEYS_DOWN, RELEASE | 0xff);
+    const down = fields.integers('down', MAX_KEYS_DOWN, 0xff);
     const enabled = fields.flag('enabled');
     const pendingCommand = fields.integer('pendingCommand', 0xff);
     return () => {
       this.#queue = queue;
+      this.#waiting = waiting;
+      this.#stale = down.filter((code) => !waiting.includes(code | RELEASE));
+      this.#down.clear();
+      for (const code of down) this.#down.add(code);
       this.#enabled = enabled;
       this.#pendingCommand = pendingCommand;
     };

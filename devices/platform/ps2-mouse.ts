@@ -1,5 +1,6 @@
 /** A PS/2 mouse with three buttons and no wheel (IBM PS/2 Hardware Interface Technical Reference, Mouse). */
 import type { DeviceState, Stateful } from '../snapshot.ts';
+import { POINTER_LEFT, POINTER_MIDDLE, POINTER_RIGHT, type PointerSink } from '../input/input-router.ts';
 import { StateFields } from './state-fields.ts';
 
 const COMMAND_RESET = 0xff;
@@ -45,12 +46,7 @@ const COORDINATE_MAX = 0xffff;
 const STATE_KIND = 'ps2-mouse';
 const STATE_VERSION = 1;
 
-/** Buttons of a pointer event, as VNC numbers them. */
-export const POINTER_LEFT = 1;
-export const POINTER_MIDDLE = 2;
-export const POINTER_RIGHT = 4;
-
-export class Ps2Mouse implements Stateful {
+export class Ps2Mouse implements Stateful, PointerSink {
   droppedBytes = 0;
   unknownCommands = 0;
   /** Called when the queue may have got a byte. */
