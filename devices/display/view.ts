@@ -4,7 +4,7 @@ import { TileMap, type Rectangle } from './tile-map.ts';
 
 /** What a viewer has to do to show the present picture. */
 export interface FrameUpdate {
-  /** The picture has another size than the viewer was last told: {@link Frame.width} by {@link Frame.height}. */
+  /** The picture has another size than at the last update or, before the first one, when the view was opened. */
   readonly resized: boolean;
   /** Rows to move first, in what the viewer shows. Never set for a view that does not take scrolls. */
   readonly scroll: Scroll | undefined;
@@ -25,8 +25,7 @@ export class DisplayView {
   takesScrolls = false;
   #pending: TileMap;
   #scroll: Scroll | undefined;
-  /** The size was not told yet, or has changed. */
-  #resized = true;
+  #resized = false;
   #wanted = false;
   /** The part of the picture that the viewer waits for; undefined: any. */
   #within: Rectangle | undefined;
@@ -62,7 +61,8 @@ export class DisplayView {
   }
 
   /**
-   * What the viewer has to do now; the view counts it as done. With `within` other parts stay for later. Undefined when there is nothing.
+   * What the viewer has to do now; the view counts it as done. With `within` other parts stay for later, unless the picture has another size.
+   * Undefined when there is nothing.
    */
   take(within?: Rectangle): FrameUpdate | undefined {
     const resized = this.#resized;
@@ -70,7 +70,7 @@ export class DisplayView {
     this.#resized = false;
     this.#scroll = undefined;
     let tiles = this.#pending;
-    if (within) tiles = this.#pending.takeWithin(within);
+    if (within && !resized) tiles = this.#pending.takeWithin(within);
     else this.#pending = new TileMap(this.frame.width, this.frame.height);
     if (!resized && !scroll && tiles.isEmpty) return undefined;
     return { resized, scroll, rectangles: tiles.rectangles() };

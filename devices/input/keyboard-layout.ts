@@ -67,7 +67,9 @@ export class KeyboardLayout {
     const layout = new KeyboardLayout(name);
     for (const line of text.split('\n')) {
       const character = /^'(.)',\s*(?:0x)?([0-9a-fA-F]{1,2});?/.exec(line);
-      const keysym = /^(?:0x)?([0-9a-fA-F]{1,8}),\s*(?:0x)?([0-9a-fA-F]{1,2}),\s*(?:0x)?([0-9a-fA-F]{1,2});?/.exec(line);
+      const keysym = /^(?:0x)?([0-9a-fA-F]{1,8}),\s*(?:0x)?([0-9a-fA-F]{1,2}),\s*(?:0x)?([0-9a-fA-F]{1,2});?/.exec(
+        line,
+      );
       if (character) {
         const code = xtCodeOfSet2(parseInt(character[2] ?? '', 16), false);
         if (code !== undefined) layout.#add(character[1] ?? '', { code, shift: false, altGr: false });

@@ -125,7 +125,7 @@ const ROWS: Readonly<Record<string, readonly [string, string, string, string]>> 
   ],
   sk: [
     ';†° +1~ ľ2†ˇ š3†^ č4†˘ ť5†° ž6†˛ ý7` á8†˙ í9†´ é0†˝ =%†¨ †´†ˇ†¸',
-    'qQ\\ wW| eE€ r t z u i o pP\' ú/÷ ä(×',
+    "qQ\\ wW| eE€ r t z u i o pP' ú/÷ ä(×",
     'a sSđ dDĐ fF[ gG] h j kKł lLŁ ô"$ §!ß ň)¤',
     '&*< yY> xX# cC& vV@ bB{ nN} m ,?< .:> -_*',
   ],
@@ -136,7 +136,7 @@ const ROWS: Readonly<Record<string, readonly [string, string, string, string]>> 
     '<>| z x c v b n m öÖ çÇ .:',
   ],
   ua: [
-    "'₴ 1! 2\" 3№ 4; 5% 6: 7? 8* 9( 0) -_ =+",
+    '\'₴ 1! 2" 3№ 4; 5% 6: 7? 8* 9( 0) -_ =+',
     'й ц у к е н гГґҐ ш щ з х ї',
     'ф і в а п р о л д ж є \\/',
     'ґ я ч с м и т ь б ю .,',

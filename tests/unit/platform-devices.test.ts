@@ -157,7 +157,7 @@ test('memory sizes in CMOS', () => {
 describe('keyboard controller', () => {
   const drain = (it: Platform): number[] => {
     const bytes: number[] = [];
-    while (it.in(0x64) & 1 && bytes.length < 100) bytes.push(it.in(0x60));
+    while (it.in(0x64) & 1 && bytes.length < 2000) bytes.push(it.in(0x60));
     return bytes;
   };
   const command = (it: Platform, ...bytes: number[]): void => {

@@ -1,13 +1,6 @@
 /** The opening of an RFB session (RFC 6143, 7.1 to 7.3) for protocol versions 3.3, 3.7 and 3.8, without or with VNC authentication. */
 import type { ByteParser } from './byte-parser.ts';
-import {
-  CHALLENGE_BYTES,
-  RfbError,
-  SECURITY_NONE,
-  SECURITY_VNC,
-  SERVER_VERSION,
-  VERSION_BYTES,
-} from './protocol.ts';
+import { CHALLENGE_BYTES, RfbError, SECURITY_NONE, SECURITY_VNC, SERVER_VERSION, VERSION_BYTES } from './protocol.ts';
 
 const KEY_BYTES = 8;
 const RESULT_OK = 0;

@@ -17,6 +17,7 @@ const DESKTOP_NAME = 'bhyve';
 export interface RfbTransport {
   /** Takes bytes, which are not changed afterwards. Resolves when the system took them, and also when the connection is over. */
   send(bytes: Uint8Array): Promise<void>;
+  /** Ends the connection once what was sent has left; a far end that does not read is not waited for. */
   close(): void;
 }
 
@@ -158,7 +159,13 @@ export class RfbSession implements ClientHandler {
     if (!update) return;
     this.#requested = undefined;
     this.#sending = true;
-    const sent = await this.#writer.write(update);
+    let sent = false;
+    try {
+      sent = await this.#writer.write(update);
+    } catch (error) {
+      this.options.log?.(error instanceof Error ? error.message : String(error));
+      this.close();
+    }
     this.#sending = false;
     if (sent && this.#requested) view.want(this.#requested);
   }

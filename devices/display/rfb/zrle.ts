@@ -52,7 +52,7 @@ function takeCensus(tile: Uint32Array): Census {
   let runLengthBytes = 0;
   let paletteRunBytes = 0;
   let runs = 0;
-  for (let i = 0; i < tile.length; ) {
+  for (let i = 0; i < tile.length;) {
     const colour = tile[i] ?? 0;
     const end = runEnd(tile, i);
     const lengthBytes = Math.floor((end - i - 1) / 255) + 1;
@@ -115,7 +115,7 @@ function encodeTile(
   } else {
     out[start] = SUBENCODING_PLAIN_RLE;
   }
-  for (let i = 0; i < tile.length; ) {
+  for (let i = 0; i < tile.length;) {
     const end = runEnd(tile, i);
     const colour = tile[i] ?? 0;
     if (best === plainRle) {
