@@ -30,6 +30,7 @@ export { allowBlocking } from './intc/lock';
 export { kickVcpu } from './kick';
 export { jitFlags, jitRead, jitReadModify, jitRun, jitWrite, jitWriteBack } from './jit/helpers';
 export { compileAtOnce, initJit } from './jit/jit';
+export { restoredStateIsSound } from './restored';
 
 /** Binds this instance to a vCPU; -1 for the devices' thread, which has none. */
 export function init(vcpu: i32): void {

@@ -25,7 +25,7 @@ export type { ExitKind, ExitReason } from '../devices/machine/exit-reason.ts';
 export type { MachineHost } from '../devices/machine/host.ts';
 export { MachineError, type MachineOptions } from '../devices/machine/machine.ts';
 export { formatRegisters, type Registers } from '../devices/machine/registers.ts';
-export { SnapshotError } from '../devices/snapshot.ts';
+export { SnapshotError, type SnapshotSink, type SnapshotSource } from '../devices/snapshot.ts';
 export {
   ConsoleError,
   Console,
@@ -110,10 +110,16 @@ export async function machineFromArgs(argv: readonly string[], options: HostOpti
     programName: 'bhyve',
     readTextFile: (path) => readFileSync(path, 'utf8'),
   });
-  const snapshot = restoreFile === undefined ? undefined : await openCheckpoint(restoreFile, tree);
-  const machine = await createMachine(tree, { fwCfgItems, ...options });
+  const checkpoint = restoreFile === undefined ? undefined : await openCheckpoint(restoreFile, tree);
+  let machine: Machine;
   try {
-    if (snapshot && restoreFile !== undefined) await restoreCheckpoint(machine, restoreFile, snapshot);
+    machine = await createMachine(tree, { fwCfgItems, restored: checkpoint !== undefined, ...options });
+  } catch (error) {
+    await checkpoint?.close();
+    throw error;
+  }
+  try {
+    if (checkpoint) await restoreCheckpoint(machine, checkpoint);
   } catch (error) {
     await machine.destroy();
     throw error;

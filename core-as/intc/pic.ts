@@ -318,3 +318,17 @@ export function picRead(port: u32): u32 {
   if (port & 1) return load<u32>(chip, C_IMR);
   return load<u32>(chip, C_READ_ISR) ? load<u32>(chip, C_ISR) : load<u32>(chip, C_IRR);
 }
+
+function chipIsSound(chip: u32): bool {
+  for (let offset: u32 = C_LINES; offset <= <u32>C_UART_LINES; offset += 4) {
+    if (load<u32>(chip + offset) > 0xff) return false;
+  }
+  return (
+    load<u32>(chip, C_LOWEST) <= 7 && load<u32>(chip, C_INIT) <= INIT_DONE && (load<u32>(chip, C_VECTOR_BASE) & 7) === 0
+  );
+}
+
+/** Whether the state, which came from outside, is one that the controllers can get into. */
+export function picIsSound(): bool {
+  return chipIsSound(MASTER) && chipIsSound(SLAVE) && load<u32>(PIC_OUTPUT) <= 1;
+}

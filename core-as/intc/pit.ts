@@ -400,3 +400,27 @@ export function port61Write(value: u32, nowNs: f64): void {
   store<u32>(S_PORT61, value & 0x0f);
   setGate(2, (value & 1) !== 0, ticksAt(nowNs, PIT_HZ));
 }
+
+// ---------------------------------------------------------------------------------------------------------------------
+// State from outside
+
+function channelIsSound(block: u32): bool {
+  const mode: u32 = load<u8>(block, C_MODE);
+  const phase: u32 = load<u8>(block, C_PHASE);
+  const count = load<u32>(block, C_COUNT);
+  const next = load<u32>(block, C_NEXT_COUNT);
+  const access: u32 = load<u8>(block, C_ACCESS);
+  // Counts are divided by.
+  if (count === 0 || count > 0x10000 || next > 0x10000) return false;
+  const nextMatters = load<u32>(block, C_SWITCHING) !== 0 || (isGateTriggered(mode) && phase !== PHASE_EMPTY);
+  if (next === 0 && nextMatters) return false;
+  return mode <= 5 && phase <= PHASE_HELD && access >= 1 && access <= 3 && load<u8>(block, C_LATCH_BYTES) <= 2;
+}
+
+/** Whether the state, which came from outside, is one that the timer can get into. */
+export function pitIsSound(): bool {
+  for (let channel: u32 = 0; channel < 3; channel++) {
+    if (!channelIsSound(channelBlock(channel))) return false;
+  }
+  return load<u32>(S_PORT61) <= 0x0f;
+}

@@ -20,13 +20,24 @@ import { IOAPIC_BASE, IOAPIC_LENGTH, ioApicRead, ioApicReset, ioApicSetPin, ioAp
 import { isaPulse, isaSetLine } from './isa-lines';
 import { lockPlatform, unlockPlatform } from './lock';
 import { sendMessage } from './msi';
-import { picRead, picReset, picWrite } from './pic';
-import { pitDeadlineNs, pitRead, pitReset, pitTick, pitWrite, port61Read, port61Write } from './pit';
+import { picIsSound, picRead, picReset, picWrite } from './pic';
+import { pitDeadlineNs, pitIsSound, pitRead, pitReset, pitTick, pitWrite, port61Read, port61Write } from './pit';
 import { pmTimerValue } from './pmtimer';
-import { rtcDeadlineNs, rtcNeedsTime, rtcRam, rtcRead, rtcReset, rtcSetRam, rtcTick, rtcWrite } from './rtc';
+import {
+  rtcDeadlineNs,
+  rtcIsSound,
+  rtcNeedsTime,
+  rtcRam,
+  rtcRead,
+  rtcReset,
+  rtcSetRam,
+  rtcTick,
+  rtcWrite,
+} from './rtc';
 import {
   portUart,
   uartIrq,
+  uartIsSound,
   uartReadRegister,
   uartReset,
   uartRingChanged,
@@ -325,4 +336,15 @@ export function cmos(index: u32): u32 {
   const value = rtcRam(index);
   unlockPlatform();
   return value;
+}
+
+/**
+ * Whether what a restored snapshot put into the state of everything shared is what it can hold: nothing there is then used as an index,
+ * a divisor or the length of a loop that it should not be. I/O APIC and HPET take any value.
+ */
+export function platformIsSound(): bool {
+  for (let n: u32 = 0; n < <u32>UART_COUNT; n++) {
+    if (!uartIsSound(n)) return false;
+  }
+  return picIsSound() && pitIsSound() && rtcIsSound();
 }

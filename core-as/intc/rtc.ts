@@ -66,6 +66,8 @@ const UPDATE_WARNING_NS: f64 = 244_141;
 const HALF_SECOND_NS: f64 = 5e8;
 /** 9999-12-31: what four digits can show. */
 const LAST_SECOND: i64 = 253_402_300_799;
+/** More machine time than there can be: 2^53 ns are a hundred days, and a clock may have been set before the machine began. */
+const LAST_NS: f64 = 1e18;
 
 function register(index: u32): u32 {
   return load<u8>(RTC + index);
@@ -399,4 +401,18 @@ export function rtcSetRam(index: u32, value: u32): void {
 /** Reads what {@link rtcSetRam} writes; 0 for the clock's own registers. */
 export function rtcRam(index: u32): u32 {
   return index > REG_D && index < 0x80 && index !== REG_CENTURY ? register(index) : 0;
+}
+
+/** Whether the state, which came from outside, is one that the clock can get into. */
+export function rtcIsSound(): bool {
+  const seconds = load<i64>(S_BASE_SECONDS);
+  const ns = load<f64>(S_BASE_NS);
+  return (
+    load<u32>(S_INDEX) < 0x80 &&
+    load<u32>(S_TIME_SET) === 1 &&
+    load<u32>(S_IRQF) <= 1 &&
+    seconds >= 0 &&
+    seconds <= LAST_SECOND &&
+    Math.abs(ns) < LAST_NS
+  );
 }

@@ -542,3 +542,15 @@ export function portUart(port: u32): i32 {
       return pciPortUart(port);
   }
 }
+
+/** Whether a UART's state, which came from outside, is one that it can get into. The rings' indexes may be anything. */
+export function uartIsSound(n: u32): bool {
+  const block = uartBlock(n);
+  const count = load<u32>(block, U_RX_COUNT);
+  if (count > FIFO_SIZE || load<u32>(block, U_RX_FIRST) >= FIFO_SIZE || load<u32>(block, U_RX_SEEN) > count)
+    return false;
+  for (let offset: u32 = U_DLL; offset <= <u32>U_IRQ; offset += 4) {
+    if (load<u32>(block + offset) > 0xff) return false;
+  }
+  return load<u32>(block, U_RX_BORROWED) <= 0xffff && load<u32>(block, U_IRQ) <= 1;
+}

@@ -12,6 +12,7 @@ import {
 } from './control-registers.ts';
 import { readNvram, readRtcSeconds, writeNvram, writeRtcSeconds } from './control-rtc.ts';
 import { readStatistics } from './control-stats.ts';
+import type { SnapshotSink } from '../snapshot.ts';
 import type { Machine } from './machine.ts';
 
 /** What a machine can be asked, by command: its arguments and what comes back. */
@@ -104,8 +105,8 @@ export class ControlError extends Error {
 export type ControlEnd = 'destroyed' | 'suspended';
 
 export interface ControlHost {
-  /** Keeps a snapshot in a file; rejects with a message for the user. */
-  writeCheckpoint(file: string, snapshot: Uint8Array): Promise<void>;
+  /** Keeps in a file what `save` writes; resolves to its length in bytes, rejects with a message for the user. */
+  writeCheckpoint(file: string, save: (sink: SnapshotSink) => Promise<void>): Promise<number>;
   /** The machine is gone from now on: its name is free. Called before the request is answered. */
   ended(end: ControlEnd): void;
 }
@@ -357,9 +358,7 @@ export class MachineControl {
     return this.#still(async () => {
       let lengthBytes: number;
       try {
-        const snapshot = await this.machine.snapshot();
-        lengthBytes = snapshot.length;
-        await this.host.writeCheckpoint(file, snapshot);
+        lengthBytes = await this.host.writeCheckpoint(file, (sink) => this.machine.saveTo(sink));
       } catch (error) {
         throw new ControlError('EIO', error instanceof Error ? error.message : String(error));
       }

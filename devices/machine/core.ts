@@ -74,6 +74,8 @@ export interface CoreExports {
   /** Lines that a PCI function's UART interrupts on (core-as/layout.ts: UART_INTX_LINES). */
   uartRouteIntx(uart: number, lines: number): void;
   uartWrite(uart: number, register: number, value: number): void;
+  /** After a snapshot was restored: 0 when the shared state or a vCPU's holds what it cannot. */
+  restoredStateIsSound(): number;
   /** Lets hot code be compiled; compiled regions go into the core's table from `firstSlot` on (0: never). */
   initJit(firstSlot: number): void;
 }

@@ -79,6 +79,7 @@ import { notEmulated, refuseNotBuilt } from './not-emulated.ts';
 import { readRegisters, type Registers } from './registers.ts';
 import { InlineRunner, ThreadRunner, type VcpuRunner } from './runners.ts';
 import { restoreMachine, saveMachine, type RestoreStep } from './snapshot.ts';
+import { BytesSink, type SnapshotSink, type SnapshotSource } from '../snapshot.ts';
 import { exitDetail, InlineLoop, type InlineLoopDeps } from './vcpu-loop.ts';
 
 export interface MachineOptions {
@@ -88,6 +89,8 @@ export interface MachineOptions {
   readonly deterministic?: { readonly seed: number; readonly insnsPerSecond: number } | undefined;
   /** Files for the firmware's configuration interface (-f, with lpc.fwcfg=qemu). */
   readonly fwCfgItems?: readonly FwCfgItem[] | undefined;
+  /** A snapshot will be restored into the machine: no kernel is needed, and none is loaded. */
+  readonly restored?: boolean | undefined;
 }
 
 const EXIT_ERROR = 4;
@@ -285,7 +288,8 @@ export class Machine implements AsyncDisposable {
           machine?.fail(unhandledPort(port, size, write, state.u64(vcpuBlock(vcpu) + R_RIP)), ABORT_STATUS);
         };
       }
-      if (!rom) requireKernel(settings);
+      const restored = options.restored === true;
+      if (!rom && !restored) requireKernel(settings);
       const tables = buildTables(tree, settings, platform, plan, host.hostName);
       writeTables(guestMemory, tables.tables);
       if (rom) {
@@ -294,7 +298,7 @@ export class Machine implements AsyncDisposable {
         const items = await readFwCfgItems(options.fwCfgItems ?? [], host);
         platform.firmwareInterface = firmwareInterface(target.ports, tree, settings, plan, tables.tables, items);
       }
-      const image = rom ? undefined : await loadBootImage(settings, plan, host, tables.rsdpGpa);
+      const image = rom || restored ? undefined : await loadBootImage(settings, plan, host, tables.rsdpGpa);
       if (image) writeBootImage(guestMemory, image);
 
       const cores = Array.from({ length: plan.vcpus }, (_, vcpu) => {
@@ -473,13 +477,20 @@ export class Machine implements AsyncDisposable {
   }
 
   /** The paused or running machine as bytes; it goes on afterwards if it was running. */
-  snapshot(): Promise<Uint8Array> {
-    return saveMachine(this);
+  async snapshot(): Promise<Uint8Array> {
+    const sink = new BytesSink();
+    await saveMachine(this, sink);
+    return sink.bytes;
+  }
+
+  /** The same, piece by piece: what a sink does not keep takes no memory. */
+  saveTo(sink: SnapshotSink): Promise<void> {
+    return saveMachine(this, sink);
   }
 
   /** Puts a snapshot into this machine, which was not started yet and has the same configuration. `begins` hears of each step. */
-  restore(bytes: Uint8Array, begins?: (step: RestoreStep) => void): Promise<void> {
-    return restoreMachine(this, bytes, begins);
+  restore(snapshot: Uint8Array | SnapshotSource, begins?: (step: RestoreStep) => void): Promise<void> {
+    return restoreMachine(this, snapshot, begins);
   }
 
   /**

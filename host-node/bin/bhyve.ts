@@ -24,7 +24,7 @@ async function run(argv: readonly string[]): Promise<number> {
   for (const warning of parsed.warnings) writeMessage(warning);
 
   const { restoreFile } = parsed;
-  const snapshot = restoreFile === undefined ? undefined : await openCheckpoint(restoreFile, parsed.tree);
+  const checkpoint = restoreFile === undefined ? undefined : await openCheckpoint(restoreFile, parsed.tree);
   const settings = machineSettings(parsed.tree);
   const registration = await register(settings.name, programName, writeMessage);
 
@@ -40,8 +40,9 @@ async function run(argv: readonly string[]): Promise<number> {
     backends: { character: (address) => serial.open(address) },
   });
   try {
-    machine = await Machine.create(parsed.tree, host, { fwCfgItems: parsed.fwCfgItems });
-    if (snapshot && restoreFile !== undefined) await restoreCheckpoint(machine, restoreFile, snapshot, printLine);
+    const restored = checkpoint !== undefined;
+    machine = await Machine.create(parsed.tree, host, { fwCfgItems: parsed.fwCfgItems, restored });
+    if (checkpoint) await restoreCheckpoint(machine, checkpoint, printLine);
   } catch (error) {
     await machine?.destroy();
     await registration?.abandon();

@@ -3,11 +3,11 @@
  * size where bhyve's own snapshots have them, so that `bhyve -r F` can build the machine before it reads F. There is no F.kern.
  */
 import { randomBytes } from 'node:crypto';
-import { open, readFile, rename, rm } from 'node:fs/promises';
+import { open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
 import { BhyveExit, errnoText, type ConfigTree } from '../../devices/config/index.ts';
 import type { Machine } from '../../devices/machine/machine.ts';
 import type { RestoreStep } from '../../devices/machine/snapshot.ts';
-import { SnapshotError, type SnapshotPart } from '../../devices/snapshot.ts';
+import { SnapshotError, type SnapshotPart, type SnapshotSink, type SnapshotSource } from '../../devices/snapshot.ts';
 
 /** What the machine must have before a snapshot fits into it: the `basic metadata` of bhyve's F.meta. */
 export interface CheckpointMeta {
@@ -16,21 +16,21 @@ export interface CheckpointMeta {
   readonly memoryBytes: number;
 }
 
-/** Some systems refuse to move 2 GiB or more in one call. */
-const PIECE_BYTES = 64 * 1024 * 1024;
 const RESTORE_FAILED_STATUS = 1;
 const TOPOLOGY = ['cpus', 'sockets', 'cores', 'threads'] as const;
 
+/** All bytes, in as many calls as the system wants. */
+async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length;) at += (await handle.write(bytes, at)).bytesWritten;
+}
+
 /** Writes a file that appears under its name only when it is complete. Guest memory holds secrets: mode 0600. */
-async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
+async function writeWhole(path: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
   const temporary = `${path}.${randomBytes(4).toString('hex')}.tmp`;
   try {
     const handle = await open(temporary, 'wx', 0o600);
     try {
-      for (let at = 0; at < bytes.length;) {
-        const { bytesWritten } = await handle.write(bytes, at, Math.min(PIECE_BYTES, bytes.length - at));
-        at += bytesWritten;
-      }
+      await write(handle);
       await handle.sync();
     } finally {
       await handle.close();
@@ -42,44 +42,75 @@ async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
   }
 }
 
-async function readWhole(path: string): Promise<Uint8Array> {
-  const handle = await open(path, 'r');
-  try {
-    const { size } = await handle.stat();
-    const bytes = new Uint8Array(size);
-    let at = 0;
-    while (at < size) {
-      const { bytesRead } = await handle.read(bytes, at, Math.min(PIECE_BYTES, size - at), at);
-      if (bytesRead === 0) break;
-      at += bytesRead;
-    }
-    return bytes.subarray(0, at);
-  } finally {
-    await handle.close();
-  }
-}
-
-export async function writeCheckpoint(file: string, snapshot: Uint8Array, meta: CheckpointMeta): Promise<void> {
-  await writeWhole(file, snapshot);
+/** Writes F as `save` makes it, and F.meta. Resolves to the length of F in bytes. */
+export async function writeCheckpoint(
+  file: string,
+  save: (sink: SnapshotSink) => Promise<void>,
+  meta: CheckpointMeta,
+): Promise<number> {
+  let fileBytes = 0;
+  await writeWhole(file, (handle) =>
+    save({
+      begin: (lengthBytes) => {
+        fileBytes = lengthBytes;
+      },
+      write: (bytes) => writeAll(handle, bytes),
+    }),
+  );
   const document = {
     'basic metadata': { ncpus: meta.vcpus, vmname: meta.name, memsize: meta.memoryBytes, memflags: 0 },
     structs: [],
     devices: [],
   };
-  await writeWhole(`${file}.meta`, new TextEncoder().encode(`${JSON.stringify(document, undefined, 2)}\n`));
+  const text = new TextEncoder().encode(`${JSON.stringify(document, undefined, 2)}\n`);
+  await writeWhole(`${file}.meta`, (handle) => writeAll(handle, text));
+  return fileBytes;
 }
 
-/** The snapshot, and what F.meta says; a snapshot without it fits a machine whose command line says the same things. */
-export async function readCheckpoint(
-  file: string,
-): Promise<{ readonly snapshot: Uint8Array; readonly meta: CheckpointMeta | undefined }> {
-  let text: string | undefined;
+/** An open snapshot file, read from its beginning. */
+export class CheckpointFile implements SnapshotSource {
+  #at = 0;
+
+  private constructor(
+    readonly path: string,
+    readonly lengthBytes: number,
+    private readonly handle: FileHandle,
+  ) {}
+
+  static async open(path: string): Promise<CheckpointFile> {
+    const handle = await open(path, 'r');
+    try {
+      return new CheckpointFile(path, (await handle.stat()).size, handle);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  async read(into: Uint8Array): Promise<void> {
+    for (let at = 0; at < into.length;) {
+      const { bytesRead } = await this.handle.read(into, at, into.length - at, this.#at);
+      if (bytesRead === 0) throw new SnapshotError('the snapshot is cut short');
+      at += bytesRead;
+      this.#at += bytesRead;
+    }
+  }
+
+  close(): Promise<void> {
+    return this.handle.close();
+  }
+}
+
+/** What F.meta says; undefined without it: such a snapshot fits a machine whose command line says the same things. */
+async function readMeta(file: string): Promise<CheckpointMeta | undefined> {
+  let text: string;
   try {
     text = await readFile(`${file}.meta`, 'utf8');
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
   }
-  return { snapshot: await readWhole(file), meta: text === undefined ? undefined : parseMeta(text) };
+  return parseMeta(text);
 }
 
 function parseMeta(text: string): CheckpointMeta {
@@ -92,7 +123,7 @@ function parseMeta(text: string): CheckpointMeta {
 }
 
 /** bhyve takes memory size and vCPUs from the snapshot, and the name unless one was given. */
-export function applyCheckpointMeta(tree: ConfigTree, meta: CheckpointMeta): void {
+function applyCheckpointMeta(tree: ConfigTree, meta: CheckpointMeta): void {
   if (tree.getRaw('name') === undefined) tree.set('name', meta.name);
   if (TOPOLOGY.every((key) => tree.getRaw(key) === undefined)) tree.set('cpus', String(meta.vcpus));
   if (!tree.findNode('domains')) tree.set('memory.size', `${meta.memoryBytes}B`);
@@ -119,28 +150,33 @@ function restoreFailed(file: string, error: unknown): BhyveExit {
 }
 
 /** `-r FILE`, before the machine is built: the snapshot; the tree takes over what F.meta says. Rejects with BhyveExit. */
-export async function openCheckpoint(file: string, tree: ConfigTree): Promise<Uint8Array> {
+export async function openCheckpoint(file: string, tree: ConfigTree): Promise<CheckpointFile> {
   try {
-    const { snapshot, meta } = await readCheckpoint(file);
+    const meta = await readMeta(file);
+    const checkpoint = await CheckpointFile.open(file);
     if (meta) applyCheckpointMeta(tree, meta);
-    else if (tree.getRaw('name') === undefined) throw new Error(`${file}.meta: ${errnoText({ code: 'ENOENT' })}`);
-    return snapshot;
+    else if (tree.getRaw('name') === undefined) {
+      await checkpoint.close();
+      throw new Error(`${file}.meta: ${errnoText({ code: 'ENOENT' })}`);
+    }
+    return checkpoint;
   } catch (error) {
     throw restoreFailed(file, error);
   }
 }
 
-/** `-r FILE`, before the machine is started; `print` is given bhyve's lines about it. Rejects with BhyveExit. */
+/** `-r FILE`, before the machine is started; `print` is given bhyve's lines about it. Closes the file. Rejects with BhyveExit. */
 export async function restoreCheckpoint(
   machine: Machine,
-  file: string,
-  snapshot: Uint8Array,
+  checkpoint: CheckpointFile,
   print: (line: string) => void = () => undefined,
 ): Promise<void> {
   try {
-    await machine.restore(snapshot, (step) => print(BEGINS[step]));
+    await machine.restore(checkpoint, (step) => print(BEGINS[step]));
   } catch (error) {
-    throw restoreFailed(file, error);
+    throw restoreFailed(checkpoint.path, error);
+  } finally {
+    await checkpoint.close();
   }
   for (let vcpu = 0; vcpu < machine.plan.vcpus; vcpu++) print(`spinning up vcpu no ${vcpu}...`);
 }

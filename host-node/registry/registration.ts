@@ -44,7 +44,7 @@ export class Registration {
     const { lowBytes, highBytes, vcpus } = machine.plan;
     const meta = { name: machine.name, vcpus, memoryBytes: lowBytes + highBytes };
     const control = new MachineControl(machine, {
-      writeCheckpoint: (file, snapshot) => writeCheckpoint(file, snapshot, meta),
+      writeCheckpoint: (file, save) => writeCheckpoint(file, save, meta),
       ended: (end) => {
         this.#end = end;
         this.registry.remove(this.name, this.record);

@@ -61,6 +61,9 @@ export function jitWriteBack(): void {}
 export function jitRun(): void {}
 export function jitFlags(): void {}
 export function machineInit(): void {}
+export function restoredStateIsSound(): bool {
+  return true;
+}
 /** A boot ROM whose last 16 bytes begin with 0xF5 chooses vCPU 0's script and its GPR 2. */
 export function vcpuReset(): void {
   const rom = load<u32>(CHUNKS + 2047 * 4) & ~(<u32>CHUNK_SIZE - 1);

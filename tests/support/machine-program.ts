@@ -1,6 +1,6 @@
 /** The command as its users run it: bundled from the sources, in a process of its own, on pipes or on a terminal. */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -103,7 +103,22 @@ export class Program {
 
   /** Memory of the host that it occupies now. */
   residentMib(): number {
-    const [, kib] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8')) ?? [];
+    return this.#statusMib('VmRSS');
+  }
+
+  /** The most that it has occupied since it started, or since {@link forgetPeak}. */
+  peakResidentMib(): number {
+    return this.#statusMib('VmHWM');
+  }
+
+  forgetPeak(): void {
+    // proc(5): 5 resets the peak resident set size.
+    writeFileSync(`/proc/${this.pid}/clear_refs`, '5');
+  }
+
+  #statusMib(field: string): number {
+    const status = readFileSync(`/proc/${this.pid}/status`, 'utf8');
+    const [, kib] = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status) ?? [];
     return Number(kib) / 1024;
   }
 
@@ -119,6 +134,8 @@ export interface LinuxCommandOptions {
   /** Words of the kernel's command line, added to the usual ones. */
   readonly append?: string;
   readonly initrd?: string;
+  /** Instead of a name of its own. */
+  readonly name?: string;
 }
 
 /** The words of a command line that boots Linux, beginning with the program. */
@@ -133,7 +150,7 @@ export async function linuxCommand(options: LinuxCommandOptions = {}): Promise<[
     '-f',
     `kexec,${kernel},${options.initrd ?? initrd},${words}`,
     // Names of running machines are registered: no two may have the same.
-    `test-${process.pid}-${++machines}`,
+    options.name ?? `test-${process.pid}-${++machines}`,
   ];
 }
 

@@ -6,11 +6,11 @@ import { CFG_ROM_BYTES, CHUNKS, CHUNK_RAM, CHUNK_READONLY, PIC, R_GPR, R_RIP, RT
 import { BhyveExit, parseCommandLine } from '../../devices/config/index.ts';
 import { vcpuBlock } from '../../devices/machine/core.ts';
 import { Machine } from '../../devices/machine/machine.ts';
-import { restoreMachine, saveMachine } from '../../devices/machine/snapshot.ts';
 import { SnapshotError } from '../../devices/snapshot.ts';
 import { createNodeHost } from '../../host-node/node-host.ts';
 import { compileCore } from '../support/compile-core.ts';
 import { vcpuWorkerForTests } from '../support/machine-worker.ts';
+import { putTogether, takeApart, type SnapshotParts } from '../support/snapshot-edit.ts';
 
 let core: WebAssembly.Module;
 let workerUrl: URL;
@@ -241,13 +241,13 @@ describe('snapshots', () => {
     first.start();
     await expect.poll(() => first.clock.nowNs()).toBeGreaterThan(30e6);
     first.platform.resetControl.writePort(0xcf9, 1, 2);
-    const bytes = await saveMachine(first);
+    const bytes = await first.snapshot();
     expect(first.running).toBe(true);
     const savedNs = first.clock.nowNs();
     await first.destroy();
 
     const second = await create([...BASIC, 'vm']);
-    await restoreMachine(second, bytes);
+    await second.restore(bytes);
     expect(second.memory.readU32(0x1ff_fffe)).toBe(0xbeef);
     expect(second.platform.resetControl.readPort(0xcf9, 1)).toBe(2);
     expect(second.state.u64(vcpuBlock(0) + R_GPR)).toBe(3n);
@@ -268,15 +268,15 @@ describe('snapshots', () => {
       const argv = ['-s', '0,hostbridge', '-l', `bootrom,/rom,${path}`, 'vm'];
       const first = await create(argv);
       first.platform.bootVariables?.writeMmio(0, 1, 0x10);
-      const bytes = await saveMachine(first);
+      const bytes = await first.snapshot();
       await first.destroy();
       const second = await create(argv);
-      await restoreMachine(second, bytes);
+      await second.restore(bytes);
       second.platform.bootVariables?.writeMmio(5, 1, 0xab);
       await second.destroy();
       expect([...readFileSync(path).subarray(4, 7)]).toEqual([0xff, 0xab, 0xff]);
       const other = await create(['-s', '0,hostbridge', '-l', `bootrom,/rom2,${path}`, 'vm']);
-      await expect(restoreMachine(other, bytes)).rejects.toThrow('romBytes is 4096, not 8192');
+      await expect(other.restore(bytes)).rejects.toThrow('romBytes is 4096, not 8192');
       await other.destroy();
     } finally {
       rmSync(directory, { recursive: true, force: true });
@@ -284,42 +284,26 @@ describe('snapshots', () => {
   });
 
   test('what is damaged is called by its name, and nothing has begun by then', async () => {
-    interface Header {
-      [field: string]: unknown;
-      vcpus: number[];
-      pages: number;
-      shared: number;
-      devices: Record<string, unknown>;
-    }
     const first = await create([...BASIC, 'vm']);
-    const bytes = await saveMachine(first);
+    const bytes = await first.snapshot();
     await first.destroy();
-    const padded = (length: number): number => Math.ceil(length / 8) * 8;
-    const prefix = 'WEBHYVE'.length + 1;
-    const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(prefix, true);
+    type Header = SnapshotParts['document']['header'];
     const changed = (change: (header: Header) => void): Uint8Array => {
-      const document = JSON.parse(new TextDecoder().decode(bytes.subarray(prefix + 4, prefix + 4 + length))) as {
-        header: Header;
-      };
-      change(document.header);
-      const json = new TextEncoder().encode(JSON.stringify(document));
-      const head = new Uint8Array(padded(prefix + 4 + json.length));
-      head.set(bytes.subarray(0, prefix));
-      new DataView(head.buffer).setUint32(prefix, json.length, true);
-      head.set(json, prefix + 4);
-      return Buffer.concat([head, bytes.subarray(padded(prefix + 4 + length))]);
+      const parts = takeApart(bytes);
+      change(parts.document.header);
+      return putTogether(parts);
     };
     const second = await create([...BASIC, 'vm']);
     const steps: string[] = [];
     const partOf = (change: (header: Header) => void): Promise<unknown> =>
-      restoreMachine(second, changed(change), (step) => steps.push(step)).catch((error: unknown) =>
+      second.restore(changed(change), (step) => steps.push(step)).catch((error: unknown) =>
         error instanceof SnapshotError ? error.part : error,
       );
-    expect(await partOf((header) => (header.vcpus = [header.shared]))).toBe('processors');
-    expect(await partOf((header) => (header.pages = header.shared))).toBe('memory');
-    expect(await partOf((header) => (header['pageRuns'] = [[0, -1]]))).toBe('memory');
-    expect(await partOf((header) => delete header.devices['pci'])).toBe('devices');
-    expect(await partOf((header) => (header['version'] = 0))).toBeUndefined();
+    expect(await partOf((header) => (header['vcpuPieces'] = [header['chunksPiece']]))).toBe('processors');
+    expect(await partOf((header) => (header['pageMapPiece'] = header['chunksPiece']))).toBe('memory');
+    expect(await partOf((header) => (header['usedChunks'] = 0))).toBe('memory');
+    expect(await partOf((header) => (header['devices'] = {}))).toBe('devices');
+    expect(await partOf((header) => delete header['machine'])).toBeUndefined();
     expect(steps).toEqual([]);
     expect(await partOf(() => undefined)).toBeUndefined();
     expect(steps).toEqual(['pausing', 'memory', 'devices', 'processors', 'resuming']);
@@ -328,12 +312,12 @@ describe('snapshots', () => {
 
   test('what does not fit is refused before anything changes', async () => {
     const first = await create([...BASIC, 'vm']);
-    const bytes = await saveMachine(first);
+    const bytes = await first.snapshot();
     await first.destroy();
     const other = await create([...BASIC, '-m', '512M', 'vm']);
-    await expect(restoreMachine(other, bytes)).rejects.toThrow(SnapshotError);
-    await expect(restoreMachine(other, bytes.subarray(0, bytes.length - 4096))).rejects.toThrow(SnapshotError);
-    await expect(restoreMachine(other, new Uint8Array(100))).rejects.toThrow('no snapshot');
+    await expect(other.restore(bytes)).rejects.toThrow(SnapshotError);
+    await expect(other.restore(bytes.subarray(0, bytes.length - 4096))).rejects.toThrow(SnapshotError);
+    await expect(other.restore(new Uint8Array(100))).rejects.toThrow('no snapshot');
     await other.destroy();
   });
 });
