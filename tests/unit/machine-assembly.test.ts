@@ -296,9 +296,9 @@ describe('snapshots', () => {
     const second = await create([...BASIC, 'vm']);
     const steps: string[] = [];
     const partOf = (change: (header: Header) => void): Promise<unknown> =>
-      second.restore(changed(change), (step) => steps.push(step)).catch((error: unknown) =>
-        error instanceof SnapshotError ? error.part : error,
-      );
+      second
+        .restore(changed(change), (step) => steps.push(step))
+        .catch((error: unknown) => (error instanceof SnapshotError ? error.part : error));
     expect(await partOf((header) => (header['vcpuPieces'] = [header['chunksPiece']]))).toBe('processors');
     expect(await partOf((header) => (header['pageMapPiece'] = header['chunksPiece']))).toBe('memory');
     expect(await partOf((header) => (header['usedChunks'] = 0))).toBe('memory');
