@@ -25,6 +25,11 @@ export function vcpuWorkerUrl(): URL | undefined {
   }
 }
 
+/** The bundled code of the page that shows a display. */
+export function viewerScript(): URL {
+  return firstExisting(['./viewer.js', '../viewer.js', '../dist/viewer.js'], 'viewer.js');
+}
+
 /** Compiles the core. */
 export async function loadCore(url: URL = coreUrl()): Promise<WebAssembly.Module> {
   return WebAssembly.compile(await readFile(url));

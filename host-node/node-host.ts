@@ -5,6 +5,7 @@ import { Worker } from 'node:worker_threads';
 import type { MachineHost, VcpuThread, VcpuThreadStart } from '../devices/machine/host.ts';
 import type { BackendOpeners } from '../devices/backends/kinds.ts';
 import { nodeBackends } from './backends.ts';
+import { openDisplay } from './display/open-display.ts';
 import { openFlashFile } from './flash-file.ts';
 import { clockSince, makeClockOrigin } from './clock.ts';
 import { collectGarbage } from './garbage.ts';
@@ -70,7 +71,11 @@ export function createNodeHost(options: NodeHostOptions): MachineHost {
     message: options.message ?? writeMessage,
     readFile: options.readFile ?? ((path) => readFile(path)),
     openFlash: openFlashFile,
-    backends: { ...nodeBackends, ...options.backends },
+    backends: {
+      ...nodeBackends,
+      display: (settings) => openDisplay(settings, options.message ?? writeMessage),
+      ...options.backends,
+    },
     hostName: hostname(),
   };
 }

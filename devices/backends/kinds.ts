@@ -4,15 +4,18 @@
  */
 import type { BlockBackend, BlockSettings } from './block.ts';
 import type { CharacterAddress, CharacterBackend } from './character.ts';
+import type { DisplayBackend, DisplaySettings } from './display.ts';
 
 export interface Backends {
   readonly block: BlockBackend;
   readonly character: CharacterBackend;
+  readonly display: DisplayBackend;
 }
 
 export interface BackendSettings {
   readonly block: BlockSettings;
   readonly character: CharacterAddress;
+  readonly display: DisplaySettings;
 }
 
 export type BackendKind = keyof Backends;

@@ -1,4 +1,5 @@
 /** Types of configuration variables. Each knows which texts it accepts; the texts of refusals are bhyve's where it has one. */
+import type { RfbAddress } from '../backends/display.ts';
 import { parseInteger } from './c-numbers.ts';
 import { parseBoolean } from './tree.ts';
 
@@ -126,32 +127,49 @@ export const FRAMEBUFFER_VGA: VariableType<string> = {
   },
 };
 
-/** `[IPv4:]port` or `[IPv6%zone]:port`; the port of an IPv6 address may be left out. */
-export const RFB_ADDRESS: VariableType<string> = {
-  parse: asText,
-  label: '[address:]port',
-  check(value) {
-    const address = value.startsWith('[') ? /^\[[^\]]+\]/.exec(value)?.[0] : (/^[^:]*(?=:)/.exec(value)?.[0] ?? '');
-    const rest = address === undefined ? undefined : value.slice(address.length);
-    if (rest === undefined || (address !== '' && rest !== '' && !rest.startsWith(':'))) {
-      return `fbuf: Invalid IPv6 address: "${value}"`;
-    }
-    if (rest === '' && address !== '') return undefined;
-    const port = rest.replace(/^:/, '');
-    if (port === '') return `fbuf: Missing port number: "${value}"`;
-    return parseInteger(port, 1, 0xffff) === undefined ? `fbuf: Invalid port number: "${value}"` : undefined;
-  },
-};
-
-/** A length of the display: 0 asks for the largest. */
-export function displayLength(minimum: number, maximum: number): VariableType<number> {
+/** `[IPv4:]port`, `[IPv6%zone]:port` or `unix:path`; the port of an address in brackets may be left out. */
+export function rfbAddress(defaultPort: number): VariableType<RfbAddress> {
   return {
-    parse: (value) => parseInteger(value, 0, maximum) || maximum,
+    label: '[address:]port, unix:path',
+    check(value) {
+      if (value.startsWith(UNIX_PREFIX)) {
+        return value === UNIX_PREFIX ? `fbuf: Missing path of the socket: "${value}"` : undefined;
+      }
+      const { address, rest } = splitAddress(value);
+      if (address === undefined || (address !== '' && rest !== '' && !rest.startsWith(':'))) {
+        return `fbuf: Invalid IPv6 address: "${value}"`;
+      }
+      if (rest === '' && address !== '') return undefined;
+      const port = rest.replace(/^:/, '');
+      if (port === '') return `fbuf: Missing port number: "${value}"`;
+      return parseInteger(port, 1, 0xffff) === undefined ? `fbuf: Invalid port number: "${value}"` : undefined;
+    },
+    parse(value) {
+      if (value.startsWith(UNIX_PREFIX)) return { kind: 'unix', path: value.slice(UNIX_PREFIX.length) };
+      const { address = '', rest } = splitAddress(value);
+      const host = address.replace(/^\[(.*)\]$/, '$1') || '127.0.0.1';
+      return { kind: 'tcp', host, port: parseInteger(rest.replace(/^:/, ''), 1, 0xffff) ?? defaultPort };
+    },
+  };
+}
+
+const UNIX_PREFIX = 'unix:';
+
+/** The address, with its brackets, and what follows it. */
+function splitAddress(value: string): { readonly address: string | undefined; readonly rest: string } {
+  const address = value.startsWith('[') ? /^\[[^\]]+\]/.exec(value)?.[0] : (/^[^:]*(?=:)/.exec(value)?.[0] ?? '');
+  return { address, rest: value.slice(address?.length ?? 0) };
+}
+
+/** A length of the display; 0 stands for `standard`. */
+export function displayLength(minimum: number, maximum: number, standard: number): VariableType<number> {
+  return {
+    parse: (value) => parseInteger(value, 0, maximum) || standard,
     label: `pixels ${minimum}-${maximum}`,
     check(value, name) {
       const length = parseInteger(value, 0, 0x7fffffff);
       if (length === undefined) return `Invalid value ${value} for ${name}: a number of pixels is expected`;
-      if (length > maximum) return 'fbuf: max resolution is 1920x1200';
+      if (length > maximum) return 'fbuf: max resolution is 3840x2160';
       return length !== 0 && length < minimum ? 'fbuf: minimum resolution is 640x480' : undefined;
     },
   };

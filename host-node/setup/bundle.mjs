@@ -11,6 +11,8 @@ const ENTRIES = [
   'host-node/index.ts',
   'host-node/vitest.ts',
 ];
+const REQUIRE =
+  "import { createRequire as nodeCreateRequire } from 'node:module';\nconst require = nodeCreateRequire(import.meta.url);";
 const REQUIRED = new Set(['host-node/bin/bhyve.ts', 'host-node/vcpu-worker.ts']);
 
 export async function bundle() {
@@ -42,7 +44,21 @@ export async function bundle() {
     // The fixture belongs to the vitest of whoever imports it.
     external: ['vitest'],
     // Workers and assets are found by new URL(..., import.meta.url), which esbuild leaves as written.
-    banner: { js: '#!/usr/bin/env node' },
+    // ws is a CommonJS package: what it requires of Node needs a require() in these modules.
+    banner: { js: `#!/usr/bin/env node\n${REQUIRE}` },
+  });
+  await esbuild.build({
+    absWorkingDir: root,
+    entryPoints: ['host-node/display/viewer.ts'],
+    outfile: 'dist/viewer.js',
+    bundle: true,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2022',
+    minify: true,
+    // noVNC's licence, the MPL 2.0, wants to stay with its code.
+    legalComments: 'inline',
+    logLevel: 'warning',
   });
   copyFileSync(core, join(dist, 'core.wasm'));
   for (const name of readdirSync(join(dist, 'bin')))

@@ -461,10 +461,11 @@ describe('errors found when the functions are initialized', () => {
     [['-s', '3,fbuf,rfb=[]:5900'], `fbuf: Invalid IPv6 address: "[]:5900"${after}`],
     [['-s', '3,fbuf,rfb=[::1]5900'], `fbuf: Invalid IPv6 address: "[::1]5900"${after}`],
     [['-s', '3,fbuf,rfb=host'], `fbuf: Invalid port number: "host"${after}`],
+    [['-s', '3,fbuf,rfb=unix:'], `fbuf: Missing path of the socket: "unix:"${after}`],
     [['-s', '3,fbuf,vga=yes'], `fbuf: Invalid vga setting: "yes"${after}`],
     [['-s', '3,fbuf,w=639'], `fbuf: minimum resolution is 640x480${after}`],
     [['-s', '3,fbuf,h=479'], `fbuf: minimum resolution is 640x480${after}`],
-    [['-s', '3,fbuf,h=1201'], `fbuf: max resolution is 1920x1200${after}`],
+    [['-s', '3,fbuf,h=2161'], `fbuf: max resolution is 3840x2160${after}`],
     [['-s', '3,fbuf,w=wide'], `Invalid value wide for w: a number of pixels is expected${after}`],
     [
       ['-s', '0,hostbridge,pcireg.vendor=12345'],
@@ -478,7 +479,7 @@ describe('errors found when the functions are initialized', () => {
     [['-s', '3,virtio-9p'], `virtio-9p: share name required${after}`],
     [['-s', `3,virtio-9p,${'x'.repeat(257)}=/d`], `virtio-9p: share name too long${after}`],
     [['-s', '3,fbuf,vga=on'], `pci_fbuf: VGA rendering not enabled${after}`],
-    [['-s', '3,fbuf,w=4000'], `fbuf: max resolution is 1920x1200${after}`],
+    [['-s', '3,fbuf,w=4000'], `fbuf: max resolution is 3840x2160${after}`],
     [['-s', '1:0:0,lpc', '-Y'], `pci slot 1:0:0: the lpc bridge can only be configured on bus 0${after}`],
     [['-s', '3,lpc', '-s', '4,lpc'], `lpc: only one LPC bridge is allowed${after}`],
     [

@@ -1,22 +1,44 @@
 /** Display, USB and sound: fbuf, xhci, hda. */
-import type { DeviceDeclaration } from '../declare.ts';
+import type { DeviceDeclaration, VariableDeclaration } from '../declare.ts';
 import { GENERIC, USB_SLOTS } from '../legacy.ts';
-import { BOOLEAN, choice, displayLength, FRAMEBUFFER_VGA, PATH, RFB_ADDRESS, STRING } from '../variable-types.ts';
+import { BOOLEAN, choice, displayLength, FRAMEBUFFER_VGA, integer, PATH, rfbAddress, STRING } from '../variable-types.ts';
+
+/** VNC's first port, and the one that noVNC's documentation uses. */
+const RFB_PORT = 5900;
+const WEB_PORT = 6080;
+
+export const FBUF_OPTIONS = [
+  {
+    name: 'rfb',
+    type: rfbAddress(RFB_PORT),
+    default: '127.0.0.1:5900',
+    help: 'Where the VNC server listens: [address:]port, or unix:path',
+  },
+  { name: 'tcp', type: rfbAddress(RFB_PORT), help: 'Another name for rfb, which comes first' },
+  { name: 'w', type: displayLength(640, 3840, 1920), default: '1024', help: 'Width of the display' },
+  { name: 'h', type: displayLength(480, 2160, 1080), default: '768', help: 'Height of the display' },
+  { name: 'vga', type: FRAMEBUFFER_VGA, default: 'io', help: 'Whether the ports of a VGA answer' },
+  { name: 'wait', type: BOOLEAN, default: 'false', help: 'Start the guest when a viewer has connected' },
+  { name: 'password', type: STRING, help: 'Password of the VNC server' },
+  {
+    name: 'viewers',
+    type: integer(1, 16),
+    default: '1',
+    help: 'Viewers at a time (webhyve only); further ones wait for one to go',
+  },
+  {
+    name: 'web',
+    type: rfbAddress(WEB_PORT),
+    help: 'Where a web page with a viewer is served as well (webhyve only): [address:]port',
+  },
+] as const satisfies readonly VariableDeclaration[];
 
 export const FBUF: DeviceDeclaration = {
   name: 'fbuf',
   summary: 'Raw framebuffer device attached to VNC server',
   onlyOne: 'Only one frame buffer device is allowed.',
   legacy: GENERIC,
-  variables: [
-    { name: 'rfb', type: RFB_ADDRESS, default: '127.0.0.1:5900', help: 'Address of the VNC server, [address:]port' },
-    { name: 'tcp', type: RFB_ADDRESS, help: 'Another name for rfb, which comes first' },
-    { name: 'w', type: displayLength(640, 1920), default: '1024', help: 'Width of the display' },
-    { name: 'h', type: displayLength(480, 1200), default: '768', help: 'Height of the display' },
-    { name: 'vga', type: FRAMEBUFFER_VGA, default: 'io', help: 'Whether the ports of a VGA answer' },
-    { name: 'wait', type: BOOLEAN, default: 'false', help: 'Start the guest when a viewer has connected' },
-    { name: 'password', type: STRING, help: 'Password of the VNC server' },
-  ],
+  variables: FBUF_OPTIONS,
 };
 
 export const HDA: DeviceDeclaration = {
