@@ -9,6 +9,8 @@ import type { PortBus } from './bus/port-bus.ts';
 import { BLOCK_OPTIONS } from './config/declarations/block.ts';
 import { readSettings } from './config/settings-of.ts';
 import type { PciAddress, PciFunction } from './pci/function.ts';
+import type { Display } from './display/display.ts';
+import type { InputRouter } from './input/input-router.ts';
 import type { CoreUart } from './serial/pci-uart.ts';
 
 /** What device models may need from the machine. */
@@ -25,6 +27,12 @@ export interface DeviceContext {
   open<K extends BackendKind>(kind: K, settings: BackendSettings[K]): Promise<Backends[K] | undefined>;
   /** Fills with random bytes from the host. The array is never guest memory. */
   entropy(into: Uint8Array): void;
+  /** Where keyboards and pointing devices register for the user's input. */
+  readonly input: InputRouter;
+  /** The machine has a display. */
+  addDisplay(display: Display): void;
+  /** The machine's processors do not start before this resolves. */
+  holdStart(until: Promise<void>): void;
   /** Takes one of the core's UART blocks that belong to PCI functions; undefined when all are taken. */
   takeUart(): { readonly uart: CoreUart; readonly index: number } | undefined;
   /** Something for the user to read: one line, no newline. */

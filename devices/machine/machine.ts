@@ -31,6 +31,7 @@ import {
 } from '../config/index.ts';
 import { GdbServer } from '../debug/gdb-server.ts';
 import type { CharacterBackend } from '../backends/character.ts';
+import type { MachineDisplay } from '../display/machine-display.ts';
 import type { Console } from '../serial/console.ts';
 import type { SerialPort } from '../serial/serial-port.ts';
 import type { SuspendReason } from '../platform/suspend.ts';
@@ -381,8 +382,30 @@ export class Machine implements AsyncDisposable {
       void this.platform.devices.pause();
       return;
     }
+    if (this.platform.startHolds.length > 0) {
+      void this.#startAfter(this.platform.startHolds);
+      return;
+    }
     this.#runnerStarted = true;
     this.#runner.start();
+  }
+
+  /** Stands still until everything that was asked to be waited for (fbuf's `wait`) is there, or somebody calls {@link resume}. */
+  async #startAfter(holds: readonly Promise<void>[]): Promise<void> {
+    this.#status = 'paused';
+    this.clock.stop();
+    try {
+      await this.platform.devices.pause();
+      await Promise.all(holds);
+    } catch (error) {
+      this.deviceError(error);
+    }
+    this.resume();
+  }
+
+  /** The display; undefined without a frame buffer device. */
+  get display(): MachineDisplay | undefined {
+    return this.platform.display;
   }
 
   /** -G. Exits when nobody can listen there. */

@@ -11,8 +11,6 @@ export function refuseNotBuilt(settings: MachineSettings): void {
 /** One line for each setting that a machine does as well without. */
 export function notEmulated(settings: MachineSettings): string[] {
   const messages: string[] = [];
-  if (settings.keyboardLayout !== undefined)
-    messages.push('-K: there is no display whose keyboard could have a layout');
   // bhyve asks the kernel for these three; a program in JavaScript has no such calls, and the guest cannot tell.
   if (settings.flags.wired) messages.push('-S: guest memory cannot be wired here; the option has no effect');
   if (settings.flags.guestInCore) messages.push('-C: no core file is written here; the option has no effect');

@@ -19,6 +19,10 @@ import { builderOf } from '../catalog.ts';
 import type { Device } from '../device.ts';
 import type { DeviceContext } from '../device-context.ts';
 import { DeviceSet } from '../device-set.ts';
+import { MachineDisplay } from '../display/machine-display.ts';
+import { InputRouter, PRIORITY_PS2 } from '../input/input-router.ts';
+import { KeyboardLayout } from '../input/keyboard-layout.ts';
+import { layoutNamed } from '../input/layouts.ts';
 import { PciBus, PciResourceError, type PciBusDescription } from '../pci/bus.ts';
 import type { PciAddress, PciFunction } from '../pci/function.ts';
 import { AcpiPm, SCI_IRQ } from '../platform/acpi-pm.ts';
@@ -40,6 +44,8 @@ import type { CoreGuestMemory } from './guest-memory.ts';
 import type { MachineHost } from './host.ts';
 
 const EXIT_ERROR = 4;
+/** Where bhyve looks for keyboard layouts. */
+const LAYOUT_FOLDER = '/usr/share/bhyve/kbdlayout/';
 /** Edge/level control of the 8259 pair: one port each. */
 const ELCR_PORT = 0x4d0;
 /** ISA interrupts of COM1-COM4. */
@@ -105,6 +111,11 @@ export class Platform {
   readonly keyboardController: KeyboardController;
   readonly pci: PciBus;
   readonly testDevice: PcTestDevice | undefined;
+  readonly input = new InputRouter();
+  /** Only with a frame buffer device. */
+  display: MachineDisplay | undefined;
+  /** What the processors wait for before they start. */
+  readonly startHolds: Promise<void>[] = [];
   /** fwctl or fw_cfg; only with a boot ROM. */
   firmwareInterface: Device | undefined;
   /** The flash chip below a boot ROM. */
@@ -125,6 +136,8 @@ export class Platform {
     this.acpiPm = new AcpiPm(ports, lines, suspend);
     this.resetControl = new ResetControl(ports, suspend);
     this.keyboardController = new KeyboardController(ports, interrupts, suspend);
+    this.input.registerKeyboard(this.keyboardController.keyboard, PRIORITY_PS2);
+    this.input.registerPointer(this.keyboardController.mouse, PRIORITY_PS2);
     claimFixedPorts(ports);
     for (const { index, value } of cmosMemoryPresets(memory.lowBytes, memory.highBytes)) {
       // The RTC's block begins with its 128 bytes of RAM (core-as/intc/rtc.ts), which a reset leaves alone.
@@ -159,6 +172,7 @@ export class Platform {
   static async build(parts: PlatformParts): Promise<Platform> {
     const platform = new Platform(parts);
     try {
+      await platform.#chooseLayout();
       await platform.#addFunctions();
       await platform.#openPorts();
     } catch (error) {
@@ -166,6 +180,25 @@ export class Platform {
       throw error;
     }
     return platform;
+  }
+
+  /** -K: a layout that comes with webhyve, or a file as bhyve has them. */
+  async #chooseLayout(): Promise<void> {
+    const { settings, host } = this.parts;
+    const name = settings.keyboardLayout;
+    if (name === undefined) return;
+    const layout = layoutNamed(name);
+    if (layout) {
+      this.input.layout = layout;
+      return;
+    }
+    const path = name.includes('/') ? name : `${LAYOUT_FOLDER}${name}`;
+    try {
+      this.input.layout = KeyboardLayout.fromFile(name, new TextDecoder().decode(await host.readFile(path)));
+    } catch {
+      // bhyve goes on in silence.
+      host.message(`-K: there is no keyboard layout ${name}; keys are those of a US keyboard`);
+    }
   }
 
   async #addFunctions(): Promise<void> {
@@ -210,6 +243,11 @@ export class Platform {
       entropy: (into) => {
         for (let i = 0; i < into.length; i++) into[i] = parts.random() & 0xff;
       },
+      input: this.input,
+      addDisplay: (display) => {
+        this.display = new MachineDisplay(display);
+      },
+      holdStart: (until) => this.startHolds.push(until),
       takeUart: () => {
         if (uartsTaken >= PCI_UART_COUNT) return undefined;
         const index = FIRST_PCI_UART + uartsTaken++;

@@ -6,6 +6,7 @@ import { PciBus, ECAM_BASE, type PciBusOptions } from '../../devices/pci/bus.ts'
 import { openBackend, type BackendOpeners } from '../../devices/backends/kinds.ts';
 import type { DeviceContext } from '../../devices/device-context.ts';
 import type { PciFunction } from '../../devices/pci/function.ts';
+import { InputRouter } from '../../devices/input/input-router.ts';
 import { InterruptLines } from '../../devices/platform/interrupt-lines.ts';
 import { MemoryBackend } from '../../devices/storage/memory-backend.ts';
 import { FakeInterrupts } from './fake-interrupts.ts';
@@ -86,6 +87,9 @@ export class FakeMachine {
       vmName: 'vm0',
       open: (kind, settings) => openBackend(openers, kind, settings),
       entropy: (into) => into.fill(0x5a),
+      input: new InputRouter(),
+      addDisplay: () => {},
+      holdStart: () => {},
       takeUart: () => ({
         index: uarts++,
         uart: { read: () => 0, write: () => {}, irqLevel: () => false, decode: () => {}, route: () => {} },
