@@ -4,7 +4,8 @@ import type { Display } from '../display/display.ts';
 /** Where an RFB server listens. */
 export type RfbAddress =
   /** `host` is a name or an address without brackets, with `%zone` where it has one. */
-  { readonly kind: 'tcp'; readonly host: string; readonly port: number } | { readonly kind: 'unix'; readonly path: string };
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string };
 
 /** How a display is to be shown: the options of fbuf. A host without sockets leaves out what it cannot do. */
 export interface DisplaySettings {

@@ -175,7 +175,8 @@ export class MachineDisplay {
       if (Date.now() > end) throw new DisplayTimeoutError(`the display did not rest for ${quietMs} ms`);
       await new Promise((resolve) => setTimeout(resolve, Math.min(quietMs, 100)));
       const now = this.image();
-      const same = now.pixels.length === last.pixels.length && now.pixels.every((pixel, at) => pixel === last.pixels[at]);
+      const same =
+        now.pixels.length === last.pixels.length && now.pixels.every((pixel, at) => pixel === last.pixels[at]);
       if (!same) since = Date.now();
       else if (Date.now() - since >= quietMs) return now;
       last = now;

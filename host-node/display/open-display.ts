@@ -61,10 +61,7 @@ function failure(address: RfbAddress, cause: unknown): Error {
 }
 
 /** Listens for viewers. Rejects with a message for the user when it cannot. */
-export async function openDisplay(
-  settings: DisplaySettings,
-  message: (text: string) => void,
-): Promise<DisplayBackend> {
+export async function openDisplay(settings: DisplaySettings, message: (text: string) => void): Promise<DisplayBackend> {
   const listener = await listenRfb(settings.rfb).catch((error: unknown) => {
     throw failure(settings.rfb, error);
   });

@@ -1,7 +1,16 @@
 /** Display, USB and sound: fbuf, xhci, hda. */
 import type { DeviceDeclaration, VariableDeclaration } from '../declare.ts';
 import { GENERIC, USB_SLOTS } from '../legacy.ts';
-import { BOOLEAN, choice, displayLength, FRAMEBUFFER_VGA, integer, PATH, rfbAddress, STRING } from '../variable-types.ts';
+import {
+  BOOLEAN,
+  choice,
+  displayLength,
+  FRAMEBUFFER_VGA,
+  integer,
+  PATH,
+  rfbAddress,
+  STRING,
+} from '../variable-types.ts';
 
 /** VNC's first port, and the one that noVNC's documentation uses. */
 const RFB_PORT = 5900;
