@@ -18,20 +18,37 @@ import { pathToFileURL } from 'node:url';
 import { progress, root, runCaptured, runMain, SetupError } from './common.mjs';
 import { packageFiles } from './deb.mjs';
 import { buildInitramfs, INIT_SCRIPT } from './initramfs.mjs';
-import { selectModules, WANTED_MODULES } from './modules.mjs';
+import { GENERIC_MODULES, selectModules, WANTED_MODULES } from './modules.mjs';
+import { uncompressedKernel } from './vmlinux.mjs';
 
-/** Packages that depend on the current kernel, best first: Debian's for virtual machines, Ubuntu's, Debian's general one. */
-const KERNEL_PACKAGES = ['linux-image-cloud-amd64', 'linux-image-virtual', 'linux-image-amd64', 'linux-image-generic'];
+/**
+ * Kinds of guests: packages that depend on the current kernel, best first, and the modules that /init loads. `small` is Debian's kernel
+ * for virtual machines, or Ubuntu's; `generic` has drivers for everything, and is kept uncompressed, since unpacking it takes an emulated
+ * processor longer than booting it.
+ */
+const VARIANTS = {
+  small: {
+    packages: ['linux-image-cloud-amd64', 'linux-image-virtual', 'linux-image-amd64', 'linux-image-generic'],
+    modules: WANTED_MODULES,
+    uncompressed: false,
+  },
+  generic: {
+    packages: ['linux-image-amd64', 'linux-image-generic'],
+    modules: [...WANTED_MODULES, ...GENERIC_MODULES],
+    uncompressed: true,
+  },
+};
 
 const WAY_OUT = 'give your own with --kernel FILE and --initrd FILE';
 
 /** Changes whenever what is built from the same packages would change. */
-const RECIPE = createHash('sha256')
-  .update(INIT_SCRIPT)
-  .update(WANTED_MODULES.join())
-  .update(readFileSync(new URL('./initramfs.mjs', import.meta.url)))
-  .digest('hex')
-  .slice(0, 12);
+const recipeOf = ({ modules }) =>
+  createHash('sha256')
+    .update(INIT_SCRIPT)
+    .update(modules.join())
+    .update(readFileSync(new URL('./initramfs.mjs', import.meta.url)))
+    .digest('hex')
+    .slice(0, 12);
 
 export function cacheDirectory() {
   return resolve(process.env.WEBHYVE_CACHE ?? join(root, '.cache'), 'guests');
@@ -58,8 +75,8 @@ function dependencies(name, options) {
 }
 
 /** The exact names of the packages that hold the newest kernel and its modules, or undefined. */
-function resolveKernelPackages(options) {
-  for (const name of KERNEL_PACKAGES) {
+function resolveKernelPackages(candidates, options) {
+  for (const name of candidates) {
     const names = dependencies(name, options).filter((found) => /^linux-(image|modules)-\d/.test(found));
     const image = names.find((found) => found.startsWith('linux-image-'));
     if (image === undefined) continue;
@@ -79,7 +96,7 @@ function download(names, options, directory) {
 }
 
 /** All packages, tried with the machine's own lists first and with freshly fetched private ones after. */
-function downloadPackages(work) {
+function downloadPackages(candidates, work) {
   let problem = 'no package lists';
   for (const stateDirectory of [undefined, join(work, 'apt')]) {
     const options = aptOptions(stateDirectory);
@@ -90,12 +107,12 @@ function downloadPackages(work) {
       // An index that cannot be had is only a warning when the others can.
       if (status !== 0) problem = stderr.trim().split('\n').at(-1) ?? problem;
     }
-    const kernel = resolveKernelPackages(options);
+    const kernel = resolveKernelPackages(candidates, options);
     if (!kernel) {
       problem = 'the package lists name no kernel';
       continue;
     }
-    progress(`downloading ${[...kernel, 'busybox-static'].join(', ')} (about 28 MB)`);
+    progress(`downloading ${[...kernel, 'busybox-static'].join(', ')}`);
     const directory = mkdtempSync(join(work, 'deb-'));
     const result = download([...kernel, 'busybox-static'], options, directory);
     if (result.paths) return { paths: result.paths, kernelPackage: kernel[0] };
@@ -109,11 +126,11 @@ const needed = (path) =>
   /^(usr\/)?lib\/modules\/.*\.ko(\.\w+)?$/.test(path) ||
   /(^|\/)bin\/busybox$/.test(path);
 
-function buildGuest(work) {
+function buildGuest(variant, work) {
   if (runCaptured('apt-get', ['--version']).status !== 0) {
     throw new SetupError(`there is no apt-get here to fetch a Linux kernel with; ${WAY_OUT}`);
   }
-  const { paths, kernelPackage } = downloadPackages(work);
+  const { paths, kernelPackage } = downloadPackages(variant.packages, work);
   const files = new Map(paths.flatMap((path) => [...packageFiles(path, needed)]));
   const only = (pattern, what) => {
     for (const [path, bytes] of files) if (pattern.test(path)) return bytes;
@@ -121,12 +138,12 @@ function buildGuest(work) {
   };
   const kernel = only(/^boot\/vmlinuz-/, 'kernel');
   const busybox = only(/bin\/busybox$/, 'busybox');
-  const modules = selectModules(files);
+  const modules = selectModules(files, variant.modules);
   const release = [...files.keys()].find((path) => path.startsWith('boot/vmlinuz-'))?.slice('boot/vmlinuz-'.length);
   return {
-    kernel,
+    kernel: variant.uncompressed ? uncompressedKernel(kernel) : kernel,
     initrd: buildInitramfs({ busybox, modules }),
-    manifest: { recipe: RECIPE, package: kernelPackage, release, modules: modules.map(([name]) => name) },
+    manifest: { recipe: recipeOf(variant), package: kernelPackage, release, modules: modules.map(([name]) => name) },
   };
 }
 
@@ -144,15 +161,17 @@ function cached(directory) {
 
 /**
  * Paths of a kernel and an initramfs. WEBHYVE_KERNEL and WEBHYVE_INITRD name others; without them the cache is used,
- * and filled first when `offline` is not set. Throws SetupError with the reason and the way out.
+ * and filled first when `offline` is not set. `variant` is `small` or `generic`; a kernel that the environment names takes the place of
+ * the small one. Throws SetupError with the reason and the way out.
  */
-export async function fetchGuest({ offline = false } = {}) {
+export async function fetchGuest({ offline = false, variant: variantName = 'small' } = {}) {
+  const variant = VARIANTS[variantName];
   const { WEBHYVE_KERNEL: kernel, WEBHYVE_INITRD: initrd } = process.env;
-  if (kernel !== undefined && initrd !== undefined) {
+  if (variantName === 'small' && kernel !== undefined && initrd !== undefined) {
     for (const path of [kernel, initrd]) if (!existsSync(path)) throw new SetupError(`${path} does not exist`);
     return { kernel: resolve(kernel), initrd: resolve(initrd), release: undefined, modules: [] };
   }
-  const directory = join(cacheDirectory(), `debian-${RECIPE}`);
+  const directory = join(cacheDirectory(), `debian-${recipeOf(variant)}`);
   const found = cached(directory);
   if (found) return found;
   if (offline)
@@ -160,7 +179,7 @@ export async function fetchGuest({ offline = false } = {}) {
   mkdirSync(cacheDirectory(), { recursive: true });
   const work = mkdtempSync(join(cacheDirectory(), 'work-'));
   try {
-    const { kernel: kernelBytes, initrd: initrdBytes, manifest } = buildGuest(work);
+    const { kernel: kernelBytes, initrd: initrdBytes, manifest } = buildGuest(variant, work);
     const ready = join(work, 'ready');
     mkdirSync(ready);
     writeFileSync(join(ready, 'vmlinuz'), kernelBytes);

@@ -1,0 +1,2 @@
+/** The ELF kernel in a bzImage. Throws SetupError. */
+export function uncompressedKernel(bzImage: Buffer): Buffer;
