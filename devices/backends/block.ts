@@ -28,6 +28,11 @@ export interface BlockBackend {
   flush(): Promise<void>;
   /** The range's contents are no longer needed; it reads as zeros or as before. */
   discard(offset: number, length: number): Promise<void>;
+  /**
+   * Makes the range read as zeros more cheaply than by writing them; `mayUnmap` allows to give the space back. Absent where the backend
+   * has no such way.
+   */
+  writeZeroes?(offset: number, length: number, mayUnmap: boolean): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -16,18 +16,21 @@ export const QUICK_CMDLINE = 'console=ttyS0 cryptomgr.notests';
 
 const BOOT_TIMEOUT_MS = 150_000;
 
-let guest: Promise<Guest> | undefined;
+export type GuestVariant = 'small' | 'generic';
+
+const guests = new Map<GuestVariant, Promise<Guest>>();
 
 /** The Linux guest, fetched when it is not there. Rejects with one sentence. */
-export function linuxGuest(): Promise<Guest> {
-  guest ??= fetchGuest();
+export function linuxGuest(variant: GuestVariant = 'small'): Promise<Guest> {
+  let guest = guests.get(variant);
+  if (!guest) guests.set(variant, (guest = fetchGuest({ variant })));
   return guest;
 }
 
 /** Why no Linux can be booted here; undefined when it can. For `context.skip(reason)`. */
-export async function linuxMissing(): Promise<string | undefined> {
+export async function linuxMissing(variant: GuestVariant = 'small'): Promise<string | undefined> {
   try {
-    await linuxGuest();
+    await linuxGuest(variant);
     return undefined;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
@@ -81,13 +84,15 @@ export async function destroyTestMachines(): Promise<void> {
 export interface LinuxOptions extends Omit<HostOptions, 'kernel' | 'initrd'> {
   /** Words before the machine's name: -m, -c, further devices. */
   readonly args?: readonly string[];
+  /** `generic` has drivers for everything; `small` boots faster. */
+  readonly variant?: GuestVariant;
 }
 
 /** Boots Linux; resolves at the shell's first prompt. */
 export async function bootLinux(options: LinuxOptions = {}): Promise<TestMachine> {
-  const { args = [], ...host } = options;
+  const { args = [], variant, ...host } = options;
   const argv = [...BASIC_ARGS, ...args, 'test'];
-  const test = await testMachine(argv, { cmdline: QUICK_CMDLINE, ...host, ...(await linuxGuest()) });
+  const test = await testMachine(argv, { cmdline: QUICK_CMDLINE, ...host, ...(await linuxGuest(variant)) });
   test.machine.start();
   await test.com1.expect('webhyve guest ready', { timeout: BOOT_TIMEOUT_MS });
   await test.com1.expect('/ # ', { timeout: BOOT_TIMEOUT_MS });
