@@ -8,6 +8,7 @@ import { FBUF, HDA, XHCI } from './config/declarations/desktop.ts';
 import { E1000, VIRTIO_NET } from './config/declarations/network.ts';
 import { VIRTIO_9P, VIRTIO_CONSOLE, VIRTIO_INPUT, VIRTIO_RND, VIRTIO_SCSI } from './config/declarations/virtio.ts';
 import type { DeviceDeclaration } from './config/declare.ts';
+import { buildAhci } from './ahci/build.ts';
 import type { DeviceBuilder } from './device-context.ts';
 import { buildDummy } from './pci/dummy.ts';
 import { buildHostBridge } from './pci/hostbridge.ts';
@@ -25,7 +26,7 @@ interface CatalogEntry {
 
 /** Sorted by name: the order of `-s help`. */
 const CATALOG: readonly CatalogEntry[] = [
-  { declaration: AHCI },
+  { declaration: AHCI, build: buildAhci },
   { declaration: AHCI_CD },
   { declaration: AHCI_HD },
   { declaration: AMD_HOSTBRIDGE },

@@ -32,7 +32,10 @@ export function readHeader(memory: GuestMemory, listGpa: number, slot: number): 
 export function readTable(memory: GuestMemory, tableGpa: number): { fis: Uint8Array; packet: Uint8Array } {
   const bytes = new Uint8Array(COMMAND_FIS_BYTES + PACKET_BYTES);
   memory.read(tableGpa, bytes);
-  return { fis: bytes.subarray(0, COMMAND_FIS_BYTES), packet: bytes.subarray(R.TABLE_PACKET, R.TABLE_PACKET + PACKET_BYTES) };
+  return {
+    fis: bytes.subarray(0, COMMAND_FIS_BYTES),
+    packet: bytes.subarray(R.TABLE_PACKET, R.TABLE_PACKET + PACKET_BYTES),
+  };
 }
 
 /** Guest memory that a command's descriptors name. Descriptors are read as far as the command needs them. */

@@ -2,6 +2,7 @@
 import type { AtaDevice } from '../ata/command.ts';
 import type { GuestMemory } from '../bus/guest-memory.ts';
 import { allOnes, type AccessSize } from '../bus/port-bus.ts';
+import type { Counters } from '../device.ts';
 import { PciFunction } from '../pci/function.ts';
 import type { StateFields } from '../platform/state-fields.ts';
 import type { StateValue } from '../snapshot.ts';
@@ -25,7 +26,6 @@ export class AhciController extends PciFunction implements PortHost {
   readonly #capabilities: number;
   readonly #implemented: number;
   readonly #messages: number;
-  readonly #running = new Set<Promise<void>>();
   #control = 0;
   /** Ports that have interrupted and were not acknowledged. */
   #is = 0;
@@ -44,7 +44,11 @@ export class AhciController extends PciFunction implements PortHost {
     this.#messages = messages;
     this.addMsi(messages);
     this.requestIntx();
-    this.addBar(ABAR, 'mem32', R.PORTS_OFFSET + count * R.PORT_STRIDE);
+    // The command issue registers are doorbells: PxSACT and PxCI, side by side.
+    const posted = drives.flatMap((drive, index) =>
+      drive ? [{ offset: R.PORTS_OFFSET + index * R.PORT_STRIDE + R.PX_SACT, lengthBytes: 8 }] : [],
+    );
+    this.addBar(ABAR, 'mem32', R.PORTS_OFFSET + count * R.PORT_STRIDE, { posted });
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -152,8 +156,11 @@ export class AhciController extends PciFunction implements PortHost {
   }
 
   track(work: Promise<void>): void {
-    const tracked = work.finally(() => this.#running.delete(tracked));
-    this.#running.add(tracked);
+    this.requests.begin(
+      work,
+      () => undefined,
+      (error) => this.attachment.deviceError(error),
+    );
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -163,9 +170,9 @@ export class AhciController extends PciFunction implements PortHost {
   #adapterReset(): void {
     if (this.#resetting) return;
     this.#powerOn();
-    if (this.#running.size === 0) return;
+    if (this.requests.inFlight === 0) return;
     this.#resetting = true;
-    void this.quiesce().then(() => {
+    void this.requests.drain().then(() => {
       this.#resetting = false;
     });
   }
@@ -181,25 +188,15 @@ export class AhciController extends PciFunction implements PortHost {
     this.#powerOn();
   }
 
-  override async quiesce(): Promise<void> {
-    while (this.#running.size > 0) await Promise.all(this.#running);
-  }
-
-  override async close(): Promise<void> {
-    for (const port of this.ports) port.powerOn();
-    await this.quiesce();
+  protected override async closeDevice(): Promise<void> {
     await Promise.all(this.ports.map(({ device }) => device?.close()));
   }
 
-  counters(): Record<string, number> {
-    const sums: Record<string, number> = { badAccesses: this.badAccesses };
+  protected override deviceCounters(): Counters {
+    const sums: Record<string, number> = {};
     for (const port of this.ports) {
       if (!port.device) continue;
-      for (const [name, value] of Object.entries({
-        commandsDone: port.commandsDone,
-        badRequests: port.badRequests,
-        ...port.device.counters(),
-      })) {
+      for (const [name, value] of Object.entries({ ...port.counters(), ...port.device.counters() })) {
         sums[name] = (sums[name] ?? 0) + value;
       }
     }

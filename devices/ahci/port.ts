@@ -2,8 +2,19 @@
  * One port of an AHCI adapter: its registers, its command list, and the device behind it (AHCI 1.3.1, 3.3 and 5). Queued commands run
  * side by side, others alone. Stopping the command list drains what is in flight: PxCMD.CR stays set until then.
  */
-import { ATA_BSY, ATA_DRQ, ATA_ERR, ATA_DSC, ATA_DRDY, DataLengthError, type AtaDevice, type AtaRegisters, type AtaResult } from '../ata/command.ts';
+import {
+  ATA_BSY,
+  ATA_DRQ,
+  ATA_ERR,
+  ATA_DSC,
+  ATA_DRDY,
+  DataLengthError,
+  type AtaDevice,
+  type AtaRegisters,
+  type AtaResult,
+} from '../ata/command.ts';
 import { GuestAddressError, type GuestMemory } from '../bus/guest-memory.ts';
+import type { Counters } from '../device.ts';
 import type { StateFields } from '../platform/state-fields.ts';
 import type { StateValue } from '../snapshot.ts';
 import { PrdTable, readHeader, readTable, type CommandHeader } from './command-table.ts';
@@ -26,14 +37,14 @@ export interface PortHost {
 }
 
 export class AhciPort {
-  /** Commands that failed because of what the guest had set up in memory. */
-  badRequests = 0;
-  /** Commands carried out. */
-  commandsDone = 0;
   readonly device: AtaDevice | undefined;
   readonly #index: number;
   readonly #host: PortHost;
 
+  /** Commands that failed because of what the guest had set up in memory. */
+  #badRequests = 0;
+  /** Commands carried out. */
+  #commandsDone = 0;
   #listLow = 0;
   #listHigh = 0;
   #fisLow = 0;
@@ -73,6 +84,10 @@ export class AhciPort {
     this.device = device;
     this.#host = host;
     this.powerOn();
+  }
+
+  counters(): Counters {
+    return { commands: this.#commandsDone, 'bad requests': this.#badRequests };
   }
 
   /** Bits that ask for an interrupt now. */
@@ -304,7 +319,7 @@ export class AhciPort {
     const { fis, packet } = table;
     if (fis[0] !== F.FIS_REGISTER_H2D) {
       // A FIS of another type leads nowhere: the slot is done with.
-      this.badRequests++;
+      this.#badRequests++;
       this.#ci &= ~(1 << slot);
       return true;
     }
@@ -387,7 +402,7 @@ export class AhciPort {
 
   /** The device has answered. */
   #finish(slot: number, registers: AtaRegisters, data: PrdTable, result: AtaResult): void {
-    this.commandsDone++;
+    this.#commandsDone++;
     if (this.#halted) return;
     if (result.protocol === 'queued') {
       if (result.status & ATA_ERR) this.#queuedFailed(slot, registers, result);
@@ -422,7 +437,7 @@ export class AhciPort {
       this.#host.memory.writeU32(gpa, bytes);
     } catch (error) {
       if (!(error instanceof GuestAddressError)) throw error;
-      this.badRequests++;
+      this.#badRequests++;
     }
   }
 
@@ -461,7 +476,7 @@ export class AhciPort {
   #failed(slot: number, queued: boolean, error: unknown): void {
     if (queued) this.#ci |= 1 << slot;
     if (error instanceof DataLengthError) {
-      this.badRequests++;
+      this.#badRequests++;
       this.#tfd = ATA_DRDY | ATA_DSC | ATA_ERR | (0x04 << 8);
       this.#halted = true;
       this.#raise(R.IS_OFS | R.IS_TFES);
@@ -472,7 +487,7 @@ export class AhciPort {
 
   #hostMemoryError(error: unknown): void {
     if (!(error instanceof GuestAddressError)) throw error;
-    this.badRequests++;
+    this.#badRequests++;
     this.#halted = true;
     this.#raise(R.IS_HBFS);
   }
@@ -486,7 +501,7 @@ export class AhciPort {
       this.#host.memory.write(this.#fisHigh * 2 ** 32 + this.#fisLow + offset, fis);
     } catch (error) {
       if (!(error instanceof GuestAddressError)) throw error;
-      this.badRequests++;
+      this.#badRequests++;
     }
   }
 
@@ -544,7 +559,9 @@ export class AhciPort {
     const halted = fields.flag('halted');
     const softReset = fields.flag('softReset');
     const deviceFields = fields.group('device');
-    const device = Object.fromEntries(deviceFields.names().map((name) => [name, deviceFields.integer(name, 0xffffffff)]));
+    const device = Object.fromEntries(
+      deviceFields.names().map((name) => [name, deviceFields.integer(name, 0xffffffff)]),
+    );
     return () => {
       this.#abandon();
       this.#listLow = (listLow & ~0x3ff) >>> 0;

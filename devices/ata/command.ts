@@ -1,5 +1,7 @@
 /** What an ATA device exchanges with its host adapter: register contents, data, results (ACS-3; Serial ATA 3.2). */
 
+import type { Counters } from '../device.ts';
+
 /** Status register. */
 export const ATA_ERR = 0x01;
 export const ATA_DRQ = 0x08;
@@ -86,7 +88,7 @@ export interface AtaDevice {
   queuedError(tag: number, registers: AtaRegisters, result: AtaResult): void;
   save(): AtaDeviceState;
   restore(state: AtaDeviceState): void;
-  counters(): Record<string, number>;
+  counters(): Counters;
   close(): Promise<void>;
 }
 

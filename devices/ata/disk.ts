@@ -1,9 +1,9 @@
 /** A Serial ATA disk over a block backend: the command set of ACS-3 that bhyve's disk has, and SMART. */
-import { GuestAddressError } from '../bus/guest-memory.ts';
-import type { BlockBackend } from '../storage/block-backend.ts';
+import type { BlockBackend } from '../backends/block.ts';
 import { gather, scatter } from '../block/scatter.ts';
 import * as A from './command.ts';
 import { identifyDevice, SECTOR_BYTES, type AtaIdentity, type AtaSettings } from './identify.ts';
+import type { Counters } from '../device.ts';
 import * as L from './logs.ts';
 import * as C from './opcodes.ts';
 import * as M from './smart.ts';
@@ -56,8 +56,8 @@ export class AtaDisk implements A.AtaDevice {
     return Math.floor(this.#backend.sizeBytes / this.#backend.logicalSectorBytes);
   }
 
-  counters(): Record<string, number> {
-    return { readErrors: this.#readErrors, writeErrors: this.#writeErrors };
+  counters(): Counters {
+    return { 'read errors': this.#readErrors, 'write errors': this.#writeErrors };
   }
 
   close(): Promise<void> {
@@ -125,7 +125,8 @@ export class AtaDisk implements A.AtaDevice {
         return this.#write(command, registers.lba, orMost(registers.features, 0x10000), 'queued', fuaBit(registers));
       case C.SEND_FPDMA_QUEUED:
         // Subcommand in count 12:8; data set management is the only one.
-        if (((registers.count >> 8) & 0x1f) !== 0 || (registers.auxiliary & 1) === 0) return A.failed(A.ERROR_ABORT, 'queued');
+        if (((registers.count >> 8) & 0x1f) !== 0 || (registers.auxiliary & 1) === 0)
+          return A.failed(A.ERROR_ABORT, 'queued');
         return this.#trim(command, registers.features, 'queued');
       case C.READ_DMA_EXT:
         return this.#read(command, registers.lba, orMost(registers.count, 0x10000), 'dma');
@@ -196,12 +197,7 @@ export class AtaDisk implements A.AtaDevice {
     return lba + count > this.#sectors;
   }
 
-  async #read(
-    { data }: A.AtaCommand,
-    lba: number,
-    count: number,
-    protocol: A.AtaProtocol,
-  ): Promise<A.AtaResult> {
+  async #read({ data }: A.AtaCommand, lba: number, count: number, protocol: A.AtaProtocol): Promise<A.AtaResult> {
     if (this.#outside(lba, count)) return A.failed(A.ERROR_NOT_FOUND | A.ERROR_ABORT, protocol);
     const lengthBytes = count * this.#backend.logicalSectorBytes;
     const views = data.take(lengthBytes);
@@ -411,9 +407,4 @@ function lba28({ lba, device }: A.AtaRegisters): number {
 /** FUA of the queued writes: device bit 7. */
 function fuaBit({ device }: A.AtaRegisters): boolean {
   return (device & 0x80) !== 0;
-}
-
-/** Errors of host memory, which the adapter reports, as against those of the device. */
-export function isHostMemoryError(error: unknown): boolean {
-  return error instanceof GuestAddressError || error instanceof A.DataLengthError;
 }

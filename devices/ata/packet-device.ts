@@ -3,6 +3,7 @@ import { scatter } from '../block/scatter.ts';
 import type { ScsiCdrom } from '../scsi/cdrom.ts';
 import { OP_REQUEST_SENSE } from '../scsi/logical-unit.ts';
 import { SENSE_NONE, STATUS_GOOD, type Sense } from '../scsi/sense.ts';
+import type { Counters } from '../device.ts';
 import * as A from './command.ts';
 import type { AtaIdentity } from './identify.ts';
 import * as C from './opcodes.ts';
@@ -57,8 +58,8 @@ export class PacketDevice implements A.AtaDevice {
     this.#identity = identity;
   }
 
-  counters(): Record<string, number> {
-    return { readErrors: this.drive.backendErrors, rejectedCommands: this.drive.rejectedCommands };
+  counters(): Counters {
+    return { 'read errors': this.drive.backendErrors, 'rejected commands': this.drive.rejectedCommands };
   }
 
   isQueued(): boolean {

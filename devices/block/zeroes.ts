@@ -1,5 +1,5 @@
 /** Writing zeros where a backend has no cheaper way. */
-import type { BlockBackend } from '../storage/block-backend.ts';
+import type { BlockBackend } from '../backends/block.ts';
 
 const CHUNK_BYTES = 1 << 20;
 /** Shared by all: nobody writes into it. */
@@ -8,7 +8,8 @@ const ZEROES = new Uint8Array(CHUNK_BYTES);
 /** Views of zeros, `lengthBytes` together. At most 1 MiB of memory stands behind them, whatever the length. */
 export function zeroViews(lengthBytes: number): Uint8Array[] {
   const views: Uint8Array[] = [];
-  for (let left = lengthBytes; left > 0; left -= CHUNK_BYTES) views.push(ZEROES.subarray(0, Math.min(left, CHUNK_BYTES)));
+  for (let left = lengthBytes; left > 0; left -= CHUNK_BYTES)
+    views.push(ZEROES.subarray(0, Math.min(left, CHUNK_BYTES)));
   return views;
 }
 

@@ -192,11 +192,17 @@ export async function loadBootImage(
 /** Names of the ACPI tables as buildFirmwareTables gives them; the other tables are the MP table and SMBIOS. */
 const NOT_ACPI = new Set(['MPTABLE', 'SMBIOS']);
 
+/** Ports that an AHCI adapter may have. */
+const AHCI_PORTS = 32;
+
 function bootDevices(tree: ConfigTree): BootDevice[] {
   const devices: BootDevice[] = [];
   for (const { bus, slot, func, variables } of pciFunctions(tree)) {
-    const index = variables.get('bootindex');
-    if (bus === 0 && index !== undefined) devices.push({ slot, func, bootIndex: Number(index) });
+    if (bus !== 0) continue;
+    // Firmware tries the ports of an adapter in their order: the first that has an index places them all.
+    const names = ['bootindex', ...Array.from({ length: AHCI_PORTS }, (_, port) => `port.${port}.bootindex`)];
+    const index = names.map((name) => variables.get(name)).find((value) => value !== undefined);
+    if (index !== undefined) devices.push({ slot, func, bootIndex: Number(index) });
   }
   return devices;
 }

@@ -1,7 +1,13 @@
 /** Submission queue entries (NVM Express 1.4, 4.2) and the memory that their PRP entries name (4.3). */
 import { GuestRegions } from '../block/guest-regions.ts';
 import type { GuestMemory } from '../bus/guest-memory.ts';
-import { MAX_TRANSFER_BYTES, PAGE_BYTES, SC_INVALID_FIELD, SC_INVALID_PRP_OFFSET, SQ_ENTRY_BYTES } from './registers.ts';
+import {
+  MAX_TRANSFER_BYTES,
+  PAGE_BYTES,
+  SC_INVALID_FIELD,
+  SC_INVALID_PRP_OFFSET,
+  SQ_ENTRY_BYTES,
+} from './registers.ts';
 
 /** A command's status other than success; ends the command, never leaves the controller. */
 export class NvmeError extends Error {

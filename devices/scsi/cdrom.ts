@@ -3,9 +3,18 @@
  * changed; the host learns of it by unit attentions and GET EVENT STATUS NOTIFICATION.
  */
 import { sliceViews, viewsBytes } from '../block/scatter.ts';
-import type { BlockBackend } from '../storage/block-backend.ts';
+import type { BlockBackend } from '../backends/block.ts';
 import * as I from './inquiry.ts';
-import { LogicalUnit, OP_START_STOP_UNIT, TransferCount, u16, u24, u32, type ScsiIdentity, type ScsiTask } from './logical-unit.ts';
+import {
+  LogicalUnit,
+  OP_START_STOP_UNIT,
+  TransferCount,
+  u16,
+  u24,
+  u32,
+  type ScsiIdentity,
+  type ScsiTask,
+} from './logical-unit.ts';
 import { modePage, PAGE_ERROR_RECOVERY } from './mode-pages.ts';
 import * as S from './sense.ts';
 
@@ -70,8 +79,16 @@ export class ScsiCdrom extends LogicalUnit {
     commands.set(OP_READ_CD, { cdbBytes: 12, run: (task) => this.#readCd(task) });
     commands.set(OP_READ_SUBCHANNEL, { cdbBytes: 10, run: ({ cdb }) => this.#readSubchannel(cdb) });
     commands.set(OP_READ_TOC, { cdbBytes: 10, run: ({ cdb }) => this.#readToc(cdb) });
-    commands.set(OP_GET_CONFIGURATION, { cdbBytes: 10, run: ({ cdb }) => this.#configuration(cdb), ignoresAttention: true });
-    commands.set(OP_GET_EVENT_STATUS, { cdbBytes: 10, run: ({ cdb }) => this.#eventStatus(cdb), ignoresAttention: true });
+    commands.set(OP_GET_CONFIGURATION, {
+      cdbBytes: 10,
+      run: ({ cdb }) => this.#configuration(cdb),
+      ignoresAttention: true,
+    });
+    commands.set(OP_GET_EVENT_STATUS, {
+      cdbBytes: 10,
+      run: ({ cdb }) => this.#eventStatus(cdb),
+      ignoresAttention: true,
+    });
     commands.set(OP_READ_DISC_INFORMATION, { cdbBytes: 10, run: ({ cdb }) => this.#discInformation(cdb) });
     commands.set(OP_READ_TRACK_INFORMATION, { cdbBytes: 10, run: ({ cdb }) => this.#trackInformation(cdb) });
     commands.set(OP_READ_DVD_STRUCTURE, { cdbBytes: 12, run: ({ cdb }) => this.#dvdStructure(cdb) });
@@ -259,7 +276,7 @@ export class ScsiCdrom extends LogicalUnit {
     const sectors = this.#sectors(this.#loaded());
     const inMsf = ((cdb[1] ?? 0) & 0x02) !== 0;
     // Format in byte 2, or in the two high bits of byte 9 as older hosts put it.
-    const format = ((cdb[2] ?? 0) & 0x0f) || (cdb[9] ?? 0) >> 6;
+    const format = (cdb[2] ?? 0) & 0x0f || (cdb[9] ?? 0) >> 6;
     const start = cdb[6] ?? 0;
     let body: number[];
     if (format === 0) {
@@ -269,10 +286,28 @@ export class ScsiCdrom extends LogicalUnit {
     } else if (format === 1) {
       body = [1, 1, 0, 0x14, 1, 0, ...address(0, inMsf)];
     } else if (format === 2) {
-      const raw = (point: number, minute: number, second: number, frame: number): number[] =>
-        [1, 0x14, 0, point, 0, 0, 0, 0, minute, second, frame];
+      const raw = (point: number, minute: number, second: number, frame: number): number[] => [
+        1,
+        0x14,
+        0,
+        point,
+        0,
+        0,
+        0,
+        0,
+        minute,
+        second,
+        frame,
+      ];
       const [, minute = 0, second = 0, frame = 0] = address(sectors, true);
-      body = [1, 1, ...raw(0xa0, 1, 0, 0), ...raw(0xa1, 1, 0, 0), ...raw(0xa2, minute, second, frame), ...raw(1, 0, 2, 0)];
+      body = [
+        1,
+        1,
+        ...raw(0xa0, 1, 0, 0),
+        ...raw(0xa1, 1, 0, 0),
+        ...raw(0xa2, minute, second, frame),
+        ...raw(1, 0, 2, 0),
+      ];
     } else {
       throw new S.CheckCondition(S.SENSE_INVALID_FIELD_IN_CDB);
     }
@@ -320,7 +355,12 @@ export class ScsiCdrom extends LogicalUnit {
     const requestType = (cdb[1] ?? 0) & 3;
     const first = u16(cdb, 2);
     const profile = this.#profile;
-    const feature = (code: number, current: boolean, version: number, data: readonly number[]): [number, boolean, number[]] => [
+    const feature = (
+      code: number,
+      current: boolean,
+      version: number,
+      data: readonly number[],
+    ): [number, boolean, number[]] => [
       code,
       current,
       [code >> 8, code & 0xff, (version << 2) | (current ? 1 : 0) | (code <= 3 ? 2 : 0), data.length, ...data],

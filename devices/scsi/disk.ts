@@ -1,7 +1,7 @@
 /** A SCSI disk over a block backend (SBC-3). */
 import { scatter, sliceViews, viewsBytes } from '../block/scatter.ts';
 import { writePattern, writeZeroes } from '../block/zeroes.ts';
-import type { BlockBackend } from '../storage/block-backend.ts';
+import type { BlockBackend } from '../backends/block.ts';
 import * as I from './inquiry.ts';
 import {
   LogicalUnit,
@@ -14,7 +14,15 @@ import {
   type ScsiIdentity,
   type ScsiTask,
 } from './logical-unit.ts';
-import { cachingPage, controlPage, modePage, PAGE_CACHING, PAGE_CONTROL, PAGE_ERROR_RECOVERY, PAGE_EXCEPTIONS } from './mode-pages.ts';
+import {
+  cachingPage,
+  controlPage,
+  modePage,
+  PAGE_CACHING,
+  PAGE_CONTROL,
+  PAGE_ERROR_RECOVERY,
+  PAGE_EXCEPTIONS,
+} from './mode-pages.ts';
 import * as S from './sense.ts';
 
 export const OP_READ_6 = 0x08;
@@ -88,8 +96,14 @@ export class ScsiDisk extends LogicalUnit {
     commands.set(OP_WRITE_12, { cdbBytes: 12, run: (task) => this.#write(task, ...range12(task.cdb), fua(task)) });
     commands.set(OP_WRITE_16, { cdbBytes: 16, run: (task) => this.#write(task, ...range16(task.cdb), fua(task)) });
     // What was written is read from where it lies: there is no medium of its own to verify against.
-    commands.set(OP_WRITE_AND_VERIFY_10, { cdbBytes: 10, run: (task) => this.#write(task, ...range10(task.cdb), true) });
-    commands.set(OP_WRITE_AND_VERIFY_16, { cdbBytes: 16, run: (task) => this.#write(task, ...range16(task.cdb), true) });
+    commands.set(OP_WRITE_AND_VERIFY_10, {
+      cdbBytes: 10,
+      run: (task) => this.#write(task, ...range10(task.cdb), true),
+    });
+    commands.set(OP_WRITE_AND_VERIFY_16, {
+      cdbBytes: 16,
+      run: (task) => this.#write(task, ...range16(task.cdb), true),
+    });
     commands.set(OP_VERIFY_10, { cdbBytes: 10, run: (task) => this.#verify(task, ...range10(task.cdb)) });
     commands.set(OP_VERIFY_16, { cdbBytes: 16, run: (task) => this.#verify(task, ...range16(task.cdb)) });
     commands.set(OP_SYNCHRONIZE_CACHE_10, { cdbBytes: 10, run: ({ cdb }) => this.#synchronize(...range10(cdb)) });

@@ -1,7 +1,7 @@
 /**
  * The disk `virtio-blk` (virtio 0.9.5, appendix D). Requests run at the same time and are given back in the order in which the backend finishes.
  */
-import { md5 } from '../bus/md5.ts';
+import { defaultSerial } from '../block/default-serial.ts';
 import { GuestAddressError } from '../bus/guest-memory.ts';
 import type { AccessSize } from '../bus/port-bus.ts';
 import type { Counters } from '../device.ts';
@@ -48,14 +48,6 @@ const HEADER_BYTES = 16;
 const DISCARD_RANGE_BYTES = 16;
 const ID_BYTES = 20;
 const CONFIG_BYTES = 60;
-
-/** bhyve's default serial number: from the MD5 of the path. */
-export function defaultSerial(path: string): string {
-  const hex = [...md5(new TextEncoder().encode(path)).subarray(0, 6)].map((byte) =>
-    byte.toString(16).toUpperCase().padStart(2, '0'),
-  );
-  return `BHYVE-${hex.slice(0, 2).join('')}-${hex.slice(2, 4).join('')}-${hex.slice(4, 6).join('')}`;
-}
 
 interface Outcome {
   readonly status: number;

@@ -1,6 +1,6 @@
 /** A disk whose requests finish when a test says so. */
 import type { BlockBackend } from '../../devices/backends/block.ts';
-import { MemoryBackend } from '../../devices/storage/memory-backend.ts';
+import { MemoryBackend } from '../../devices/block/memory-backend.ts';
 
 interface Waiting {
   readonly what: string;

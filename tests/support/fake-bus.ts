@@ -8,7 +8,7 @@ import type { DeviceContext } from '../../devices/device-context.ts';
 import type { PciFunction } from '../../devices/pci/function.ts';
 import { InputRouter } from '../../devices/input/input-router.ts';
 import { InterruptLines } from '../../devices/platform/interrupt-lines.ts';
-import { MemoryBackend } from '../../devices/storage/memory-backend.ts';
+import { MemoryBackend } from '../../devices/block/memory-backend.ts';
 import { FakeInterrupts } from './fake-interrupts.ts';
 import { FakeMemory } from './fake-memory.ts';
 

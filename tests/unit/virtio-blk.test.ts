@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { BLOCK_OPTIONS } from '../../devices/config/declarations/block.ts';
 import { readSettings } from '../../devices/config/settings-of.ts';
-import { MemoryBackend } from '../../devices/storage/memory-backend.ts';
+import { defaultSerial } from '../../devices/block/default-serial.ts';
+import { MemoryBackend } from '../../devices/block/memory-backend.ts';
 import type { BlockBackend } from '../../devices/backends/block.ts';
 import * as B from '../../devices/virtio/blk.ts';
 import * as V from '../../devices/virtio/device.ts';
@@ -111,7 +112,7 @@ describe('what the guest sees', () => {
 
   test('the default serial number is made of the MD5 of the path', () => {
     // MD5("abc") = 900150983cd24fb0...
-    expect(B.defaultSerial('abc')).toBe('BHYVE-9001-5098-3CD2');
+    expect(defaultSerial('abc')).toBe('BHYVE-9001-5098-3CD2');
   });
 });
 

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { MemoryBackend } from '../../devices/storage/memory-backend.ts';
-import { OVERLAY_BLOCK_BYTES, OverlayBackend } from '../../devices/storage/overlay-backend.ts';
+import { MemoryBackend } from '../../devices/block/memory-backend.ts';
+import { OVERLAY_BLOCK_BYTES, OverlayBackend } from '../../devices/block/overlay-backend.ts';
 import { FakeBlock, settle } from '../support/fake-block.ts';
 import { FakeRandom } from '../support/fake-random.ts';
 

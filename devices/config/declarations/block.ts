@@ -18,28 +18,36 @@ export const BLOCK_OPTIONS = [
 
 const MISSING_PATH = 'Missing "path" for block device.';
 
+/** A disk needs its image; a CD drive without one is empty. */
 function ahciChecks(node: ConfigNode): string | undefined {
   const ports = node.findNode('port');
   for (const port of ports?.names() ?? []) {
     if (!/^\d+$/.test(port) || Number(port) > 31) return `ahci: invalid port "${port}"`;
-    if (ports?.getRaw(`${port}.path`) === undefined) return MISSING_PATH;
+    const isDisk = ports?.getRaw(`${port}.type`) !== 'cd';
+    if (isDisk && ports?.getRaw(`${port}.path`) === undefined) return MISSING_PATH;
   }
   return undefined;
 }
 
-const AHCI_VARIABLES: readonly VariableDeclaration[] = [
-  { name: 'port.N.type', type: choice('hd', 'cd'), help: 'Kind of drive on port N' },
-  ...BLOCK_OPTIONS.map((option) => ({ ...option, name: `port.N.${option.name}` })),
+/** What a port has besides the block options; names are those below `port.N`. */
+export const AHCI_PORT_OPTIONS = [
+  { name: 'type', type: choice('hd', 'cd'), help: 'Kind of drive on port N' },
   {
-    name: 'port.N.nmrr',
+    name: 'nmrr',
     type: integer(0, 0xffff),
     default: '0',
     help: 'Nominal media rotation rate; 1 is a solid state disk, 0 reports none',
   },
-  { name: 'port.N.ser', type: text(20), help: 'Serial number' },
-  { name: 'port.N.rev', type: text(8), default: '001', help: 'Firmware revision' },
-  { name: 'port.N.model', type: text(40), help: 'Model number' },
-];
+  { name: 'ser', type: text(20), help: 'Serial number; by default made from the path' },
+  { name: 'rev', type: text(8), default: '001', help: 'Firmware revision' },
+  { name: 'model', type: text(40), help: 'Model number' },
+] as const satisfies readonly VariableDeclaration[];
+
+const [AHCI_TYPE, ...AHCI_NAMES] = AHCI_PORT_OPTIONS;
+const AHCI_VARIABLES: readonly VariableDeclaration[] = [AHCI_TYPE, ...BLOCK_OPTIONS, ...AHCI_NAMES].map((option) => ({
+  ...option,
+  name: `port.N.${option.name}`,
+}));
 
 export const AHCI: DeviceDeclaration = {
   name: 'ahci',
