@@ -169,7 +169,8 @@ export class AhciController extends PciFunction implements PortHost {
   /** GHC.HR: everything stops; the bit stays set until no data moves any more (10.4.3). */
   #adapterReset(): void {
     if (this.#resetting) return;
-    this.#powerOn();
+    this.#clear();
+    for (const port of this.ports) port.reset();
     if (this.requests.inFlight === 0) return;
     this.#resetting = true;
     void this.requests.drain().then(() => {
@@ -177,15 +178,20 @@ export class AhciController extends PciFunction implements PortHost {
     });
   }
 
-  #powerOn(): void {
+  #clear(): void {
     this.#control = 0;
     this.#is = 0;
-    for (const port of this.ports) port.powerOn();
     this.setIntx(false);
   }
 
   protected override resetDevice(): void {
-    this.#powerOn();
+    this.#clear();
+    for (const port of this.ports) port.powerOn();
+  }
+
+  /** Commands that were issued without bus mastering go ahead when it comes. */
+  protected override busMasterChanged(enabled: boolean): void {
+    if (enabled) for (const port of this.ports) port.resume();
   }
 
   protected override async closeDevice(): Promise<void> {

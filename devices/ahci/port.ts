@@ -105,8 +105,14 @@ export class AhciPort {
     return this.#running !== 0 || this.#draining > 0;
   }
 
-  /** State after power-on or an adapter's reset. What was in flight is forgotten; the adapter has drained it. */
+  /** The machine is switched on, or reset as a whole. */
   powerOn(): void {
+    this.device?.powerOn();
+    this.reset();
+  }
+
+  /** A reset of the adapter. What is in flight is drained; its results are dropped. */
+  reset(): void {
     this.#abandon();
     this.#listLow = this.#listHigh = this.#fisLow = this.#fisHigh = 0;
     this.#is = this.#ie = 0;
@@ -587,7 +593,7 @@ export class AhciPort {
     };
   }
 
-  /** After a restore of the whole function: takes up what was in flight. */
+  /** Takes up what waits: after a restore, or when the function may master the bus again. */
   resume(): void {
     this.#advance();
   }

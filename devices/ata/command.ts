@@ -84,6 +84,8 @@ export interface AtaDevice {
   isQueued(command: number): boolean;
   /** Software reset or COMRESET: settings go back to their defaults. */
   reset(): void;
+  /** The machine is switched on: what survives the other resets is forgotten as well, and a tray is closed. */
+  powerOn(): void;
   /** A queued command failed; its answer is kept for log page 10h. */
   queuedError(tag: number, registers: AtaRegisters, result: AtaResult): void;
   save(): AtaDeviceState;

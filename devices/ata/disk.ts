@@ -71,6 +71,12 @@ export class AtaDisk implements A.AtaDevice {
     this.#readLookAhead = true;
   }
 
+  powerOn(): void {
+    this.reset();
+    this.#smart = true;
+    this.#queuedFailure = undefined;
+  }
+
   isQueued(command: number): boolean {
     return command === C.READ_FPDMA_QUEUED || command === C.WRITE_FPDMA_QUEUED || command === C.SEND_FPDMA_QUEUED;
   }

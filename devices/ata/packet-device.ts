@@ -72,6 +72,10 @@ export class PacketDevice implements A.AtaDevice {
     this.drive.reset();
   }
 
+  powerOn(): void {
+    this.drive.powerOn();
+  }
+
   async close(): Promise<void> {
     await this.drive.remove()?.close();
   }

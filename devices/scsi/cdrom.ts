@@ -138,6 +138,13 @@ export class ScsiCdrom extends LogicalUnit {
     this.#event = MEDIA_EVENT_NONE;
   }
 
+  /** The drive is switched on: it draws its tray in. */
+  powerOn(): void {
+    this.reset();
+    this.#trayOpen = false;
+    this.#medium = this.#inTray;
+  }
+
   /** What a host changed, for snapshots. */
   get settings(): { readonly trayOpen: boolean; readonly prevented: boolean; readonly event: number } {
     return { trayOpen: this.#trayOpen, prevented: this.#prevented, event: this.#event };

@@ -35,10 +35,30 @@ export interface HostileGuestOptions {
   readonly fill?: (gpa: number, lengthBytes: number) => void;
   /** Something happens at the device's other end. */
   readonly event?: () => void;
+  /** A driver that is not virtio's. */
+  readonly driver?: (memory: HostileMemory) => HostileDriver;
+}
+
+/** What a hostile driver may name to its device: nothing of it lies in the untouched part. */
+export interface HostileMemory {
+  /** Place and length of a buffer, good, bad or beyond memory. */
+  buffer(): readonly [gpa: number, lengthBytes: number];
+  /** Nothing of these 1 MiB is a buffer: queues, lists and tables lie there. */
+  readonly structuresGpa: number;
+}
+
+export interface HostileDriver {
+  /** Sets the device up as it should be. */
+  start(): void;
+  /** Does one thing that a driver of the device does, or nearly. */
+  step(): void;
+  /** A value in place of a random one that a register would take for an address in the untouched part. */
+  registerValue(bar: number, offset: number, value: number): number;
 }
 
 export class HostileGuest {
   #rings: Ring[] = [];
+  readonly #driver: HostileDriver | undefined;
 
   constructor(
     private readonly machine: FakeMachine,
@@ -48,6 +68,7 @@ export class HostileGuest {
     private readonly options: HostileGuestOptions = {},
   ) {
     machine.memory.fill(UNTOUCHED, UNTOUCHED_END - UNTOUCHED, UNTOUCHED_BYTE);
+    this.#driver = options.driver?.({ buffer: () => this.#buffer(), structuresGpa: RINGS });
     this.start();
   }
 
@@ -65,6 +86,7 @@ export class HostileGuest {
   start(): void {
     const { machine, slot, fn } = this;
     machine.setConfig(slot, 4, 2, 7);
+    this.#driver?.start();
     if (!(fn instanceof VirtioDevice)) return;
     this.#write(REG_STATUS, 1, 0);
     this.#write(REG_STATUS, 1, 3);
@@ -103,6 +125,7 @@ export class HostileGuest {
     const size = random.pick<AccessSize>([1, 2, 4]);
     const isVirtio = fn instanceof VirtioDevice;
     if (random.below(STEPS_A_LIFE) === 0) return this.start();
+    if (this.#driver && random.below(2) === 0) return this.#driver.step();
     switch (random.below(isVirtio ? 14 : 6)) {
       case 0:
         return this.#configuration(size);
@@ -157,7 +180,9 @@ export class HostileGuest {
       return;
     }
     const isPfn = fn instanceof VirtioDevice && bar.kind === 'io' && offset === REG_QUEUE_PFN;
-    bus.write(bar.kind === 'io' ? at & 0xffff : at, size, isPfn ? this.#pageNumber() : random.nasty());
+    const value = isPfn ? this.#pageNumber() : random.nasty();
+    const allowed = this.#driver?.registerValue(bar.index, offset, value) ?? value;
+    bus.write(bar.kind === 'io' ? at & 0xffff : at, size, allowed);
   }
 
   /** A buffer's place and length; nothing of it lies in the untouched part. */

@@ -13,6 +13,7 @@ import { settle } from '../support/fake-block.ts';
 import { FakeMachine } from '../support/fake-bus.ts';
 import type { FakeMemory } from '../support/fake-memory.ts';
 import { FakeRandom } from '../support/fake-random.ts';
+import { HostileAhciDriver } from '../support/hostile-ahci.ts';
 import { HostileGuest, type HostileGuestOptions } from '../support/hostile-guest.ts';
 
 const OPERATIONS = 1_000_000;
@@ -57,6 +58,13 @@ interface Rig {
 }
 
 const VARIABLES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  ahci: {
+    'port.0.type': 'hd',
+    'port.0.path': '/img',
+    'port.2.type': 'cd',
+    'port.2.path': '/iso',
+    'port.3.type': 'cd',
+  },
   'virtio-blk': { path: '/img' },
   'virtio-console': {
     'port.0.name': 'a',
@@ -108,6 +116,8 @@ async function rigOf(device: string, memory?: FakeMemory): Promise<Rig> {
 function optionsFor(device: string, { machine, clients }: Rig, random: FakeRandom): HostileGuestOptions {
   const { memory } = machine;
   switch (device) {
+    case 'ahci':
+      return { driver: (places) => new HostileAhciDriver(machine, SLOT, random, places) };
     case 'virtio-blk':
       return {
         fill: (gpa) => {
@@ -174,6 +184,8 @@ test.each(BUILT_DEVICES)(
       expect(rig.fn.brokenQueues).toBeGreaterThan(1000);
       expect(rig.machine.interrupts.sent).toBeGreaterThan(1000);
     }
+    const { commands } = rig.fn.counters();
+    if (commands !== undefined) expect(commands).toBeGreaterThan(10_000);
     await rig.fn.pause();
     await rig.machine.pci.reset();
     // What a console's clients have sent and the guest has not read is theirs, and outlives the guest's reset.
