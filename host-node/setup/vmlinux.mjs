@@ -28,7 +28,8 @@ export function uncompressedKernel(bzImage) {
     const [command, ...args] = format.command;
     const input = payload.subarray(0, payload.length - 4);
     const { status, stdout } = runCaptured(command, args, { input, stdio: ['pipe', 'pipe', 'pipe'] });
-    if (status !== 0) throw new SetupError(`the kernel cannot be unpacked: the program ${command} is missing or failed`);
+    if (status !== 0)
+      throw new SetupError(`the kernel cannot be unpacked: the program ${command} is missing or failed`);
     kernel = stdout;
   }
   if (kernel.readUInt32BE(0) !== 0x7f454c46) throw new SetupError('the bzImage holds no ELF kernel');
