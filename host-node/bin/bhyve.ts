@@ -5,6 +5,7 @@ import { BhyveExit, machineSettings, parseCommandLine } from '../../devices/conf
 import { ABORT_STATUS, type ExitReason } from '../../devices/machine/exit-reason.ts';
 import { Machine } from '../../devices/machine/machine.ts';
 import { loadCore, vcpuWorkerUrl } from '../assets.ts';
+import { writeCoreFile } from '../core-dump.ts';
 import { SerialOpener } from '../console/open-serial.ts';
 import { createNodeHost, ignoreLostReaders, writeMessage } from '../node-host.ts';
 import { openCheckpoint, restoreCheckpoint } from '../registry/checkpoint-file.ts';
@@ -56,12 +57,37 @@ async function run(argv: readonly string[]): Promise<number> {
     void started.destroy().then(() => process.kill(process.pid, 'SIGTERM'));
   };
   process.on('SIGTERM', onTerminate);
+  if (settings.flags.guestInCore) dumpOnAbort(started);
   started.start();
   registration?.attach(started);
   const reason = await started.exited;
+  if (settings.flags.guestInCore && (reason.reason === 'error' || reason.reason === 'triplefault')) dump(started);
   await registration?.finish(reason, settings.flags.destroyOnPoweroff && reason.reason === 'poweroff');
   if (left) return LEFT_STATUS;
   return endStatus(reason, registration, programName);
+}
+
+/** -C: the guest's memory and registers, in the current folder. */
+function dump(machine: Machine): void {
+  const path = `${machine.name}.core`;
+  try {
+    writeCoreFile(machine, path);
+    writeMessage(`guest memory and registers are in ${path}`);
+  } catch (error) {
+    writeMessage(`-C: ${path} could not be written: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** -C: SIGABRT ends the process as it always does, but not before the guest is in a file. */
+function dumpOnAbort(machine: Machine): void {
+  const onAbort = (): void => {
+    process.off('SIGABRT', onAbort);
+    void machine
+      .pause()
+      .then(() => dump(machine))
+      .finally(() => process.kill(process.pid, 'SIGABRT'));
+  };
+  process.on('SIGABRT', onAbort);
 }
 
 /** bhyve's progress goes to standard output; a terminal in raw mode needs the carriage return too. */
