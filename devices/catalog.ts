@@ -16,6 +16,7 @@ import { buildLpc } from './pci/lpc.ts';
 import { buildPciUart } from './serial/pci-uart.ts';
 import { buildVirtioBlk } from './virtio/blk.ts';
 import { buildVirtioConsole } from './virtio/console.ts';
+import { buildVirtioNineP } from './virtio/nine-p.ts';
 import { buildVirtioRnd } from './virtio/rnd.ts';
 
 interface CatalogEntry {
@@ -39,7 +40,7 @@ const CATALOG: readonly CatalogEntry[] = [
   { declaration: NVME },
   { declaration: PASSTHRU },
   { declaration: PCI_UART, build: buildPciUart },
-  { declaration: VIRTIO_9P },
+  { declaration: VIRTIO_9P, build: buildVirtioNineP },
   { declaration: VIRTIO_BLK, build: buildVirtioBlk },
   { declaration: VIRTIO_CONSOLE, build: buildVirtioConsole },
   { declaration: VIRTIO_INPUT },

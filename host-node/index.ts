@@ -36,7 +36,10 @@ export {
 } from '../devices/serial/console.ts';
 export type { CharacterBackend, CharacterPort } from '../devices/backends/character.ts';
 export type { BlockBackend } from '../devices/backends/block.ts';
+export type { ShareBackend } from '../devices/backends/share.ts';
+export { MemoryTree, type MemoryTreeOptions, type TreeStatus } from '../devices/share/memory-tree.ts';
 export { FileBackend } from './files.ts';
+export { FolderShare } from './share/folder.ts';
 export type { KernelOptions, Source } from './kernel-source.ts';
 export { createNodeHost } from './node-host.ts';
 

@@ -5,17 +5,20 @@
 import type { BlockBackend, BlockSettings } from './block.ts';
 import type { CharacterAddress, CharacterBackend } from './character.ts';
 import type { DisplayBackend, DisplaySettings } from './display.ts';
+import type { ShareBackend, ShareSettings } from './share.ts';
 
 export interface Backends {
   readonly block: BlockBackend;
   readonly character: CharacterBackend;
   readonly display: DisplayBackend;
+  readonly share: ShareBackend;
 }
 
 export interface BackendSettings {
   readonly block: BlockSettings;
   readonly character: CharacterAddress;
   readonly display: DisplaySettings;
+  readonly share: ShareSettings;
 }
 
 export type BackendKind = keyof Backends;

@@ -83,7 +83,10 @@ interface Mapping {
 
 function note(name: string, type: number, description: Uint8Array): Uint8Array {
   const writer = new ByteWriter();
-  writer.u32(name.length + 1).u32(description.length).u32(type);
+  writer
+    .u32(name.length + 1)
+    .u32(description.length)
+    .u32(type);
   writer.text(name).zeros(((name.length + 4) & ~3) - name.length);
   writer.bytes(description).zeros(((description.length + 3) & ~3) - description.length);
   return writer.finish();

@@ -18,6 +18,7 @@ import {
   SUSPEND_TRIPLEFAULT,
 } from '../../core-as/layout.ts';
 import { openBackend, NoBackendError } from '../backends/kinds.ts';
+import { MemoryTree, withMemoryShare } from '../share/memory-tree.ts';
 import { MmioBus } from '../bus/mmio-bus.ts';
 import { PortBus } from '../bus/port-bus.ts';
 import {
@@ -92,6 +93,8 @@ export interface MachineOptions {
   readonly fwCfgItems?: readonly FwCfgItem[] | undefined;
   /** A snapshot will be restored into the machine: no kernel is needed, and none is loaded. */
   readonly restored?: boolean | undefined;
+  /** The files of {@link Machine.fs}; machines may have one tree together. An empty one by default. */
+  readonly fs?: MemoryTree | undefined;
 }
 
 const EXIT_ERROR = 4;
@@ -113,6 +116,7 @@ interface MachineParts {
   readonly memory: CoreGuestMemory;
   readonly clock: MachineClock;
   readonly platform: Platform;
+  readonly fs: MemoryTree;
   readonly host: MachineHost;
   readonly cores: readonly Core[];
   readonly makeRunner: (machine: Machine) => VcpuRunner;
@@ -152,6 +156,8 @@ export class Machine implements AsyncDisposable {
   readonly state: CoreState;
   readonly memory: CoreGuestMemory;
   readonly platform: Platform;
+  /** Files in memory that the guest mounts with `-s N,virtio-9p,NAME=memory:`. */
+  readonly fs: MemoryTree;
   readonly clock: MachineClock;
   readonly settings: MachineSettings;
   readonly plan: MemoryPlan;
@@ -185,6 +191,7 @@ export class Machine implements AsyncDisposable {
     this.memory = parts.memory;
     this.clock = parts.clock;
     this.platform = parts.platform;
+    this.fs = parts.fs;
     this.#host = parts.host;
     this.#ports = parts.platform.serialPorts;
     this.consoles = parts.platform.consoles;
@@ -268,6 +275,7 @@ export class Machine implements AsyncDisposable {
     core.exports.machineInit();
     const guestMemory = new CoreGuestMemory(memory, plan.lowBytes, plan.highBytes, core.exports);
     const clock = new MachineClock(state, sources.nowNs);
+    const fs = options.fs ?? new MemoryTree();
     const platform = await Platform.build({
       tree,
       settings,
@@ -277,6 +285,7 @@ export class Machine implements AsyncDisposable {
       clock,
       ports: target.ports,
       mmio: target.mmio,
+      backends: withMemoryShare(host.backends, fs),
       hasBootRom: rom !== undefined,
       random: sources.random,
       suspend: (reason, status) => machine?.suspend(reason, status),
@@ -356,6 +365,7 @@ export class Machine implements AsyncDisposable {
         memory: guestMemory,
         clock,
         platform,
+        fs,
         host,
         cores,
         makeRunner,

@@ -13,7 +13,7 @@ import {
   type MachineSettings,
   type PciFunctionSettings,
 } from '../config/index.ts';
-import { NoBackendError, openBackend } from '../backends/kinds.ts';
+import { NoBackendError, openBackend, type BackendOpeners } from '../backends/kinds.ts';
 import { parseCharacterAddress } from '../backends/character.ts';
 import { builderOf } from '../catalog.ts';
 import type { Device } from '../device.ts';
@@ -60,6 +60,8 @@ export interface PlatformParts {
   readonly clock: MachineClock;
   readonly ports: PortBus;
   readonly mmio: MmioBus;
+  /** What devices open: the host's backends and those that the machine has itself. */
+  readonly backends: BackendOpeners;
   readonly hasBootRom: boolean;
   /** 32 random bits. */
   random(): number;
@@ -239,7 +241,7 @@ export class Platform {
       mmio: parts.mmio,
       virtioMsix: parts.settings.flags.virtioMsix,
       vmName: parts.settings.name,
-      open: (kind, settings) => openBackend(parts.host.backends, kind, settings),
+      open: (kind, settings) => openBackend(parts.backends, kind, settings),
       entropy: (into) => {
         for (let i = 0; i < into.length; i++) into[i] = parts.random() & 0xff;
       },

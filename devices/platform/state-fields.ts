@@ -48,6 +48,13 @@ export class StateFields {
     return value;
   }
 
+  /** A 64-bit integer in [0, max]. */
+  big(name: string, max: bigint): bigint {
+    const value = this.#fields[name];
+    if (typeof value !== 'bigint' || value < 0n || value > max) return this.#fail(name, `an integer in 0..${max}`);
+    return value;
+  }
+
   flag(name: string): boolean {
     const value = this.#fields[name];
     if (typeof value !== 'boolean') return this.#fail(name, 'a boolean');

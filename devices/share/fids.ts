@@ -1,5 +1,5 @@
 /** Fids: the numbers by which a 9P client names files (intro(5)), and what each of them stands for. */
-import { ShareError, type ShareEntry, type ShareFile, type ShareNode, type ShareOpenMode } from './share-backend.ts';
+import { ShareError, type ShareEntry, type ShareFile, type ShareNode, type ShareOpenMode } from '../backends/share.ts';
 
 /** A client needs one for each cached directory entry; beyond this it is hostile. */
 export const MAX_FIDS = 1 << 20;
@@ -109,8 +109,16 @@ export class FidTable {
     if (fid.users === 0) await fid.release();
   }
 
+  /** Takes all numbers away at once; resolves when what no request uses has been released. */
   async clear(): Promise<void> {
-    for (const number of [...this.#fids.keys()]) await this.remove(number);
+    const fids = [...this.#fids.values()];
+    this.#fids.clear();
+    this.#listings.clear();
+    for (const fid of fids) {
+      fid.listing = undefined;
+      fid.clunked = true;
+    }
+    for (const fid of fids) if (fid.users === 0) await fid.release();
   }
 
   /** A directory's entries as they were when offset 0 was read last. */

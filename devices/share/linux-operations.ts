@@ -14,7 +14,7 @@ import {
   type ShareEntry,
   type ShareNode,
   type ShareOpenMode,
-} from './share-backend.ts';
+} from '../backends/share.ts';
 
 /** Flags of Tlopen and Tlcreate: those of open(2) on Linux for x86. */
 const O_ACCMODE = 3;

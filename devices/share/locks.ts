@@ -1,12 +1,12 @@
 /** Advisory byte-range locks of POSIX (fcntl(2)) as Tlock and Tgetlock of 9P2000.L set and ask for them. */
-import { ShareError } from './share-backend.ts';
+import { ShareError } from '../backends/share.ts';
 
 export const LOCK_TYPE_RDLCK = 0;
 export const LOCK_TYPE_WRLCK = 1;
 export const LOCK_TYPE_UNLCK = 2;
 
 /** A hostile guest must not fill the host's memory with locks. */
-const MAX_LOCKS = 65_536;
+export const MAX_LOCKS = 65_536;
 
 export interface LockRange {
   readonly type: number;
@@ -16,6 +16,11 @@ export interface LockRange {
   readonly length: bigint;
   readonly processId: number;
   readonly clientId: string;
+}
+
+/** A lock with the file that it is on. */
+export interface StoredLock extends LockRange {
+  readonly file: bigint;
 }
 
 interface HeldLock {
@@ -31,6 +36,10 @@ const END_OF_ANY_FILE = 1n << 64n;
 
 function held({ type, start, length, processId, clientId }: LockRange): HeldLock {
   return { type, start, end: length === 0n ? END_OF_ANY_FILE : start + length, processId, clientId };
+}
+
+function rangeOf({ type, start, end, processId, clientId }: HeldLock): LockRange {
+  return { type, start, length: end === END_OF_ANY_FILE ? 0n : end - start, processId, clientId };
 }
 
 const sameOwner = (a: HeldLock, b: HeldLock): boolean => a.processId === b.processId && a.clientId === b.clientId;
@@ -49,8 +58,18 @@ export class LockTable {
   conflict(file: bigint, wanted: LockRange): LockRange | undefined {
     const other = this.#conflict(file, held(wanted));
     if (!other) return undefined;
-    const length = other.end === END_OF_ANY_FILE ? 0n : other.end - other.start;
-    return { type: other.type, start: other.start, length, processId: other.processId, clientId: other.clientId };
+    return rangeOf(other);
+  }
+
+  /** All locks, for a snapshot. */
+  stored(): StoredLock[] {
+    return [...this.#byFile].flatMap(([file, locks]) => locks.map((lock) => ({ file, ...rangeOf(lock) })));
+  }
+
+  /** Locks of a snapshot in the place of the present ones. */
+  load(locks: readonly StoredLock[]): void {
+    this.clear();
+    for (const lock of locks) this.set(lock.file, lock);
   }
 
   #conflict(file: bigint, wanted: HeldLock): HeldLock | undefined {

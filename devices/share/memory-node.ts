@@ -15,7 +15,7 @@ import {
   type ShareOwner,
   type SharePlace,
   type ShareSpace,
-} from './share-backend.ts';
+} from '../backends/share.ts';
 
 /** Extended attributes of one object, as much as ext4 holds in a block. */
 const MAX_XATTR_BYTES = 65_536;

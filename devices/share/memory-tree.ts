@@ -2,9 +2,10 @@
  * A file system in memory: what a program gives a guest and takes back (`vm.fs`), without a host's files. Paths of the program are texts that
  * begin anywhere (`/a/b` and `a/b` are the same); the guest sees changes at once unless it caches.
  */
+import { NoBackendError, type BackendOpeners } from '../backends/kinds.ts';
 import { MemoryNode } from './memory-node.ts';
 import { MemoryUsage } from './memory-usage.ts';
-import { nameToText, ShareError, S_IFREG, textToName, type ShareBackend, type ShareNode } from './share-backend.ts';
+import { nameToText, ShareError, S_IFREG, textToName, type ShareBackend, type ShareNode } from '../backends/share.ts';
 
 /** Bytes that files may have together. */
 export const DEFAULT_TREE_BYTES = 1024 * 1024 * 1024;
@@ -138,4 +139,19 @@ export class MemoryTree implements ShareBackend {
     if (node.isDirectory) for (const child of this.list(path)) this.remove(`${path}/${child}`);
     parent.remove(name, node.isDirectory);
   }
+}
+
+/** The path by which a share of the machine's own tree is configured. */
+export const MEMORY_SHARE_PATH = 'memory:';
+
+/** A host's backends, with a tree in memory as the share {@link MEMORY_SHARE_PATH}. */
+export function withMemoryShare(backends: BackendOpeners, tree: MemoryTree): BackendOpeners {
+  const { share } = backends;
+  return {
+    ...backends,
+    share: (settings) => {
+      if (settings.path === MEMORY_SHARE_PATH) return Promise.resolve(tree);
+      return share ? share(settings) : Promise.reject(new NoBackendError('share'));
+    },
+  };
 }

@@ -1,5 +1,5 @@
 /** How much a tree in memory holds, bounded, since its guest is hostile. */
-import { ShareError } from './share-backend.ts';
+import { ShareError } from '../backends/share.ts';
 
 /** Unit of storage of file contents. */
 export const BLOCK_BYTES = 65_536;

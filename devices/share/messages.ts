@@ -2,7 +2,7 @@
  * 9P messages on the wire. Numbers and layouts: intro(5) of Plan 9 for 9P2000, the 9P2000.u extension ("Plan 9 Remote Resource Protocol, Unix
  * extension"), and 9P2000.L ("9P2000.L protocol" of the diod project; include/net/9p/9p.h of Linux). All integers are little-endian.
  */
-import { bytesToName, ShareError } from './share-backend.ts';
+import { bytesToName, ShareError } from '../backends/share.ts';
 
 export const RLERROR = 7;
 export const TSTATFS = 8;

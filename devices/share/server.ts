@@ -26,7 +26,7 @@ import {
   type OperationResult,
 } from './session.ts';
 import { SHARED_OPERATIONS } from './shared-operations.ts';
-import { ShareError, type ShareBackend } from './share-backend.ts';
+import { ShareError, type ShareBackend } from '../backends/share.ts';
 import { UNIX_OPERATIONS } from './unix-operations.ts';
 
 /** A client that takes less cannot be served. */

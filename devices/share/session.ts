@@ -10,7 +10,7 @@ import {
   type MessageWriter,
   type Qid,
 } from './messages.ts';
-import { S_IFDIR, S_IFLNK, S_IFMT, ShareError, type ShareAttributes, type ShareBackend } from './share-backend.ts';
+import { S_IFDIR, S_IFLNK, S_IFMT, ShareError, type ShareAttributes, type ShareBackend } from '../backends/share.ts';
 
 /** bhyve's msize: the longest message in either direction. */
 export const MAX_MESSAGE_BYTES = 128 * 4096;

@@ -18,7 +18,7 @@ import {
   type Qid,
 } from './messages.ts';
 import { qidOf, type Operation, type Request, type Session } from './session.ts';
-import { S_IFDIR, S_IFMT, ShareError, type ShareNode } from './share-backend.ts';
+import { S_IFDIR, S_IFMT, ShareError, type ShareNode } from '../backends/share.ts';
 import { readDirectoryStats } from './unix-stat.ts';
 
 /** Names of users are no part of any share: Linux sends numbers. */

@@ -13,7 +13,7 @@ import {
   ShareError,
   type ShareNode,
   type ShareOpenMode,
-} from './share-backend.ts';
+} from '../backends/share.ts';
 import {
   DMDEVICE,
   DMDIR,

@@ -13,7 +13,7 @@ import {
   ShareError,
   type ShareAttributes,
   type ShareNode,
-} from './share-backend.ts';
+} from '../backends/share.ts';
 
 /** Bits of a mode above the permissions; those from DMSYMLINK down are .u's. */
 export const DMDIR = 0x80000000;

@@ -1,6 +1,6 @@
 /** An open file of a shared folder. */
 import { closeSync, fdatasync, fsync, readv, readvSync, writev, writevSync } from 'node:fs';
-import { ShareError, type Awaitable, type ShareFile } from '../../devices/share/share-backend.ts';
+import { ShareError, type Awaitable, type ShareFile } from '../../devices/backends/share.ts';
 
 /** Up to here a call that waits costs less than the way through libuv's threads; what is longer runs beside the guest. */
 const MAX_SYNCHRONOUS_BYTES = 128 * 1024;

@@ -36,7 +36,7 @@ import {
   type ShareOwner,
   type SharePlace,
   type ShareSpace,
-} from '../../devices/share/share-backend.ts';
+} from '../../devices/backends/share.ts';
 import { closeDescriptor, descriptorPath, entryPath, O_PATH, openEntry, type DescriptorOwner } from './descriptors.ts';
 import type { FolderShare } from './folder.ts';
 import { FolderFile, syncDescriptor } from './folder-file.ts';

@@ -5,7 +5,7 @@
  * make as devices, FIFOs and sockets are files here (metadata.ts), and those of the host are never opened.
  */
 import { constants, fstatSync, openSync, type BigIntStats } from 'node:fs';
-import { ShareError, type ShareBackend, type ShareNode } from '../../devices/share/share-backend.ts';
+import { ShareError, type ShareBackend, type ShareNode } from '../../devices/backends/share.ts';
 import { closeDescriptor, DescriptorCache, O_PATH } from './descriptors.ts';
 import { FolderNode } from './folder-node.ts';
 import { MetadataStore } from './metadata.ts';

@@ -6,6 +6,8 @@ import { BUILT_DEVICES, builderOf } from '../../devices/catalog.ts';
 import type { DeviceContext } from '../../devices/device-context.ts';
 import type { PciFunction } from '../../devices/pci/function.ts';
 import type { CharacterBackend, CharacterPort } from '../../devices/backends/character.ts';
+import { MemoryTree } from '../../devices/share/memory-tree.ts';
+import { frame, MessageWriter } from '../../devices/share/messages.ts';
 import { VirtioDevice } from '../../devices/virtio/device.ts';
 import type { DeviceState } from '../../devices/snapshot.ts';
 import { IntcMachine } from '../core/intc-support.ts';
@@ -19,6 +21,8 @@ import { HostileGuest, type HostileGuestOptions } from '../support/hostile-guest
 const OPERATIONS = 1_000_000;
 /** Between two of them the host's event loop runs: disks answer. */
 const OPERATIONS_A_TURN = 500;
+/** Every answer of a share comes in a turn of its own, and lives of drivers are short. */
+const SHARE_OPERATIONS_A_TURN = 50;
 const OPERATIONS_A_SNAPSHOT = 100_000;
 const SLOT = 3;
 
@@ -65,6 +69,7 @@ const VARIABLES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'port.2.path': '/iso',
     'port.3.type': 'cd',
   },
+  'virtio-9p': { sharename: 'files', path: '/share' },
   'virtio-blk': { path: '/img' },
   'virtio-console': {
     'port.0.name': 'a',
@@ -73,6 +78,9 @@ const VARIABLES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'port.1.path': '/b',
   },
 };
+
+/** What virtio-9p shares: a copy of the device finds the same files. */
+const share = new MemoryTree({ files: { a: 'file', 'd/b': 'another' }, maxBytes: 1 << 24 });
 
 async function rigOf(device: string, memory?: FakeMemory): Promise<Rig> {
   const machine = new FakeMachine({}, memory);
@@ -101,6 +109,7 @@ async function rigOf(device: string, memory?: FakeMemory): Promise<Rig> {
         clients.push(client);
         return Promise.resolve(client);
       },
+      share: () => Promise.resolve(share),
     },
   );
   const where = { bus: 0, slot: SLOT, func: 0 };
@@ -112,12 +121,37 @@ async function rigOf(device: string, memory?: FakeMemory): Promise<Rig> {
   return { machine, fn, clients };
 }
 
+/** A message that begins or goes on with a session, or nearly. */
+function ninePMessage(random: FakeRandom): Uint8Array {
+  const body = new MessageWriter();
+  const type = random.pick([100, 104, 110, 12, 116, 118, 40, 24, 120, 52, random.below(128)]);
+  if (type === 100) body.u32(8192).string(random.pick(['9P2000.L', '9P2000.u']));
+  else if (type === 104) body.u32(0).u32(0xffffffff).string('').string('').u32(0);
+  else if (type === 110)
+    body
+      .u32(0)
+      .u32(random.below(4))
+      .u16(1)
+      .string(random.pick(['a', 'd']));
+  else
+    body
+      .u32(random.below(4))
+      .u64(BigInt(random.below(9)))
+      .u32(random.below(64))
+      .u64(0n)
+      .u32(0)
+      .string('x');
+  return frame(type, random.below(8), body.bytes);
+}
+
 /** What the device's other end does, and requests that it understands. */
 function optionsFor(device: string, { machine, clients }: Rig, random: FakeRandom): HostileGuestOptions {
   const { memory } = machine;
   switch (device) {
     case 'ahci':
       return { driver: (places) => new HostileAhciDriver(machine, SLOT, random, places) };
+    case 'virtio-9p':
+      return { fill: (gpa, lengthBytes) => memory.write(gpa, ninePMessage(random).subarray(0, lengthBytes)) };
     case 'virtio-blk':
       return {
         fill: (gpa) => {
@@ -172,9 +206,10 @@ test.each(BUILT_DEVICES)(
     const rig = await rigOf(device);
     const fresh = structuredClone(rig.machine.pci.save());
     const guest = new HostileGuest(rig.machine, rig.fn, SLOT, random, optionsFor(device, rig, random));
+    const turn = device === 'virtio-9p' ? SHARE_OPERATIONS_A_TURN : OPERATIONS_A_TURN;
     for (let operation = 1; operation <= OPERATIONS; operation++) {
       guest.step();
-      if (operation % OPERATIONS_A_TURN === 0) await settle();
+      if (operation % turn === 0) await settle();
       if (operation % OPERATIONS_A_SNAPSHOT !== 0) continue;
       await goesOnInCopies(device, rig);
       guest.check();

@@ -7,7 +7,7 @@ import { MemoryTree } from '../../devices/share/memory-tree.ts';
 import * as M from '../../devices/share/messages.ts';
 import { NinePServer } from '../../devices/share/server.ts';
 import { MAX_MESSAGE_BYTES } from '../../devices/share/session.ts';
-import type { ShareBackend } from '../../devices/share/share-backend.ts';
+import type { ShareBackend } from '../../devices/backends/share.ts';
 import { FolderShare } from '../../host-node/share/folder.ts';
 import { NinePClient } from '../support/nine-p-client.ts';
 

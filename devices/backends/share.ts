@@ -166,6 +166,13 @@ export interface ShareNode {
   release(): void;
 }
 
+/** Which files to share. */
+export interface ShareSettings {
+  /** A folder of the host, or `memory:` for files that the program keeps in memory. */
+  readonly path: string;
+  readonly readOnly: boolean;
+}
+
 export interface ShareBackend {
   /** Nothing can be changed, whatever the device's options say. */
   readonly readOnly: boolean;
