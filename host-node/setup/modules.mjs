@@ -12,6 +12,8 @@ export const WANTED_MODULES = [
 /** Drivers besides those, for the kernel that has all: the other disk controllers, disks and CDs, their file systems. */
 export const GENERIC_MODULES = [
   ...['crc32c_generic', 'ext4', 'ahci', 'nvme', 'virtio_scsi', 'sd_mod', 'sr_mod', 'sg', 'isofs', 'loop'],
+  // Shared folders.
+  ...['9p', '9pnet_virtio'],
 ];
 
 /** Name as the kernel knows it: modprobe(8) takes "-" and "_" for the same. */

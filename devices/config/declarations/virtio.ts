@@ -14,7 +14,7 @@ export const VIRTIO_9P: DeviceDeclaration = {
   legacy: SHARE,
   variables: [
     { name: 'sharename', type: STRING, help: 'Name that the guest mounts' },
-    { name: 'path', type: PATH, help: 'Directory of the host' },
+    { name: 'path', type: PATH, help: 'Directory of the host, or `memory:` for the files of `machine.fs`' },
     { name: 'ro', type: BOOLEAN, default: 'false', help: 'Read-only' },
   ],
   check(node) {
