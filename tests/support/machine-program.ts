@@ -7,6 +7,7 @@ import { build } from 'esbuild';
 import { Console, type RunResult } from '../../devices/serial/console.ts';
 import { compiledCorePath } from './compile-core.ts';
 import { BASIC_ARGS, linuxGuest, QUICK_CMDLINE } from './machine.ts';
+import { PROGRAM_BUNDLE } from './program-bundle.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const BOOT_TIMEOUT_MS = 150_000;
@@ -30,12 +31,7 @@ export function programForTests(): Promise<string> {
         'vcpu-worker': join(root, 'host-node/vcpu-worker.ts'),
       },
       outdir: directory,
-      bundle: true,
-      splitting: true,
-      platform: 'node',
-      format: 'esm',
-      target: 'node20',
-      logLevel: 'error',
+      ...PROGRAM_BUNDLE,
     });
     return join(directory, 'bin', 'bhyve.js');
   })();

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { mutatedCommandLine, UNINTENDED } from '../support/command-line-fuzz.ts';
 import { FakeRandom } from '../support/fake-random.ts';
 import { fakeCoreBytes, scriptRom } from '../support/machine-fake-core.ts';
+import { PROGRAM_BUNDLE } from '../support/program-bundle.ts';
 
 let directory: string;
 let program: string;
@@ -27,12 +28,7 @@ beforeAll(async () => {
     },
     outdir: directory,
     outExtension: { '.js': '.mjs' },
-    bundle: true,
-    splitting: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    logLevel: 'error',
+    ...PROGRAM_BUNDLE,
   });
 }, 120_000);
 afterAll(() => rmSync(directory, { recursive: true, force: true }));

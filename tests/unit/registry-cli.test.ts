@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { fakeCoreBytes, scriptRom } from '../support/machine-fake-core.ts';
+import { PROGRAM_BUNDLE } from '../support/program-bundle.ts';
 
 let directory: string;
 const children: ChildProcess[] = [];
@@ -33,12 +34,7 @@ beforeAll(async () => {
     },
     outdir: directory,
     outExtension: { '.js': '.mjs' },
-    bundle: true,
-    splitting: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    logLevel: 'error',
+    ...PROGRAM_BUNDLE,
   });
 }, 120_000);
 afterEach(() => {
