@@ -323,6 +323,9 @@ export const R_JIT_FLAG_B = 0x3058;
 /** u32: the bank of instruction translations in use (state.ts: itlbBank). */
 export const R_ITLB_BANK = 0x3060;
 
+/** u32: always 0; exchanged where a fence is needed (fence.ts). */
+export const R_FENCE = 0x3068;
+
 /** Statistics, u64 each (not architectural, not saved). */
 export const R_STATS = 0x3400;
 

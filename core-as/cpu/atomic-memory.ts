@@ -1,22 +1,61 @@
 /**
- * Atomic operations on guest memory, also where Wasm has none: operands that are not naturally aligned, and 16 bytes.
+ * Locked operations on guest memory, also where Wasm has no atomic ones: operands that are not naturally aligned, that lie in two pages,
+ * and 16 bytes.
  *
  * An operand inside one aligned word of 8 bytes is exchanged with that word. One that covers two words takes WIDE_LOCK, which excludes
  * its like, and exchanges both words one after the other; when somebody who takes no lock changes the second word in between, the first
  * one is put back and all starts again. So no write of anybody's is lost. What is left: until it is put back, the first word
  * may be seen by others.
+ *
+ * beginLocked() finds the operand, compareSwap() and its like work on it, endLocked() tells of a write to decoded code.
  */
 import { WIDE_LOCK } from '../layout';
-import { writePointer } from '../mmu/tlb';
+import { locateLocked, lockedPage1, lockedPage2 } from '../mmu/locked-operand';
+import { isCodePage, noteWrite } from '../mmu/physical';
+import { tlbEntry } from '../mmu/tlb';
+import { FAULTED, TLB_WRITE, faulted, leaveBlock, tlbBank } from './state';
 
-/** Linear address for an atomic operation, or 0 when it must go the slow way: a device, a page of decoded code, two pages. */
-export function atomicPointer(address: u64, sizeBytes: u32): u32 {
-  if (((<u32>address) & 0xfff) + sizeBytes > 0x1000) return 0;
-  return writePointer(address);
+/** Linear address of the operand's second word where that lies in another page; 0: it follows the first one. */
+let splitWord: u32 = 0;
+/** The operand did not come from the TLB: it may lie in pages of decoded code. */
+let slowly: bool = false;
+
+/**
+ * Linear address of the operand of a locked operation. 0 after a fault, and where some of it is a device's: the caller then does it
+ * without a lock.
+ */
+export function beginLocked(address: u64, sizeBytes: u32): u32 {
+  splitWord = 0;
+  slowly = false;
+  const e = tlbEntry(tlbBank, address) + TLB_WRITE;
+  if (load<u64>(e) === ((address + sizeBytes - 1) & ~0xfff)) return load<u32>(e, 8) + <u32>address;
+  if (!locateLocked(address, sizeBytes) || faulted & FAULTED) return 0;
+  slowly = true;
+  splitWord = lockedPage2;
+  return lockedPage1;
+}
+
+/** The operation that beginLocked() began at `q` is done. */
+export function endLocked(q: u32): void {
+  if (!slowly) return;
+  // Bytes before and after the operand in its words count as written, too: its pages matter, and those are the same.
+  noteCode(q);
+  if (splitWord) noteCode(splitWord);
+}
+
+function noteCode(linear: u32): void {
+  if (!isCodePage(linear)) return;
+  noteWrite(linear, 1);
+  leaveBlock();
 }
 
 /** A value to try compareSwap with. */
 export function loadPlain(q: u32, sizeBytes: u32): u64 {
+  if (splitWord) {
+    const shift = <u64>((q & 7) << 3);
+    const words = (atomic.load<u64>(q & ~7) >> shift) | (atomic.load<u64>(splitWord) << (64 - shift));
+    return words & (u64.MAX_VALUE >> (64 - <u64>(sizeBytes << 3)));
+  }
   return sizeBytes === 8 ? load<u64>(q) : sizeBytes === 4 ? load<u32>(q) : sizeBytes === 2 ? load<u16>(q) : load<u8>(q);
 }
 
@@ -91,28 +130,29 @@ function compareSwapUnaligned(q: u32, sizeBytes: u32, old: u64, value: u64): boo
     return ((low >> shift) & mask) === old && atomic.cmpxchg<u64>(word, low, lowChanged) === low;
   }
   // Two words, so shift is not 0.
-  const high = atomic.load<u64>(word + 8);
+  const second = splitWord ? splitWord : word + 8;
+  const high = atomic.load<u64>(second);
   if ((((low >> shift) | (high << (64 - shift))) & mask) !== old) return false;
   const highChanged = (high & ~(mask >> (64 - shift))) | (value >> (64 - shift));
-  return compareExchangeWords(word, low, high, lowChanged, highChanged);
+  return compareExchangeWords(word, second, low, high, lowChanged, highChanged);
 }
 
 /** What compareExchangeWords found. */
 export let foundLow: u64 = 0;
 export let foundHigh: u64 = 0;
 
-/** CMPXCHG16B of an aligned linear address: true when both words were as expected and were replaced. */
-export function compareExchangeWords(q: u32, low: u64, high: u64, newLow: u64, newHigh: u64): bool {
+/** Exchanges two aligned words of 8 bytes at linear addresses: true when both were as expected and were replaced. */
+export function compareExchangeWords(q: u32, second: u32, low: u64, high: u64, newLow: u64, newHigh: u64): bool {
   while (atomic.cmpxchg<i32>(WIDE_LOCK, 0, 1) !== 0) {}
   let equal: bool;
   for (;;) {
     foundLow = atomic.load<u64>(q);
-    foundHigh = atomic.load<u64>(q, 8);
+    foundHigh = atomic.load<u64>(second);
     if (atomic.load<u64>(q) !== foundLow) continue;
     equal = foundLow === low && foundHigh === high;
     if (!equal) break;
     if (atomic.cmpxchg<u64>(q, low, newLow) !== low) continue;
-    if (atomic.cmpxchg<u64>(q, high, newHigh, 8) === high) break;
+    if (atomic.cmpxchg<u64>(second, high, newHigh) === high) break;
     atomic.cmpxchg<u64>(q, newLow, low);
   }
   atomic.store<i32>(WIDE_LOCK, 0);

@@ -557,9 +557,8 @@ function group15(): void {
       emitXModrm(X.RDFSBASE + operation, osize);
       return;
     }
-    // LFENCE, MFENCE, SFENCE: memory is already strongly ordered here.
     if (prefix66 && !rep && modrm === 0xf8) emitX(X.PCOMMIT, 0);
-    else if (!rep && !prefix66 && operation >= 5) emit(K.NOP, 0, 0);
+    else if (!rep && !prefix66 && operation >= 5) emit(K.FENCE, 0, 0);
     else undefinedOpcode();
     return;
   }

@@ -17,6 +17,7 @@ import {
   SUSPEND_TRIPLEFAULT,
 } from '../layout';
 import { readSystem } from '../mmu/tlb';
+import { drainStores } from './fence';
 import { rflags } from './flags';
 import { writeLinear } from './operand';
 import {
@@ -131,6 +132,8 @@ export function deliverFault(): void {
 
 /** Delivers an event; what delivery itself raises is delivered in its place, up to the triple fault. */
 export function deliverEvent(vector: u32, event: u32, hasCode: bool, code: u32): void {
+  // Stores before an event are visible before its handler reads anything (SDM vol. 3, 12.10).
+  drainStores();
   const exception = event === EVENT_FAULT || event === EVENT_TRAP;
   if (exception) lastException = <i32>(vector | (code << 8));
   eventDelivered = true;

@@ -67,6 +67,7 @@ import {
   isAmd,
 } from './features';
 import { cpuid } from './cpuid';
+import { drainStores } from './fence';
 import { EVENT_BREAKPOINT, EVENT_SOFTWARE, deliverIcebp, deliverSoftware } from './exception';
 import { carry, condition, rflags, setCarry, zero } from './flags';
 import { rdmsr, wrmsr } from './msr';
@@ -341,6 +342,7 @@ export function execute(p: u32, page: u64): u32 {
       farReturn(size, load<u32>(p, U_IMM));
       return redispatch();
     case X.IRET:
+      drainStores();
       interruptReturn(size);
       if (!(faulted & FAULTED)) interruptsMayBeEnabled();
       return redispatch();
@@ -440,13 +442,15 @@ export function execute(p: u32, page: u64): u32 {
     case X.LOCK_UNARY:
       lockedUnary(p, size);
       return done();
+    case X.INS:
+    case X.OUTS:
+      drainStores();
+    // falls through
     case X.MOVS:
     case X.CMPS:
     case X.STOS:
     case X.LODS:
     case X.SCAS:
-    case X.INS:
-    case X.OUTS:
       // While a port is accessed RIP is the instruction's own, as at bhyve's exits; where more is to do, it starts again.
       setRip(page + load<u16>(p, U_OFF) - csBase);
       if (stringInstruction(p, size, sub & 0xffff)) return done();
@@ -456,6 +460,7 @@ export function execute(p: u32, page: u64): u32 {
       const immediate = load<i64>(p, U_IMM);
       const port: u32 = immediate >= 0 ? <u32>immediate : (<u32>gpr(RDX)) & 0xffff;
       if (!ioAllowed(port, size)) return FAULT;
+      drainStores();
       setRip(page + load<u16>(p, U_OFF) - csBase);
       if ((sub & 0xffff) === X.IN) setGprSized(RAX, size, portIn(port, size));
       else portOut(port, size, <u32>readRegister(RAX, size));
@@ -558,9 +563,11 @@ export function execute(p: u32, page: u64): u32 {
       storeSystemWord(p, size, selector(TR));
       return done();
     case X.LLDT:
+      drainStores();
       lldt(p);
       return done();
     case X.LTR:
+      drainStores();
       ltr(p);
       return done();
     case X.SGDT:
@@ -570,18 +577,22 @@ export function execute(p: u32, page: u64): u32 {
       storeTable(p, R_IDT_BASE, R_IDT_LIMIT);
       return done();
     case X.LGDT:
+      drainStores();
       loadTable(p, R_GDT_BASE, R_GDT_LIMIT, size);
       return done();
     case X.LIDT:
+      drainStores();
       loadTable(p, R_IDT_BASE, R_IDT_LIMIT, size);
       return done();
     case X.SMSW:
       storeSystemWord(p, size, load<u64>(cpu, R_CR0));
       return done();
     case X.LMSW:
+      drainStores();
       lmsw(p);
       return redispatch();
     case X.INVLPG:
+      drainStores();
       invlpg(p);
       return redispatch();
     case X.CLTS:
@@ -615,15 +626,18 @@ export function execute(p: u32, page: u64): u32 {
       moveFromControl(p);
       return done();
     case X.MOV_TO_CR:
+      drainStores();
       moveToControl(p);
       return redispatch();
     case X.MOV_FROM_DR:
       moveFromDebug(p);
       return done();
     case X.MOV_TO_DR:
+      drainStores();
       moveToDebug(p);
       return redispatch();
     case X.WRMSR:
+      drainStores();
       if (privileged()) wrmsr();
       return redispatch();
     case X.RDMSR:
@@ -643,9 +657,11 @@ export function execute(p: u32, page: u64): u32 {
       sysexit(size);
       return redispatch();
     case X.CPUID:
+      drainStores();
       cpuid();
       return DONE;
     case X.WBINVD:
+      drainStores();
       privileged();
       return done();
     case X.FXSAVE:
@@ -722,6 +738,7 @@ export function execute(p: u32, page: u64): u32 {
       if (vexAllowed(FEATURE_BMI2)) bmi(p, size, sub & 0xffff);
       return done();
     case X.INVPCID:
+      drainStores();
       if (need(FEATURE_INVPCID)) invpcid(p);
       return redispatch();
     case X.RDRAND:

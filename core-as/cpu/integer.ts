@@ -3,10 +3,11 @@ import { R_GPR } from '../layout';
 import { aluSized, divide128, doubleShift, mulHighSigned, mulHighUnsigned, remainder, unarySized } from './alu';
 import {
   addAtomic,
-  atomicPointer,
+  beginLocked,
   compareExchangeAtomic,
   compareExchangeWords,
   compareSwap,
+  endLocked,
   exchangeAtomic,
   foundHigh,
   foundLow,
@@ -26,7 +27,6 @@ import {
   rmwBeginRm,
   rmwEnd,
   rmwEndRm,
-  rmwPointer,
   segmentedOperand,
   writeReg,
   writeRegister,
@@ -216,7 +216,7 @@ export function bitTest(p: u32, size: u32, operation: u32, immediate: bool): voi
     else rmwEnd(size, changed);
     return;
   }
-  const q = atomicPointer(address, size);
+  const q = beginLocked(address, size);
   if (faulted & FAULTED) return;
   if (!q) {
     const value = rmwBegin(address, size);
@@ -229,6 +229,7 @@ export function bitTest(p: u32, size: u32, operation: u32, immediate: bool): voi
     const value = loadPlain(q, size);
     if (compareSwap(q, size, value, applyBit(operation, value, bit))) {
       setCarry(cpu, (<u32>(value >> offset)) & 1);
+      endLocked(q);
       return;
     }
   }
@@ -275,11 +276,13 @@ export function exchangeMemory(p: u32, size: u32): void {
   const address = segmentedOperand(p, size, true);
   if (faulted & FAULTED) return;
   const mine = readReg(p, size);
-  const q = atomicPointer(address, size);
+  const q = beginLocked(address, size);
   if (faulted & FAULTED) return;
   let old: u64;
-  if (q) old = exchangeAtomic(q, size, mine);
-  else {
+  if (q) {
+    old = exchangeAtomic(q, size, mine);
+    endLocked(q);
+  } else {
     old = rmwBegin(address, size);
     if (faulted & FAULTED) return;
     rmwEnd(size, mine);
@@ -301,7 +304,7 @@ export function lockedAlu(p: u32, size: u32): void {
   const b = load<u32>(p, U_LINK) & 1 ? load<u64>(p, U_IMM) : readReg(p, size);
   const address = segmentedOperand(p, size, true);
   if (faulted & FAULTED) return;
-  const q = atomicPointer(address, size);
+  const q = beginLocked(address, size);
   if (faulted & FAULTED) return;
   if (!q) {
     const a = rmwBegin(address, size);
@@ -314,9 +317,10 @@ export function lockedAlu(p: u32, size: u32): void {
   for (;;) {
     const a = loadPlain(q, size);
     const v = aluSized(operation, a, b, size);
-    if (compareSwap(q, size, a, v)) return;
+    if (compareSwap(q, size, a, v)) break;
     setArithmeticFlags(cpu, flags);
   }
+  endLocked(q);
 }
 
 /** LOCK INC, DEC, NEG, NOT [mem]: U_LINK is the operation 0-3. */
@@ -324,7 +328,7 @@ export function lockedUnary(p: u32, size: u32): void {
   const operation = load<u32>(p, U_LINK);
   const address = segmentedOperand(p, size, true);
   if (faulted & FAULTED) return;
-  const q = atomicPointer(address, size);
+  const q = beginLocked(address, size);
   if (faulted & FAULTED) return;
   if (!q) {
     const a = rmwBegin(address, size);
@@ -336,9 +340,10 @@ export function lockedUnary(p: u32, size: u32): void {
   for (;;) {
     const a = loadPlain(q, size);
     const v = unarySized(operation, a, size);
-    if (compareSwap(q, size, a, v)) return;
+    if (compareSwap(q, size, a, v)) break;
     setArithmeticFlags(cpu, flags);
   }
+  endLocked(q);
 }
 
 export function compareExchange(p: u32, size: u32): void {
@@ -347,10 +352,11 @@ export function compareExchange(p: u32, size: u32): void {
   if (!rmIsRegister(p) && load<u32>(p, U_SUB) & SUB_LOCK) {
     const address = segmentedOperand(p, size, true);
     if (faulted & FAULTED) return;
-    const q = atomicPointer(address, size);
+    const q = beginLocked(address, size);
     if (faulted & FAULTED) return;
     if (q) {
       const old = compareExchangeAtomic(q, size, accumulator, replacement);
+      endLocked(q);
       aluSized(7, accumulator, old, size);
       if (old !== accumulator) setGprSized(RAX, size, old);
       return;
@@ -374,10 +380,11 @@ export function exchangeAdd(p: u32, size: u32): void {
   if (!rmIsRegister(p) && load<u32>(p, U_SUB) & SUB_LOCK) {
     const address = segmentedOperand(p, size, true);
     if (faulted & FAULTED) return;
-    const q = atomicPointer(address, size);
+    const q = beginLocked(address, size);
     if (faulted & FAULTED) return;
     if (q) {
       const old = addAtomic(q, size, b);
+      endLocked(q);
       aluSized(0, old, b, size);
       writeReg(p, size, old);
       return;
@@ -402,10 +409,12 @@ export function compareExchange8(p: u32): void {
   const expected = (gpr(RAX) & 0xffffffff) | (gpr(RDX) << 32);
   const replacement = (gpr(RBX) & 0xffffffff) | (gpr(RCX) << 32);
   let old: u64;
-  const q = atomicPointer(address, 8);
+  const q = beginLocked(address, 8);
   if (faulted & FAULTED) return;
-  if (q) old = compareExchangeAtomic(q, 8, expected, replacement);
-  else {
+  if (q) {
+    old = compareExchangeAtomic(q, 8, expected, replacement);
+    endLocked(q);
+  } else {
     old = rmwBegin(address, 8);
     if (faulted & FAULTED) return;
     rmwEnd(8, old === expected ? replacement : old);
@@ -425,16 +434,20 @@ export function compareExchange16(p: u32): void {
     raiseGp();
     return;
   }
-  // Aligned, so it lies in one page: the first half raises what there is to raise.
-  let low = rmwBegin(address, 8);
-  if (faulted & FAULTED) return;
+  let low: u64;
   let high: u64;
   let equal: bool;
-  if (rmwPointer) {
-    equal = compareExchangeWords(rmwPointer, gpr(RAX), gpr(RDX), gpr(RBX), gpr(RCX));
+  // Aligned, so it lies in one page.
+  const q = beginLocked(address, 16);
+  if (faulted & FAULTED) return;
+  if (q) {
+    equal = compareExchangeWords(q, q + 8, gpr(RAX), gpr(RDX), gpr(RBX), gpr(RCX));
+    endLocked(q);
     low = foundLow;
     high = foundHigh;
   } else {
+    low = rmwBegin(address, 8);
+    if (faulted & FAULTED) return;
     high = readLinear(address + 8, 8);
     equal = low === gpr(RAX) && high === gpr(RDX);
     if (equal) {

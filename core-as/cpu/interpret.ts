@@ -30,6 +30,7 @@ import {
 import { B_HEAT, B_JIT, B_PAGE2, BLOCK_HEADER, findBlock } from './code-cache';
 import { decodeBlock } from './decode-block';
 import { deliverFault } from './exception';
+import { drainStores } from './fence';
 import { DONE, EXIT_RUN, FAULT, execute } from './execute';
 import {
   aux16,
@@ -421,6 +422,10 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           target = page + load<u64>(p, U_IMM);
           break;
         case K.NOP:
+          p += UOP_SIZE;
+          continue;
+        case K.FENCE:
+          drainStores();
           p += UOP_SIZE;
           continue;
 

@@ -57,6 +57,8 @@ export const REG_ZERO: u32 = 0xf8;
 export const enum K {
   END,
   NOP,
+  /** MFENCE, LFENCE, SFENCE. */
+  FENCE,
   MOV8,
   MOV16,
   MOV32,

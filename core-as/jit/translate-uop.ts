@@ -473,6 +473,9 @@ function translateRest(p: u32, kind: i32, d: u32, s: u32): void {
   switch (kind) {
     case K.NOP:
       return;
+    case K.FENCE:
+      w.fence();
+      return;
     case K.MOV8:
     case K.MOV16:
     case K.MOV32:

@@ -99,7 +99,7 @@ function noteRegistersOf(p: u32): void {
   const kind: i32 = load<u16>(p, U_KIND);
   const d: u32 = load<u8>(p, U_D);
   const s: u32 = load<u8>(p, U_S);
-  if (kind === K.END || kind === K.NOP) return;
+  if (kind === K.END || kind === K.NOP || kind === K.FENCE) return;
   if (isRun(kind)) {
     if (kind !== K.CALL_X && isVectorInLine(p)) noteVectorRegisters(p);
     return;

@@ -51,6 +51,13 @@ export function patchLength(place: u32): void {
   store<u8>(place + 4, <u8>(value & 0x7f));
 }
 
+/** atomic.fence: everything before it is seen before anything after it. */
+export function fence(): void {
+  byte(0xfe);
+  byte(0x03);
+  byte(0x00);
+}
+
 // Types.
 export const TYPE_I32: u32 = 0x7f;
 export const TYPE_I64: u32 = 0x7e;

@@ -31,6 +31,7 @@ import {
   tlbBank,
 } from '../cpu/state';
 import { accessAllowed } from '../cpu/debug';
+import { drainStores } from '../cpu/fence';
 import { forgetJumps } from '../jit/jump-cache';
 import { isCodePage, noteWrite, ramRead, ramWrite } from './physical';
 import {
@@ -177,6 +178,8 @@ function privilege(): u32 {
 
 /** A read of at most 8 bytes at a guest-physical address that is not RAM. */
 export function mmioReadAny(gpa: u64, sizeBytes: u32): u64 {
+  // Accesses to devices are uncached, and not reordered with anything (SDM vol. 3, 12.3).
+  drainStores();
   if (lapicClaims(cpuIndex, gpa)) {
     if (sizeBytes <= 4) return lapicMmioRead(cpuIndex, (<u32>gpa) & 0xfff, sizeBytes);
     return (
@@ -197,6 +200,7 @@ export function mmioReadAny(gpa: u64, sizeBytes: u32): u64 {
 
 /** A write of at most 8 bytes at a guest-physical address that is not RAM. */
 export function mmioWriteAny(gpa: u64, sizeBytes: u32, value: u64): void {
+  drainStores();
   if (lapicClaims(cpuIndex, gpa)) {
     lapicMmioWrite(cpuIndex, (<u32>gpa) & 0xfff, min<u32>(sizeBytes, 4), <u32>value);
     if (sizeBytes === 8) lapicMmioWrite(cpuIndex, (<u32>gpa + 4) & 0xfff, 4, <u32>(value >> 32));

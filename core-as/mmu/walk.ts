@@ -77,9 +77,21 @@ function readEntry64(gpa: u64): u64 {
   return p ? atomic.load<u64>(p) : 0;
 }
 
-function setBits64(gpa: u64, bits: u64): void {
+/** What walkOnce() returns when an entry was changed while A or D was to be set in it. */
+const WALK_AGAIN: u64 = u64.MAX_VALUE - 1;
+
+/**
+ * Sets A or D in an entry if it still is what the walk has read: a processor must not set them in an entry that another one has just
+ * taken away (SDM vol. 3, 4.8: the update is a locked access). Tables in read-only memory stay as they are.
+ */
+function setBits64(gpa: u64, entry: u64, bits: u64): bool {
   const p = ramWrite(gpa);
-  if (p) atomic.or<u64>(p, bits);
+  return !p || atomic.cmpxchg<u64>(p, entry, entry | bits) === entry;
+}
+
+function setBits32(gpa: u64, entry: u32, bits: u32): bool {
+  const p = ramWrite(gpa);
+  return !p || atomic.cmpxchg<u32>(p, entry, entry | bits) === entry;
 }
 
 /**
@@ -87,6 +99,14 @@ function setBits64(gpa: u64, bits: u64): void {
  * (or #GP for a non-canonical address). Sets A, and D for writes.
  */
 export function walk(address: u64, access: u32): u64 {
+  let gpa: u64;
+  do {
+    gpa = walkOnce(address, access);
+  } while (gpa === WALK_AGAIN);
+  return gpa;
+}
+
+function walkOnce(address: u64, access: u32): u64 {
   const cr0 = load<u64>(cpu, R_CR0);
   walkGlobal = false;
   if (!(cr0 & CR0_PG)) {
@@ -136,7 +156,7 @@ export function walk(address: u64, access: u32): u64 {
       if (entry & low) return pageFault(address, PF_P | PF_RSVD, access);
       break;
     }
-    if (!(entry & PTE_A) && !(access & ACCESS_PROBE)) setBits64(slot, PTE_A);
+    if (!(entry & PTE_A) && !(access & ACCESS_PROBE) && !setBits64(slot, entry, PTE_A)) return WALK_AGAIN;
     table = entry & PHYSICAL_MASK & ~0xfff;
     level--;
   }
@@ -144,10 +164,7 @@ export function walk(address: u64, access: u32): u64 {
   if (!(access & ACCESS_PROBE)) {
     let bits: u64 = PTE_A;
     if (access & ACCESS_WRITE) bits |= PTE_D;
-    if ((entry & bits) !== bits) {
-      setBits64(slot, bits);
-      entry |= bits;
-    }
+    if ((entry & bits) !== bits && !setBits64(slot, entry, bits)) return WALK_AGAIN;
   }
   walkGlobal = (entry & PTE_G) !== 0 && (cr4 & CR4_PGE) !== 0;
   walkPageShift = 12 + 9 * level;
@@ -186,8 +203,7 @@ function walk32(address: u32, access: u32, cr0: u64, cr4: u64): u64 {
     if (pde & 0x200000) return pageFault(address, PF_P | PF_RSVD, access);
   } else {
     if (!(pde & (<u32>PTE_A)) && !(access & ACCESS_PROBE)) {
-      p = ramWrite(directory);
-      if (p) atomic.or<u32>(p, <u32>PTE_A);
+      if (!setBits32(directory, pde, <u32>PTE_A)) return WALK_AGAIN;
     }
     slot = <u64>(pde & 0xfffff000) + ((address >> 10) & 0xffc);
     p = ramRead(slot);
@@ -198,11 +214,7 @@ function walk32(address: u32, access: u32, cr0: u64, cr4: u64): u64 {
   if (!allowed(rights, false, access, cr0, cr4)) return pageFault(address, PF_P, access);
   if (!(access & ACCESS_PROBE)) {
     const bits: u32 = (<u32>PTE_A) | (access & ACCESS_WRITE ? <u32>PTE_D : 0);
-    if ((entry & bits) !== bits) {
-      p = ramWrite(slot);
-      if (p) atomic.or<u32>(p, bits);
-      entry |= bits;
-    }
+    if ((entry & bits) !== bits && !setBits32(slot, entry, bits)) return WALK_AGAIN;
   }
   walkGlobal = (entry & (<u32>PTE_G)) !== 0 && (cr4 & CR4_PGE) !== 0;
   walkPageShift = large ? 22 : 12;

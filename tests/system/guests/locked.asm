@@ -1,4 +1,5 @@
-; Two processors: locked operations that are not aligned, over two words, and CMPXCHG16B beside operations on half of its operand.
+; Two processors: locked operations that are not aligned, over two words, over two pages, beside code that runs, and while a breakpoint is
+; armed; and CMPXCHG16B beside operations on half of its operand.
 %include "common.nasm"
 
 ROUNDS          equ 600000
@@ -8,6 +9,15 @@ ACROSS          equ SCRATCH + 6         ; a dword in two words of 8 bytes
 INSIDE          equ SCRATCH + 0x41      ; a word that is not aligned, in one of them
 PAIR            equ SCRATCH + 0x80
 OVER            equ SCRATCH + 0xc3      ; a qword in two words
+; Two pages that are no neighbours in memory.
+PAGES           equ 0x20000000
+PAGE_TABLE      equ SCRATCH + 0x2000
+FIRST_PAGE      equ SCRATCH + 0x6000
+SECOND_PAGE     equ SCRATCH + 0x4000
+DWORD_SPLIT     equ PAGES + 0xffd
+QWORD_SPLIT     equ PAGES + 0xff9
+LOCK_SPLIT      equ PAGES + 0xffe
+FEW_ROUNDS      equ 3000
 
         bits 32
 main:
@@ -83,8 +93,115 @@ go:
         BOTH pair_high, low_store
         SHOW "cmpxchg16b beside mov, low", [PAIR]
         SHOW "cmpxchg16b beside mov, high", [PAIR + 8]
+        mov qword [PAGE_TABLE], FIRST_PAGE | 7
+        mov qword [PAGE_TABLE + 8], SECOND_PAGE | 7
+        mov dword [PD0 + (PAGES >> 21) * 8], PAGE_TABLE | 7
+        call clear_split
+        BOTH inc_split, inc_split
+        mov eax, [DWORD_SPLIT]
+        SHOW "lock inc over two pages", rax
+        call clear_split
+        BOTH exchange_split, add_split
+        mov rax, [QWORD_SPLIT]
+        SHOW "cmpxchg and xadd over two pages", rax
+        call clear_split
+        BOTH pair_split, pair_split
+        mov rax, [QWORD_SPLIT]
+        SHOW "cmpxchg8b over two pages", rax
+        call clear_split
+        mov dword [guarded], 0
+        BOTH hold_split, hold_split
+        mov eax, [guarded]
+        SHOW "bts, btr and xchg over two pages", rax
+        mov dword [beside], 0
+        BOTH inc_beside, inc_beside
+        mov eax, [beside]
+        SHOW "lock inc beside code that runs", rax
+        mov dword [guarded], 0
+        BOTH inc_armed, inc_armed
+        mov eax, [guarded]
+        SHOW "lock inc with a breakpoint armed", rax
         LINE "end"
         EXIT
+
+clear_split:
+        invlpg [PAGES]
+        invlpg [PAGES + 0x1000]
+        mov qword [FIRST_PAGE + 0xff8], 0
+        mov qword [SECOND_PAGE], 0
+        ret
+inc_split:
+        mov ecx, ROUNDS
+.next:  lock inc dword [DWORD_SPLIT]
+        dec ecx
+        jnz .next
+        ret
+exchange_split:
+        mov ecx, ROUNDS
+.next:  mov rax, [QWORD_SPLIT]
+.again: lea rdx, [rax + 1]
+        lock cmpxchg [QWORD_SPLIT], rdx
+        jnz .again
+        dec ecx
+        jnz .next
+        ret
+add_split:
+        mov ecx, ROUNDS
+.next:  mov eax, 1
+        lock xadd [QWORD_SPLIT], rax
+        dec ecx
+        jnz .next
+        ret
+; both halves of the operand are counted at once
+pair_split:
+        mov r8d, ROUNDS
+.next:  mov eax, [QWORD_SPLIT]
+        mov edx, [QWORD_SPLIT + 4]
+.again: lea ebx, [rax + 1]
+        lea ecx, [rdx + 1]
+        lock cmpxchg8b [QWORD_SPLIT]
+        jnz .again
+        dec r8d
+        jnz .next
+        ret
+; a lock that is taken in two ways and released in two ways
+hold_split:
+        mov ecx, ROUNDS / 4
+.next:  pause
+        lock bts dword [LOCK_SPLIT], 20
+        jc .next
+        inc dword [guarded]
+        lock btr dword [LOCK_SPLIT], 20
+.other: pause
+        mov eax, 0x100000
+        xchg [LOCK_SPLIT], eax
+        test eax, eax
+        jnz .other
+        inc dword [guarded]
+        lock and dword [LOCK_SPLIT], 0
+        dec ecx
+        jnz .next
+        ret
+inc_beside:
+        mov ecx, FEW_ROUNDS
+.next:  lock inc dword [beside]
+        dec ecx
+        jnz .next
+        ret
+beside: dd 0
+; DR0 watches something else
+inc_armed:
+        mov eax, PAIR
+        mov dr0, rax
+        mov eax, 0xd0401
+        mov dr7, rax
+        mov ecx, ROUNDS / 4
+.next:  lock inc dword [guarded]
+        dec ecx
+        jnz .next
+        mov eax, 0x400
+        mov dr7, rax
+        ret
 
 across: mov ecx, ROUNDS
 .next:  lock inc dword [ACROSS]
@@ -157,6 +274,8 @@ low_store:
         align 8
 work:           dq 0
 finished:       dd 0
+        align 64
+guarded:        dd 0
 
         bits 16
 trampoline:
