@@ -11,6 +11,7 @@ import { readSettings } from './config/settings-of.ts';
 import type { PciAddress, PciFunction } from './pci/function.ts';
 import type { Display } from './display/display.ts';
 import type { InputRouter } from './input/input-router.ts';
+import type { VirtioTransport } from './virtio/transport/target.ts';
 import type { CoreUart } from './serial/pci-uart.ts';
 
 /** What device models may need from the machine. */
@@ -22,6 +23,8 @@ export interface DeviceContext {
   readonly mmio: MmioBus;
   /** `virtio_msix`: false (-W) leaves virtio functions with MSI alone. */
   readonly virtioMsix: boolean;
+  /** `virtio.transport`: which register interfaces virtio functions have. */
+  readonly virtioTransport: VirtioTransport;
   readonly vmName: string;
   /** Opens a backend. Rejects with an error whose message is for the user, or NoBackendError when the host has none of the kind. */
   open<K extends BackendKind>(kind: K, settings: BackendSettings[K]): Promise<Backends[K] | undefined>;

@@ -1,6 +1,12 @@
 /** What the configuration tree says about the machine, with defaults filled in and every value checked. */
 import { parseInteger } from './c-numbers.ts';
-import { GLOBAL_VARIABLES, type LoaderProtocol, LOADER_PROTOCOLS, WEBHYVE_VARIABLES } from './declarations/globals.ts';
+import {
+  GLOBAL_VARIABLES,
+  type LoaderProtocol,
+  LOADER_PROTOCOLS,
+  VIRTIO_TRANSPORTS,
+  WEBHYVE_VARIABLES,
+} from './declarations/globals.ts';
 import { declaration } from '../catalog.ts';
 import { findVariable, type VariableDeclaration } from './declare.ts';
 import { BhyveExit, EX_USAGE, EXIT_ERROR } from './errors.ts';
@@ -75,6 +81,8 @@ export interface MachineSettings {
   readonly lpc: LpcSettings;
   readonly loader: LoaderSettings;
   readonly gdb: GdbSettings | undefined;
+  /** `virtio.transport` */
+  readonly virtioTransport: (typeof VIRTIO_TRANSPORTS)[number];
   readonly keyboardLayout: string | undefined;
   readonly tpm: { readonly type: string; readonly path: string; readonly version: string } | undefined;
   readonly cpu: {
@@ -203,6 +211,8 @@ export function machineSettings(tree: ConfigTree): MachineSettings {
       protocol: LOADER_PROTOCOLS.find((known) => known === protocol) ?? 'auto',
     },
     gdb: readGdb(tree),
+    virtioTransport:
+      VIRTIO_TRANSPORTS.find((known) => known === readString(tree, 'virtio.transport')) ?? 'transitional',
     keyboardLayout: readString(tree, 'keyboard.layout'),
     tpm:
       tpmType === undefined

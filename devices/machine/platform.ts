@@ -240,6 +240,7 @@ export class Platform {
       ports: parts.ports,
       mmio: parts.mmio,
       virtioMsix: parts.settings.flags.virtioMsix,
+      virtioTransport: parts.settings.virtioTransport,
       vmName: parts.settings.name,
       open: (kind, settings) => openBackend(parts.backends, kind, settings),
       entropy: (into) => {

@@ -42,6 +42,7 @@ export const BAR_MEM64 = 0x4;
 export const BAR_PREFETCH = 0x8;
 
 export const CAP_MSI = 0x05;
+export const CAP_VENDOR_SPECIFIC = 0x09;
 export const CAP_PCIE = 0x10;
 export const CAP_MSIX = 0x11;
 

@@ -3,7 +3,6 @@
  */
 import { defaultSerial } from '../block/default-serial.ts';
 import { GuestAddressError } from '../bus/guest-memory.ts';
-import type { AccessSize } from '../bus/port-bus.ts';
 import type { Counters } from '../device.ts';
 import { openDisk, type DeviceBuilder } from '../device-context.ts';
 import type { BlockBackend } from '../backends/block.ts';
@@ -128,10 +127,8 @@ export class VirtioBlk extends VirtioDevice {
     this.signalConfig();
   }
 
-  protected override readDeviceRegister(offset: number, size: AccessSize): number {
-    let value = 0;
-    for (let i = 0; i < size; i++) value |= (this.#config[offset + i] ?? 0) << (8 * i);
-    return value >>> 0;
+  protected override deviceConfig(): Uint8Array {
+    return this.#config;
   }
 
   protected override queueNotified(_index: number, queue: VirtQueue): void {

@@ -12,7 +12,6 @@
  */
 import { GuestAddressError } from '../bus/guest-memory.ts';
 import type { AccessSize } from '../bus/port-bus.ts';
-import { PCI_SUBCLASS } from '../pci/registers.ts';
 import type { StateFields } from '../platform/state-fields.ts';
 import type { CharacterBackend } from '../backends/character.ts';
 import { SnapshotError, type StateValue } from '../snapshot.ts';
@@ -142,12 +141,11 @@ export class VirtioConsole extends VirtioDevice {
   readonly #block = new Uint8Array(BLOCK_BYTES);
 
   constructor(options: VirtioDeviceOptions, ports: readonly ConsolePortOptions[]) {
-    super('virtio-console', { deviceId: 0x1003, type: 0x0003, classCode: 0x07 }, options, {
+    super('virtio-console', { deviceId: 0x1003, type: 3, classCode: 0x07, subclass: SUBCLASS_OTHER }, options, {
       queueSizes: Array.from({ length: QUEUE_COUNT }, () => QUEUE_SIZE),
       featureBits: [VIRTIO_CONSOLE_F_SIZE, VIRTIO_CONSOLE_F_MULTIPORT, VIRTIO_CONSOLE_F_EMERG_WRITE],
       configBytes: CONFIG_BYTES,
     });
-    this.setConfigByte(PCI_SUBCLASS, SUBCLASS_OTHER);
     if (ports.length > MAX_CONSOLE_PORTS) throw new RangeError(`more than ${MAX_CONSOLE_PORTS} ports`);
     this.#ports = ports.map(({ name, backend }, id) => new ConsolePort(id, name, backend));
   }
@@ -174,12 +172,6 @@ export class VirtioConsole extends VirtioDevice {
     this.#announce(port);
     this.#transmit(port);
     this.#deliver(port);
-  }
-
-  #queue(index: number): VirtQueue {
-    const queue = this.queues[index];
-    if (!queue) throw new RangeError(`queue ${index}`);
-    return queue;
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -222,7 +214,7 @@ export class VirtioConsole extends VirtioDevice {
 
   /** Puts input into the guest's buffers. */
   #deliver(port: ConsolePort): void {
-    const queue = this.#queue(receiveQueueOf(port.id));
+    const queue = this.queue(receiveQueueOf(port.id));
     const listens = port.guestOpen === true || !this.negotiated(VIRTIO_CONSOLE_F_MULTIPORT);
     // At most one round over the ring, so that a guest that gives buffers back at once cannot keep the thread.
     for (let count = 0; listens && port.inputBytes > 0 && count < queue.size; count++) {
@@ -258,7 +250,7 @@ export class VirtioConsole extends VirtioDevice {
 
   /** Sends what the guest wrote, as far as the client takes it. */
   #transmit(port: ConsolePort): void {
-    const queue = this.#queue(receiveQueueOf(port.id) + 1);
+    const queue = this.queue(receiveQueueOf(port.id) + 1);
     for (let count = 0; !port.blocked && count < queue.size; count++) {
       if (!port.transmission) {
         const chain = queue.pop();
@@ -389,7 +381,7 @@ export class VirtioConsole extends VirtioDevice {
   }
 
   #sendControl(): void {
-    const queue = this.#queue(CONTROL_RECEIVE_QUEUE);
+    const queue = this.queue(CONTROL_RECEIVE_QUEUE);
     for (let count = 0; this.#control.length > 0 && count < queue.size; count++) {
       const chain = queue.pop();
       if (!chain) break;
@@ -419,15 +411,13 @@ export class VirtioConsole extends VirtioDevice {
   // -------------------------------------------------------------------------------------------------------------------
   // Configuration, reset, snapshots
 
-  protected override readDeviceRegister(offset: number, size: AccessSize): number {
+  protected override deviceConfig(): Uint8Array {
     const bytes = new Uint8Array(CONFIG_BYTES);
     const view = new DataView(bytes.buffer);
     view.setUint16(0, COLUMNS, true);
     view.setUint16(2, ROWS, true);
     view.setUint32(4, MAX_CONSOLE_PORTS, true);
-    let value = 0;
-    for (let i = 0; i < size; i++) value += (bytes[offset + i] ?? 0) * 2 ** (8 * i);
-    return value;
+    return bytes;
   }
 
   /** Emergency output (virtio 1.0, 5.3.4): one character for port 0, without queues. */
@@ -512,7 +502,7 @@ export class VirtioConsole extends VirtioDevice {
       for (const [index, saved] of ports.entries()) {
         const port = this.#ports[index];
         if (!port || !saved.transmitting) continue;
-        const chain = this.#queue(receiveQueueOf(port.id) + 1).reread(saved.transmitHead);
+        const chain = this.queue(receiveQueueOf(port.id) + 1).reread(saved.transmitHead);
         if (chain) port.transmission = { chain, doneBytes: saved.transmittedBytes };
       }
       // Clients of before are not those of now.

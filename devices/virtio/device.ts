@@ -1,54 +1,47 @@
 /**
- * The legacy virtio PCI transport (virtio 0.9.5, 2.1; virtio 1.0, 4.1.4.8), as bhyve offers it: registers in I/O BAR0, the MSI-X table in
- * BAR1. Device models extend {@link VirtioDevice}.
+ * A virtio PCI function (virtio 1.0, 4.1): features, queues, interrupts and life cycle of every device type. The registers through which a
+ * driver reaches them are the transports' (transport/legacy.ts, transport/modern.ts); the rings are the queues' (queue.ts). Device types
+ * extend {@link VirtioDevice}.
  */
 import type { GuestMemory } from '../bus/guest-memory.ts';
-import { allOnes, type AccessSize } from '../bus/port-bus.ts';
+import type { AccessSize } from '../bus/port-bus.ts';
 import type { Counters } from '../device.ts';
 import type { DeviceContext } from '../device-context.ts';
 import { PciFunction } from '../pci/function.ts';
+import { CAP_VENDOR_SPECIFIC } from '../pci/registers.ts';
 import type { StateFields } from '../platform/state-fields.ts';
 import type { StateValue } from '../snapshot.ts';
 import { VirtQueue } from './queue.ts';
+import { CONFIG_OFFSET_MSIX, LegacyTransport, REG_QUEUE_NOTIFY } from './transport/legacy.ts';
+import {
+  MODERN_BAR_BYTES,
+  modernCapabilities,
+  ModernTransport,
+  NOTIFY_MULTIPLIER,
+  NOTIFY_OFFSET,
+  VIRTIO_F_VERSION_1,
+} from './transport/modern.ts';
+import { ISR_CONFIG, ISR_QUEUE, NO_VECTOR, type TransportTarget, type VirtioTransport } from './transport/target.ts';
 
 export const VIRTIO_VENDOR_ID = 0x1af4;
+/** Device ids of virtio 1.0 are this plus the device type (virtio 1.0, 4.1.2). */
+const MODERN_DEVICE_ID_BASE = 0x1040;
+const MODERN_REVISION = 1;
 
 /** Feature bits of every device (virtio 0.9.5, 2.2.2 and appendix B). */
 export const VIRTIO_F_NOTIFY_ON_EMPTY = 24;
 export const VIRTIO_RING_F_INDIRECT_DESC = 28;
 export const VIRTIO_RING_F_EVENT_IDX = 29;
 
-/** Registers in BAR0. */
-export const REG_HOST_FEATURES = 0x00;
-export const REG_GUEST_FEATURES = 0x04;
-export const REG_QUEUE_PFN = 0x08;
-export const REG_QUEUE_SIZE = 0x0c;
-export const REG_QUEUE_SELECT = 0x0e;
-export const REG_QUEUE_NOTIFY = 0x10;
-export const REG_STATUS = 0x12;
-export const REG_ISR = 0x13;
-/** Only while MSI-X is enabled; device configuration moves up behind them. */
-export const REG_CONFIG_VECTOR = 0x14;
-export const REG_QUEUE_VECTOR = 0x16;
-export const CONFIG_OFFSET = 0x14;
-export const CONFIG_OFFSET_MSIX = 0x18;
+const LEGACY_BAR = 0;
+const MSIX_BAR = 1;
+const MODERN_BAR = 4;
 
-export const ISR_QUEUE = 0x01;
-export const ISR_CONFIG = 0x02;
-export const NO_VECTOR = 0xffff;
-
-const REGISTER_SIZES: Readonly<Record<number, { readonly name: string; readonly size: AccessSize }>> = {
-  [REG_HOST_FEATURES]: { name: 'HOSTCAP', size: 4 },
-  [REG_GUEST_FEATURES]: { name: 'GUESTCAP', size: 4 },
-  [REG_QUEUE_PFN]: { name: 'PFN', size: 4 },
-  [REG_QUEUE_SIZE]: { name: 'QNUM', size: 2 },
-  [REG_QUEUE_SELECT]: { name: 'QSEL', size: 2 },
-  [REG_QUEUE_NOTIFY]: { name: 'QNOTIFY', size: 2 },
-  [REG_STATUS]: { name: 'STATUS', size: 1 },
-  [REG_ISR]: { name: 'ISR', size: 1 },
-  [REG_CONFIG_VECTOR]: { name: 'CFGVEC', size: 2 },
-  [REG_QUEUE_VECTOR]: { name: 'QVEC', size: 2 },
-};
+// Fields of the window onto the modern registers in configuration space, from the start of its capability (virtio 1.0, 4.1.4.7).
+const WINDOW_BAR = 4;
+const WINDOW_OFFSET = 8;
+const WINDOW_LENGTH = 12;
+const WINDOW_DATA = 16;
 
 /** A hostile guest must not fill the host's log. */
 const MAX_LOGGED_PROBLEMS = 16;
@@ -58,19 +51,39 @@ export interface VirtioDeviceOptions {
   /** False (-W): no MSI-X capability and no BAR1, MSI with one message only. */
   readonly msix: boolean;
   readonly log: (text: string) => void;
+  /** Default: transitional. */
+  readonly transport?: VirtioTransport | undefined;
 }
 
 /** What every virtio device takes from the machine. */
 export function virtioOptions(context: DeviceContext): VirtioDeviceOptions {
-  return { memory: context.memory, msix: context.virtioMsix, log: (text) => context.log(text) };
+  return {
+    memory: context.memory,
+    msix: context.virtioMsix,
+    transport: context.virtioTransport,
+    log: (text) => context.log(text),
+  };
 }
 
 export interface VirtioIdentity {
-  readonly deviceId: number;
-  /** Virtio device type; the subsystem id. */
+  /** PCI device id for legacy drivers; a type that has none is known by its modern id alone. */
+  readonly deviceId?: number | undefined;
+  /** Virtio device type (virtio 1.0, 5); the subsystem id for legacy drivers. */
   readonly type: number;
+  readonly subsystemId?: number | undefined;
   readonly classCode: number;
+  readonly subclass?: number | undefined;
 }
+
+export interface VirtioShape {
+  readonly queueSizes: readonly number[];
+  readonly featureBits: readonly number[];
+  /** Offered to drivers of virtio 1.0 only. */
+  readonly modernFeatureBits?: readonly number[] | undefined;
+  readonly configBytes: number;
+}
+
+const bitsOf = (bits: readonly number[]): bigint => bits.reduce((sum, bit) => sum | (1n << BigInt(bit)), 0n);
 
 export abstract class VirtioDevice extends PciFunction {
   readonly queues: readonly VirtQueue[];
@@ -81,53 +94,136 @@ export abstract class VirtioDevice extends PciFunction {
   protected readonly memory: GuestMemory;
   readonly #log: (text: string) => void;
   #problemsLogged = 0;
-  readonly #hostFeatures: number;
+  readonly #legacyFeatures: bigint;
+  readonly #modernFeatures: bigint;
   readonly #configBytes: number;
-  #guestFeatures = 0;
+  readonly #legacy: LegacyTransport | undefined;
+  readonly #modern: ModernTransport | undefined;
+  /** Offset of the window's capability in configuration space; 0 without one. */
+  #window = 0;
+  #driverFeatures = 0n;
   #queueSelect = 0;
   #status = 0;
+  #statusBeforeReset = 0;
   /** The driver has reset the device and its backend still moves data of requests from before. */
   #draining = false;
-  #statusBeforeReset = 0;
   #isr = 0;
   #configVector = NO_VECTOR;
+  #configGeneration = 0;
 
-  constructor(
-    kind: string,
-    identity: VirtioIdentity,
-    options: VirtioDeviceOptions,
-    device: {
-      readonly queueSizes: readonly number[];
-      readonly featureBits: readonly number[];
-      readonly configBytes: number;
-    },
-  ) {
+  constructor(kind: string, identity: VirtioIdentity, options: VirtioDeviceOptions, shape: VirtioShape) {
+    const transport = options.transport ?? 'transitional';
+    const modernOnly = transport === 'modern' || identity.deviceId === undefined;
     super(kind, {
       vendorId: VIRTIO_VENDOR_ID,
-      deviceId: identity.deviceId,
+      deviceId: (modernOnly ? undefined : identity.deviceId) ?? MODERN_DEVICE_ID_BASE + identity.type,
+      revisionId: modernOnly ? MODERN_REVISION : 0,
       classCode: identity.classCode,
-      subclass: 0,
+      subclass: identity.subclass ?? 0,
       subsystemVendorId: VIRTIO_VENDOR_ID,
-      subsystemId: identity.type,
+      subsystemId: identity.subsystemId ?? identity.type,
     });
     this.memory = options.memory;
     this.#log = options.log;
-    this.#configBytes = device.configBytes;
-    this.#hostFeatures = device.featureBits.reduce((bits, bit) => bits | (1 << bit), 0) >>> 0;
-    this.queues = device.queueSizes.map(
-      (size) =>
-        new VirtQueue(options.memory, size, (problem) => {
-          this.brokenQueues++;
-          this.problem(problem);
-        }),
-    );
-    if (options.msix) this.addMsix(device.queueSizes.length + 1, 1);
+    this.#configBytes = shape.configBytes;
+    this.#legacyFeatures = bitsOf(shape.featureBits);
+    this.#modernFeatures = this.#legacyFeatures | bitsOf(shape.modernFeatureBits ?? []);
+    this.queues = shape.queueSizes.map((size) => this.#makeQueue(size));
+    const target = this.#target();
+    if (options.msix) this.addMsix(shape.queueSizes.length + 1, MSIX_BAR);
     this.addMsi(1);
     this.requestIntx();
-    this.addBar(0, 'io', CONFIG_OFFSET_MSIX + device.configBytes, {
-      posted: [{ offset: REG_QUEUE_NOTIFY, lengthBytes: 2 }],
-    });
+    if (transport !== 'modern') {
+      this.#legacy = new LegacyTransport(target, () => this.msixEnabled);
+      this.addBar(LEGACY_BAR, 'io', CONFIG_OFFSET_MSIX + shape.configBytes, {
+        posted: [{ offset: REG_QUEUE_NOTIFY, lengthBytes: 2 }],
+      });
+    }
+    if (transport !== 'legacy') this.#modern = this.#addModernTransport(target);
   }
+
+  #makeQueue(size: number): VirtQueue {
+    const broken = (problem: string): void => {
+      this.brokenQueues++;
+      this.problem(problem);
+    };
+    return new VirtQueue(this.memory, size, broken, () => this.busMaster);
+  }
+
+  #addModernTransport(target: TransportTarget): ModernTransport {
+    const queueCount = this.queues.length;
+    this.addBar(MODERN_BAR, 'mem64', MODERN_BAR_BYTES, {
+      posted: [{ offset: NOTIFY_OFFSET, lengthBytes: NOTIFY_MULTIPLIER * queueCount }],
+    });
+    for (const body of modernCapabilities(MODERN_BAR, queueCount, this.#configBytes)) {
+      const mask = new Uint8Array(body.length);
+      this.#window = this.addCapability(CAP_VENDOR_SPECIFIC, body, mask);
+    }
+    // The window's own fields are the driver's to set (4.1.4.7): BAR, offset and length.
+    for (const field of [WINDOW_BAR, ...range(WINDOW_OFFSET, WINDOW_DATA)]) {
+      this.setConfigMask(this.#window + field, 0xff);
+    }
+    return new ModernTransport(target);
+  }
+
+  /** The device as its transports see it. */
+  #target(): TransportTarget {
+    // eslint-disable-next-line @typescript-eslint/no-this-alias -- accessors of an object literal have a `this` of their own
+    const device = this;
+    return {
+      queues: device.queues,
+      get deviceFeatures() {
+        return device.#modernFeatures;
+      },
+      get driverFeatures() {
+        return device.#driverFeatures;
+      },
+      set driverFeatures(accepted) {
+        device.#accept(accepted);
+      },
+      configBytes: device.#configBytes,
+      get queueSelect() {
+        return device.#queueSelect;
+      },
+      set queueSelect(index) {
+        device.#queueSelect = index;
+      },
+      get configVector() {
+        return device.#configVector;
+      },
+      set configVector(vector) {
+        device.#configVector = vector;
+      },
+      get configGeneration() {
+        return device.#configGeneration;
+      },
+      get status() {
+        // The reset shows once nothing of before can land in guest memory any more (virtio 1.0, 4.1.4.3.1).
+        return device.#draining ? device.#statusBeforeReset : device.#status;
+      },
+      setStatus: (status) => {
+        if (status === 0) device.#resetByDriver();
+        else device.#status = status;
+      },
+      takeIsr: () => {
+        const isr = device.#isr;
+        device.#isr = 0;
+        if (isr !== 0) device.setIntx(false);
+        return isr;
+      },
+      checkedVector: (vector) => (vector < device.msixVectorCount ? vector : NO_VECTOR),
+      readConfiguration: (offset, size) => device.readDeviceRegister(offset, size),
+      writeConfiguration: (offset, size, value) => device.writeDeviceRegister(offset, size, value),
+      notify: (index) => device.#notify(index),
+      badAccess: (what) => {
+        device.badAccesses++;
+        if (what !== undefined) device.problem(what);
+      },
+    };
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // For device types
 
   /** The driver says that there is something in a queue. */
   protected abstract queueNotified(index: number, queue: VirtQueue): void;
@@ -135,8 +231,21 @@ export abstract class VirtioDevice extends PciFunction {
   /** The driver reset the device. Queues and features are clear already. */
   protected driverReset(): void {}
 
+  /** The driver has changed the features that it accepts; `negotiated` tells which. */
+  protected featuresChanged(): void {}
+
+  /** Device configuration, of the length that the shape states. A type without any has none. */
+  protected deviceConfig(): Uint8Array {
+    return NO_CONFIG;
+  }
+
   /** A read of device configuration; offset + size never exceed it. */
-  protected abstract readDeviceRegister(offset: number, size: AccessSize): number;
+  protected readDeviceRegister(offset: number, size: AccessSize): number {
+    const config = this.deviceConfig();
+    let value = 0;
+    for (let i = 0; i < size; i++) value += (config[offset + i] ?? 0) * 2 ** (8 * i);
+    return value;
+  }
 
   /** A write to device configuration. Most devices have nothing there to write. */
   protected writeDeviceRegister(_offset: number, _size: AccessSize, _value: number): void {
@@ -144,14 +253,23 @@ export abstract class VirtioDevice extends PciFunction {
   }
 
   protected get queue0(): VirtQueue {
-    const queue = this.queues[0];
-    if (!queue) throw new Error(`${this.kind} has no queues`);
+    return this.queue(0);
+  }
+
+  protected queue(index: number): VirtQueue {
+    const queue = this.queues[index];
+    if (!queue) throw new RangeError(`${this.kind} has no queue ${index}`);
     return queue;
   }
 
   /** True when the driver accepted a feature bit that was offered. */
   protected negotiated(bit: number): boolean {
-    return (this.#guestFeatures & (1 << bit)) !== 0;
+    return (this.#driverFeatures & (1n << BigInt(bit))) !== 0n;
+  }
+
+  /** The driver keeps to virtio 1.0: headers have that version's form. */
+  protected get version1(): boolean {
+    return this.negotiated(VIRTIO_F_VERSION_1);
   }
 
   /** Logs something the guest did wrong, a few times per device. */
@@ -166,6 +284,7 @@ export abstract class VirtioDevice extends PciFunction {
 
   /** Interrupts the driver: device configuration has changed. */
   protected signalConfig(): void {
+    this.#configGeneration = (this.#configGeneration + 1) & 0xff;
     this.#interrupt(ISR_CONFIG, this.#configVector);
   }
 
@@ -179,100 +298,49 @@ export abstract class VirtioDevice extends PciFunction {
     this.setIntx(true);
   }
 
+  // -------------------------------------------------------------------------------------------------------------------
+  // Accesses
+
   protected override readBar(index: number, offset: number, size: AccessSize): number {
-    if (index !== 0) return super.readBar(index, offset, size);
-    const configStart = this.msixEnabled ? CONFIG_OFFSET_MSIX : CONFIG_OFFSET;
-    if (offset >= configStart) {
-      if (offset + size <= configStart + this.#configBytes) return this.readDeviceRegister(offset - configStart, size);
-      return super.readBar(index, offset, size);
-    }
-    const register = REGISTER_SIZES[offset];
-    if (register?.size !== size) {
-      this.badAccesses++;
-      this.problem(`read from ${register?.name ?? 'unknown register'}: bad size ${size}`);
-      return allOnes(size);
-    }
-    const queue = this.queues[this.#queueSelect];
-    switch (offset) {
-      case REG_HOST_FEATURES:
-        return this.#hostFeatures;
-      case REG_GUEST_FEATURES:
-        return this.#guestFeatures;
-      case REG_QUEUE_PFN:
-        return queue?.pfn ?? 0;
-      case REG_QUEUE_SIZE:
-        return queue?.size ?? 0;
-      case REG_QUEUE_SELECT:
-        return this.#queueSelect;
-      case REG_QUEUE_NOTIFY:
-        return 0;
-      case REG_STATUS:
-        // The reset shows once nothing of before can land in guest memory any more (virtio 1.0, 4.1.4.3.1).
-        return this.#draining ? this.#statusBeforeReset : this.#status;
-      case REG_ISR: {
-        const isr = this.#isr;
-        this.#isr = 0;
-        if (isr !== 0) this.setIntx(false);
-        return isr;
-      }
-      case REG_CONFIG_VECTOR:
-        return this.#configVector;
-      default:
-        return queue?.msixVector ?? NO_VECTOR;
-    }
+    if (index === LEGACY_BAR && this.#legacy) return this.#legacy.read(offset, size);
+    if (index === MODERN_BAR && this.#modern) return this.#modern.read(offset, size);
+    return super.readBar(index, offset, size);
   }
 
   protected override writeBar(index: number, offset: number, size: AccessSize, value: number): void {
-    if (index !== 0) {
-      super.writeBar(index, offset, size, value);
-      return;
-    }
-    const configStart = this.msixEnabled ? CONFIG_OFFSET_MSIX : CONFIG_OFFSET;
-    if (offset >= configStart) {
-      if (offset + size <= configStart + this.#configBytes) this.writeDeviceRegister(offset - configStart, size, value);
-      else super.writeBar(index, offset, size, value);
-      return;
-    }
-    const register = REGISTER_SIZES[offset];
-    if (register?.size !== size) {
-      this.badAccesses++;
-      this.problem(`write to ${register?.name ?? 'unknown register'}: bad size ${size}`);
-      return;
-    }
-    const queue = this.queues[this.#queueSelect];
-    switch (offset) {
-      case REG_GUEST_FEATURES:
-        this.#guestFeatures = (value & this.#hostFeatures) >>> 0;
-        this.#applyFeatures();
-        break;
-      case REG_QUEUE_PFN:
-        queue?.setPfn(value);
-        break;
-      case REG_QUEUE_SELECT:
-        this.#queueSelect = value;
-        break;
-      case REG_QUEUE_NOTIFY:
-        this.#notify(value);
-        break;
-      case REG_STATUS:
-        if (value === 0) this.#resetByDriver();
-        else this.#status = value;
-        break;
-      case REG_CONFIG_VECTOR:
-        this.#configVector = this.#checkedVector(value);
-        break;
-      case REG_QUEUE_VECTOR:
-        if (queue) queue.msixVector = this.#checkedVector(value);
-        break;
-      default:
-        // Host features, queue size and ISR are read-only.
-        this.badAccesses++;
-    }
+    if (index === LEGACY_BAR && this.#legacy) this.#legacy.write(offset, size, value);
+    else if (index === MODERN_BAR && this.#modern) this.#modern.write(offset, size, value);
+    else super.writeBar(index, offset, size, value);
   }
 
-  /** A vector that the table does not have reads back as none (virtio 1.0, 4.1.5.1.2). */
-  #checkedVector(vector: number): number {
-    return vector < this.msixVectorCount ? vector : NO_VECTOR;
+  /** Where the window onto the modern registers leads, for an access to its data. */
+  #throughWindow(offset: number): { readonly at: number; readonly size: AccessSize } | undefined {
+    if (this.#window === 0 || offset !== this.#window + WINDOW_DATA) return undefined;
+    const size = super.readConfig(this.#window + WINDOW_LENGTH, 4);
+    const at = super.readConfig(this.#window + WINDOW_OFFSET, 4);
+    if (super.readConfig(this.#window + WINDOW_BAR, 1) !== MODERN_BAR) return undefined;
+    if ((size !== 1 && size !== 2 && size !== 4) || at % size !== 0 || at + size > MODERN_BAR_BYTES) return undefined;
+    return { at, size };
+  }
+
+  override readConfig(offset: number, size: AccessSize): number {
+    const window = this.#throughWindow(offset);
+    if (!window || !this.#modern || window.size !== size) return super.readConfig(offset, size);
+    return this.#modern.read(window.at, size);
+  }
+
+  protected override writeDeviceConfig(offset: number, size: AccessSize, value: number): boolean {
+    const window = this.#throughWindow(offset);
+    if (!window || !this.#modern || window.size !== size) return false;
+    this.#modern.write(window.at, size, value);
+    return true;
+  }
+
+  #accept(accepted: bigint): void {
+    const version1 = this.#modern ? accepted & (1n << BigInt(VIRTIO_F_VERSION_1)) : 0n;
+    const offered = version1 === 0n ? this.#legacyFeatures : this.#modernFeatures;
+    this.#driverFeatures = (accepted & offered) | version1;
+    this.#applyFeatures();
   }
 
   #applyFeatures(): void {
@@ -282,6 +350,7 @@ export abstract class VirtioDevice extends PciFunction {
       notifyOnEmpty: this.negotiated(VIRTIO_F_NOTIFY_ON_EMPTY),
     };
     for (const queue of this.queues) queue.features = features;
+    this.featuresChanged();
   }
 
   #notify(index: number): void {
@@ -294,6 +363,15 @@ export abstract class VirtioDevice extends PciFunction {
     if (queue.ready) this.queueNotified(index, queue);
   }
 
+  /** Requests that the driver announced while it kept the device from its memory are looked at now. */
+  protected override busMasterChanged(enabled: boolean): void {
+    if (!enabled) return;
+    for (const [index, queue] of this.queues.entries()) if (queue.ready) this.queueNotified(index, queue);
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // Reset, snapshots, counters
+
   #resetByDriver(): void {
     if (this.requests.inFlight > 0 && !this.#draining) {
       this.#draining = true;
@@ -304,7 +382,8 @@ export abstract class VirtioDevice extends PciFunction {
       this.attachment.stall(drained);
     }
     for (const queue of this.queues) queue.reset();
-    this.#guestFeatures = 0;
+    this.#modern?.reset();
+    this.#driverFeatures = 0n;
     this.#queueSelect = 0;
     this.#status = 0;
     this.#isr = 0;
@@ -315,6 +394,7 @@ export abstract class VirtioDevice extends PciFunction {
 
   protected override resetDevice(): void {
     this.#resetByDriver();
+    this.#configGeneration = 0;
   }
 
   protected override deviceCounters(): Counters {
@@ -323,38 +403,52 @@ export abstract class VirtioDevice extends PciFunction {
 
   protected override saveDevice(): { readonly [field: string]: StateValue } {
     return {
-      guestFeatures: this.#guestFeatures,
+      driverFeaturesLow: Number(this.#driverFeatures & 0xffff_ffffn),
+      driverFeaturesHigh: Number(this.#driverFeatures >> 32n),
       queueSelect: this.#queueSelect,
       status: this.#status,
       isr: this.#isr,
       configVector: this.#configVector,
+      configGeneration: this.#configGeneration,
       queues: this.queues.map((queue) => queue.save()),
+      ...(this.#modern ? { modern: this.#modern.save() } : {}),
     };
   }
 
   protected override prepareDeviceRestore(fields: StateFields): () => void {
-    const guestFeatures = fields.integer('guestFeatures', 0xffffffff);
+    const low = fields.integer('driverFeaturesLow', 0xffffffff);
+    const high = fields.integer('driverFeaturesHigh', 0xffffffff);
     const queueSelect = fields.integer('queueSelect', 0xffff);
     const status = fields.integer('status', 0xff);
     const isr = fields.integer('isr', 0xff);
     const configVector = fields.integer('configVector', 0xffff);
+    const configGeneration = fields.integer('configGeneration', 0xff);
     const queues = fields.groups('queues', this.queues.length);
     const restoreQueues = this.queues.flatMap((queue, index) => {
       const saved = queues[index];
       return saved ? [queue.prepareRestore(saved)] : [];
     });
+    const restoreModern = this.#modern?.prepareRestore(fields.group('modern'));
     return () => {
-      this.#guestFeatures = (guestFeatures & this.#hostFeatures) >>> 0;
-      this.#applyFeatures();
+      void this.requests.abandon();
+      this.#accept((BigInt(high) << 32n) | BigInt(low));
       this.#queueSelect = queueSelect;
       this.#status = status;
       this.#isr = isr;
       this.#configVector = configVector;
+      this.#configGeneration = configGeneration;
       for (const restore of restoreQueues) restore();
+      restoreModern?.();
       this.afterRestore();
     };
   }
 
   /** Takes up again what was in flight when the snapshot was made. */
   protected afterRestore(): void {}
+}
+
+const NO_CONFIG = new Uint8Array();
+
+function range(first: number, end: number): number[] {
+  return Array.from({ length: end - first }, (_, index) => first + index);
 }

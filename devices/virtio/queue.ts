@@ -51,8 +51,25 @@ type DescriptorTable = Pick<RingMemory, 'u16' | 'u32' | 'u64'>;
 /** What is wrong with a ring. */
 class RingError extends Error {}
 
+/** Where a queue's three parts lie, each a guest-physical address as its low and high 32 bits. */
+export interface QueuePlace {
+  readonly desc: readonly [low: number, high: number];
+  readonly avail: readonly [low: number, high: number];
+  readonly used: readonly [low: number, high: number];
+}
+
+const NOWHERE: QueuePlace = { desc: [0, 0], avail: [0, 0], used: [0, 0] };
+
+/** The three parts in guest memory, while the driver has placed them. */
+interface Rings {
+  readonly desc: RingMemory;
+  readonly avail: RingMemory;
+  readonly used: RingMemory;
+}
+
 export class VirtQueue {
-  readonly size: number;
+  /** What the device offers; the driver of a modern transport may use less. */
+  readonly maxSize: number;
   /** MSI-X vector, or 0xFFFF for none. */
   msixVector = 0xffff;
   features: RingFeatures = NO_FEATURES;
@@ -60,8 +77,12 @@ export class VirtQueue {
   broken = false;
   readonly #memory: GuestMemory;
   readonly #onBroken: (problem: string) => void;
+  readonly #mayAccess: () => boolean;
+  #size: number;
+  /** Page number of the legacy ring; 0: none, or placed by a modern driver. */
   #pfn = 0;
-  #ring: RingMemory | undefined;
+  #place = NOWHERE;
+  #rings: Rings | undefined;
   /** Next entry of the available ring to take, modulo 2^16. */
   #nextAvail = 0;
   /** Next entry of the used ring to fill, modulo 2^16. */
@@ -71,11 +92,24 @@ export class VirtQueue {
   /** Heads that were taken and not given back. */
   readonly #taken = new Set<number>();
 
-  constructor(memory: GuestMemory, size: number, onBroken: (problem: string) => void) {
+  /** `mayAccess`: whether the function may touch guest memory at present (bus mastering); the queue rests while it may not. */
+  constructor(
+    memory: GuestMemory,
+    size: number,
+    onBroken: (problem: string) => void,
+    mayAccess: () => boolean = (): boolean => true,
+  ) {
     if (size < 1 || size > 32768 || (size & (size - 1)) !== 0) throw new RangeError(`queue size ${size}`);
     this.#memory = memory;
-    this.size = size;
+    this.maxSize = size;
+    this.#size = size;
     this.#onBroken = onBroken;
+    this.#mayAccess = mayAccess;
+  }
+
+  /** Entries of the rings. */
+  get size(): number {
+    return this.#size;
   }
 
   get pfn(): number {
@@ -87,49 +121,85 @@ export class VirtQueue {
     return this.#taken.size;
   }
 
+  /** The driver has placed the rings. */
+  get enabled(): boolean {
+    return this.#rings !== undefined;
+  }
+
   get ready(): boolean {
-    return this.#ring !== undefined && !this.broken;
+    return this.#rings !== undefined && !this.broken && this.#mayAccess();
   }
 
-  // Layout of the legacy ring: descriptors, available ring, and from the next page on the used ring.
-  get #availOffset(): number {
-    return this.size * DESCRIPTOR_BYTES;
+  get place(): QueuePlace {
+    return this.#place;
   }
 
-  get #usedEventOffset(): number {
-    return this.#availOffset + 4 + 2 * this.size;
+  /** Part of an address, before the queue is enabled (virtio 1.0, 4.1.4.3). */
+  setPlace(part: keyof QueuePlace, low: number | undefined, high: number | undefined): void {
+    if (this.#rings) return;
+    const [oldLow, oldHigh] = this.#place[part];
+    this.#place = { ...this.#place, [part]: [low ?? oldLow, high ?? oldHigh] };
   }
 
-  get #usedOffset(): number {
-    return Math.ceil((this.#usedEventOffset + 2) / RING_ALIGN_BYTES) * RING_ALIGN_BYTES;
+  /** The driver wants smaller rings; what is no power of two, or more than was offered, is ignored. */
+  resize(size: number): void {
+    if (this.#rings || size < 1 || size > this.maxSize || (size & (size - 1)) !== 0) return;
+    this.#size = size;
   }
 
-  get #availEventOffset(): number {
-    return this.#usedOffset + 4 + USED_ELEMENT_BYTES * this.size;
+  /** The driver has placed the three parts and hands the queue over. */
+  enable(): void {
+    if (this.#rings) return;
+    this.#start();
+    this.#mapRings();
   }
 
-  get #ringBytes(): number {
-    return this.#availEventOffset + 2;
-  }
-
-  /** The driver places the rings (page number), or takes them away (0). Indices start from zero. */
+  /** The driver places a legacy ring (page number), or takes it away (0). Indices start from zero. */
   setPfn(pfn: number): void {
     this.#pfn = pfn;
+    this.#start();
+    this.#rings = undefined;
+    this.#place = NOWHERE;
+    if (pfn === 0) return;
+    const desc = pfn * 2 ** PFN_SHIFT;
+    const avail = desc + this.size * DESCRIPTOR_BYTES;
+    const used = Math.ceil((avail + 6 + 2 * this.size) / RING_ALIGN_BYTES) * RING_ALIGN_BYTES;
+    this.#place = { desc: split(desc), avail: split(avail), used: split(used) };
+    this.#mapRings();
+  }
+
+  #start(): void {
     this.#nextAvail = 0;
     this.#nextUsed = 0;
     this.#signalledUsed = 0;
     this.#taken.clear();
-    this.#mapRing();
   }
 
-  #mapRing(): void {
-    this.#ring = undefined;
-    if (this.#pfn === 0) return;
+  // Layout of the parts (virtio 1.0, 2.4).
+  get #usedEventOffset(): number {
+    return 4 + 2 * this.#size;
+  }
+
+  get #availEventOffset(): number {
+    return 4 + USED_ELEMENT_BYTES * this.#size;
+  }
+
+  #mapRings(): void {
+    const map = (part: keyof QueuePlace, lengthBytes: number, alignment: number): RingMemory => {
+      const [low, high] = this.#place[part];
+      if (low % alignment !== 0) throw new RingError(`the ${part} ring is not aligned`);
+      return new RingMemory(this.#memory, high * 2 ** 32 + low, lengthBytes);
+    };
     try {
-      this.#ring = new RingMemory(this.#memory, this.#pfn * 2 ** PFN_SHIFT, this.#ringBytes);
+      this.#rings = {
+        desc: map('desc', this.#size * DESCRIPTOR_BYTES, 16),
+        avail: map('avail', this.#usedEventOffset + 2, 2),
+        used: map('used', this.#availEventOffset + 2, 4),
+      };
     } catch (error) {
-      if (!(error instanceof GuestAddressError)) throw error;
-      this.#break('rings are not in guest memory');
+      if (error instanceof RingError) this.#break(error.message);
+      else if (error instanceof GuestAddressError) this.#break('rings are not in guest memory');
+      else throw error;
     }
   }
 
@@ -137,6 +207,7 @@ export class VirtQueue {
     this.broken = false;
     this.msixVector = 0xffff;
     this.features = NO_FEATURES;
+    this.#size = this.maxSize;
     this.setPfn(0);
   }
 
@@ -148,10 +219,10 @@ export class VirtQueue {
 
   /** Takes the next request, or returns undefined when there is none or the queue is broken. */
   pop(): Chain | undefined {
-    const ring = this.#ring;
-    if (!ring || this.broken) return undefined;
+    const rings = this.#rings;
+    if (!rings || !this.ready) return undefined;
     try {
-      return this.#pop(ring);
+      return this.#pop(rings);
     } catch (error) {
       if (error instanceof RingError) this.#break(error.message);
       else if (error instanceof GuestAddressError) this.#break('an indirect table is not in guest memory');
@@ -160,13 +231,13 @@ export class VirtQueue {
     }
   }
 
-  #pop(ring: RingMemory): Chain | undefined {
-    const pending = (ring.loadIndex(this.#availOffset + 2) - this.#nextAvail) & 0xffff;
+  #pop({ desc, avail }: Rings): Chain | undefined {
+    const pending = (avail.loadIndex(2) - this.#nextAvail) & 0xffff;
     if (pending === 0) return undefined;
     if (pending > this.size) throw new RingError(`ndesc (${pending}) out of range, driver confused?`);
-    const head = ring.u16(this.#availOffset + 4 + 2 * (this.#nextAvail % this.size));
+    const head = avail.u16(4 + 2 * (this.#nextAvail % this.size));
     if (this.#taken.has(head)) throw new RingError(`descriptor ${head} made available twice, driver confused?`);
-    const chain = this.#readChain(ring, head);
+    const chain = this.#readChain(desc, head);
     this.#taken.add(head);
     this.#nextAvail = (this.#nextAvail + 1) & 0xffff;
     return chain;
@@ -174,10 +245,10 @@ export class VirtQueue {
 
   /** Reads a chain again, for a request that was in flight when a snapshot was taken. */
   reread(head: number): Chain | undefined {
-    const ring = this.#ring;
-    if (!ring || this.broken || !this.#taken.has(head)) return undefined;
+    const rings = this.#rings;
+    if (!rings || !this.ready || !this.#taken.has(head)) return undefined;
     try {
-      return this.#readChain(ring, head);
+      return this.#readChain(rings.desc, head);
     } catch (error) {
       if (error instanceof RingError || error instanceof GuestAddressError) this.#break('a saved request is gone');
       else throw error;
@@ -237,28 +308,28 @@ export class VirtQueue {
 
   /** Gives a request back. `writtenBytes` is how much of its writable part the device filled. False when it is not ours any more. */
   push(head: number, writtenBytes: number): boolean {
-    const ring = this.#ring;
-    if (!this.#taken.delete(head) || !ring || this.broken) return false;
-    const element = this.#usedOffset + 4 + USED_ELEMENT_BYTES * (this.#nextUsed % this.size);
-    ring.setU32(element, head);
-    ring.setU32(element + 4, writtenBytes);
+    const used = this.#rings?.used;
+    if (!this.#taken.delete(head) || !used || !this.ready) return false;
+    const element = 4 + USED_ELEMENT_BYTES * (this.#nextUsed % this.size);
+    used.setU32(element, head);
+    used.setU32(element + 4, writtenBytes);
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
-    ring.storeIndex(this.#usedOffset + 2, this.#nextUsed);
-    ring.written(element, USED_ELEMENT_BYTES);
-    ring.written(this.#usedOffset, 4);
+    used.storeIndex(2, this.#nextUsed);
+    used.written(element, USED_ELEMENT_BYTES);
+    used.written(0, 4);
     return true;
   }
 
   /** Whether the driver wants an interrupt for what was given back since the last call (virtio 1.0, 2.4.7). */
   takeInterrupt(): boolean {
-    const ring = this.#ring;
-    if (!ring || this.broken) return false;
+    const avail = this.#rings?.avail;
+    if (!avail || !this.ready) return false;
     const before = this.#signalledUsed;
     this.#signalledUsed = this.#nextUsed;
     if (before === this.#nextUsed) return false;
-    if (this.features.notifyOnEmpty && this.#nextAvail === ring.loadIndex(this.#availOffset + 2)) return true;
-    if (!this.features.eventIndex) return (ring.loadIndex(this.#availOffset) & AVAIL_F_NO_INTERRUPT) === 0;
-    const event = ring.loadIndex(this.#usedEventOffset);
+    if (this.features.notifyOnEmpty && this.#nextAvail === avail.loadIndex(2)) return true;
+    if (!this.features.eventIndex) return (avail.loadIndex(0) & AVAIL_F_NO_INTERRUPT) === 0;
+    const event = avail.loadIndex(this.#usedEventOffset);
     return ((this.#nextUsed - event - 1) & 0xffff) < ((this.#nextUsed - before) & 0xffff);
   }
 
@@ -266,29 +337,29 @@ export class VirtQueue {
    * The device found the queue empty and wants to hear of the next request. True when one has come meanwhile: the caller looks again.
    */
   enableNotify(): boolean {
-    const ring = this.#ring;
-    if (!ring || this.broken) return false;
-    if (this.features.eventIndex) {
-      ring.storeIndex(this.#availEventOffset, this.#nextAvail);
-      ring.written(this.#availEventOffset, 2);
-    } else {
-      ring.storeIndex(this.#usedOffset, 0);
-      ring.written(this.#usedOffset, 2);
-    }
-    return ring.loadIndex(this.#availOffset + 2) !== this.#nextAvail;
+    const rings = this.#rings;
+    if (!rings || !this.ready) return false;
+    const { avail, used } = rings;
+    const at = this.features.eventIndex ? this.#availEventOffset : 0;
+    used.storeIndex(at, this.features.eventIndex ? this.#nextAvail : 0);
+    used.written(at, 2);
+    return avail.loadIndex(2) !== this.#nextAvail;
   }
 
   /** The device will look at the queue by itself: the driver need not notify. A hint only. */
   disableNotify(): void {
-    const ring = this.#ring;
-    if (!ring || this.broken || this.features.eventIndex) return;
-    ring.storeIndex(this.#usedOffset, USED_F_NO_NOTIFY);
-    ring.written(this.#usedOffset, 2);
+    const used = this.#rings?.used;
+    if (!used || !this.ready || this.features.eventIndex) return;
+    used.storeIndex(0, USED_F_NO_NOTIFY);
+    used.written(0, 2);
   }
 
   save(): { [field: string]: StateValue } {
     return {
       pfn: this.#pfn,
+      size: this.#size,
+      enabled: this.enabled,
+      place: [...this.#place.desc, ...this.#place.avail, ...this.#place.used],
       msixVector: this.msixVector,
       broken: this.broken,
       nextAvail: this.#nextAvail,
@@ -301,15 +372,27 @@ export class VirtQueue {
   /** Checks the fields and returns what makes them the state. Features are the device's to restore. */
   prepareRestore(fields: StateFields): () => void {
     const pfn = fields.integer('pfn', 0xffffffff);
+    const size = fields.integer('size', this.maxSize);
+    const enabled = fields.flag('enabled');
+    const [descLow = 0, descHigh = 0, availLow = 0, availHigh = 0, usedLow = 0, usedHigh = 0] = fields.integers(
+      'place',
+      6,
+      0xffffffff,
+    );
     const msixVector = fields.integer('msixVector', 0xffff);
     const broken = fields.flag('broken');
     const nextAvail = fields.integer('nextAvail', 0xffff);
     const nextUsed = fields.integer('nextUsed', 0xffff);
     const signalledUsed = fields.integer('signalledUsed', 0xffff);
-    const taken = fields.integers('taken', this.size, this.size - 1);
+    const taken = fields.integers('taken', this.maxSize, this.maxSize - 1);
     return () => {
       this.broken = broken;
       this.setPfn(pfn);
+      this.resize(size);
+      if (pfn === 0) {
+        this.#place = { desc: [descLow, descHigh], avail: [availLow, availHigh], used: [usedLow, usedHigh] };
+        if (enabled) this.enable();
+      }
       this.msixVector = msixVector;
       this.#nextAvail = nextAvail;
       this.#nextUsed = nextUsed;
@@ -322,6 +405,10 @@ export class VirtQueue {
   takenHeads(): number[] {
     return [...this.#taken];
   }
+}
+
+function split(gpa: number): readonly [low: number, high: number] {
+  return [gpa % 2 ** 32, Math.floor(gpa / 2 ** 32)];
 }
 
 /** A copy of an indirect table: it may lie at any address, and the driver may change it while the device reads. */

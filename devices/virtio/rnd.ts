@@ -1,6 +1,5 @@
 /** The entropy device `virtio-rnd` (virtio 0.9.5, appendix G): fills the driver's buffers with random bytes from the host. */
 import { GuestAddressError } from '../bus/guest-memory.ts';
-import { allOnes, type AccessSize } from '../bus/port-bus.ts';
 import type { DeviceBuilder } from '../device-context.ts';
 import { virtioOptions, VirtioDevice, type VirtioDeviceOptions } from './device.ts';
 import type { Chain, VirtQueue } from './queue.ts';
@@ -55,10 +54,6 @@ export class VirtioRnd extends VirtioDevice {
       this.badRequests++;
     }
     return filled;
-  }
-
-  protected override readDeviceRegister(_offset: number, size: AccessSize): number {
-    return allOnes(size);
   }
 }
 

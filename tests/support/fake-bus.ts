@@ -84,6 +84,7 @@ export class FakeMachine {
       ports: this.ports,
       mmio: this.mmio,
       virtioMsix: true,
+      virtioTransport: 'transitional',
       vmName: 'vm0',
       open: (kind, settings) => openBackend(openers, kind, settings),
       entropy: (into) => into.fill(0x5a),

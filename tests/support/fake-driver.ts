@@ -1,6 +1,6 @@
 /** The driver's side of a virtio device: legacy registers and a split ring in fake guest memory. */
 import type { AccessSize } from '../../devices/bus/port-bus.ts';
-import * as V from '../../devices/virtio/device.ts';
+import * as L from '../../devices/virtio/transport/legacy.ts';
 import type { FakeMachine } from './fake-bus.ts';
 
 export const DESC_NEXT = 1;
@@ -43,19 +43,19 @@ export class FakeDriver {
   }
 
   get status(): number {
-    return this.read(V.REG_STATUS, 1);
+    return this.read(L.REG_STATUS, 1);
   }
 
   /** Resets the device, accepts features and sets queue 0 up. */
   start(features = 0): void {
-    this.write(V.REG_STATUS, 1, 0);
-    this.write(V.REG_STATUS, 1, 3);
-    this.write(V.REG_GUEST_FEATURES, 4, features);
-    this.write(V.REG_QUEUE_SELECT, 2, 0);
-    this.size = this.read(V.REG_QUEUE_SIZE, 2);
+    this.write(L.REG_STATUS, 1, 0);
+    this.write(L.REG_STATUS, 1, 3);
+    this.write(L.REG_GUEST_FEATURES, 4, features);
+    this.write(L.REG_QUEUE_SELECT, 2, 0);
+    this.size = this.read(L.REG_QUEUE_SIZE, 2);
     this.machine.memory.fill(this.ringGpa, this.ringBytes, 0);
-    this.write(V.REG_QUEUE_PFN, 4, this.ringGpa / 4096);
-    this.write(V.REG_STATUS, 1, 7);
+    this.write(L.REG_QUEUE_PFN, 4, this.ringGpa / 4096);
+    this.write(L.REG_STATUS, 1, 7);
     this.nextAvail = 0;
     this.lastUsed = 0;
     this.#nextDescriptor = 0;
@@ -71,8 +71,8 @@ export class FakeDriver {
       machine.mmio.write(table + 16 * vector + 8, 4, vector);
       machine.mmio.write(table + 16 * vector + 12, 4, 0);
     }
-    this.write(V.REG_CONFIG_VECTOR, 2, 0);
-    this.write(V.REG_QUEUE_VECTOR, 2, 1);
+    this.write(L.REG_CONFIG_VECTOR, 2, 0);
+    this.write(L.REG_QUEUE_VECTOR, 2, 1);
   }
 
   get availGpa(): number {
@@ -151,7 +151,7 @@ export class FakeDriver {
   }
 
   notify(): void {
-    this.write(V.REG_QUEUE_NOTIFY, 2, 0);
+    this.write(L.REG_QUEUE_NOTIFY, 2, 0);
   }
 
   /** What the device gave back since the last call. */

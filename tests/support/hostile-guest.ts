@@ -3,8 +3,9 @@
  * functions rings with good, bad and senseless chains. A part of its memory is never named to the device and must stay as it is.
  */
 import type { AccessSize } from '../../devices/bus/port-bus.ts';
-import { VirtioDevice, REG_GUEST_FEATURES, REG_QUEUE_NOTIFY, REG_QUEUE_PFN } from '../../devices/virtio/device.ts';
-import { REG_QUEUE_SELECT, REG_QUEUE_SIZE, REG_STATUS } from '../../devices/virtio/device.ts';
+import { VirtioDevice } from '../../devices/virtio/device.ts';
+import { REG_GUEST_FEATURES, REG_QUEUE_NOTIFY, REG_QUEUE_PFN } from '../../devices/virtio/transport/legacy.ts';
+import { REG_QUEUE_SELECT, REG_QUEUE_SIZE, REG_STATUS } from '../../devices/virtio/transport/legacy.ts';
 import type { PciFunction } from '../../devices/pci/function.ts';
 import type { FakeMachine } from './fake-bus.ts';
 import { DESC_INDIRECT, DESC_NEXT, DESC_WRITE } from './fake-driver.ts';

@@ -524,6 +524,7 @@ describe('settings', () => {
         fwcfg: 'bhyve',
         pcTestdev: false,
       },
+      virtioTransport: 'transitional',
       loader: { kernel: undefined, initrd: undefined, cmdline: '', protocol: 'auto' },
       gdb: undefined,
       keyboardLayout: undefined,

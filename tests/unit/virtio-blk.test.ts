@@ -6,6 +6,8 @@ import { MemoryBackend } from '../../devices/block/memory-backend.ts';
 import type { BlockBackend } from '../../devices/backends/block.ts';
 import * as B from '../../devices/virtio/blk.ts';
 import * as V from '../../devices/virtio/device.ts';
+import * as L from '../../devices/virtio/transport/legacy.ts';
+import * as T from '../../devices/virtio/transport/target.ts';
 import type { AccessSize } from '../../devices/bus/port-bus.ts';
 import { FakeBlock, settle } from '../support/fake-block.ts';
 import { FakeMachine } from '../support/fake-bus.ts';
@@ -63,7 +65,7 @@ describe('what the guest sees', () => {
     // MSI-X first, then MSI.
     expect(machine.capability(3, 0x11)).toBe(0x40);
     expect(machine.capability(3, 5)).toBe(0x4c);
-    expect(driver.read(V.REG_HOST_FEATURES, 4)).toBe(0x10002644);
+    expect(driver.read(L.REG_HOST_FEATURES, 4)).toBe(0x10002644);
     const config = (offset: number, size: AccessSize): number => driver.read(0x14 + offset, size);
     expect([config(0, 4), config(4, 4)]).toEqual([2048, 0]);
     expect(config(8, 4)).toBe(0);
@@ -76,12 +78,12 @@ describe('what the guest sees', () => {
 
   test('MSI-X moves device configuration up', () => {
     const { driver } = setUp(new FakeBlock());
-    expect(driver.read(V.CONFIG_OFFSET, 4)).toBe(2048);
+    expect(driver.read(L.CONFIG_OFFSET, 4)).toBe(2048);
     driver.enableMsix();
-    expect(driver.read(V.CONFIG_OFFSET_MSIX, 4)).toBe(2048);
-    expect(driver.read(V.REG_QUEUE_VECTOR, 2)).toBe(1);
-    driver.write(V.REG_QUEUE_VECTOR, 2, 2);
-    expect(driver.read(V.REG_QUEUE_VECTOR, 2)).toBe(V.NO_VECTOR);
+    expect(driver.read(L.CONFIG_OFFSET_MSIX, 4)).toBe(2048);
+    expect(driver.read(L.REG_QUEUE_VECTOR, 2)).toBe(1);
+    driver.write(L.REG_QUEUE_VECTOR, 2, 2);
+    expect(driver.read(L.REG_QUEUE_VECTOR, 2)).toBe(T.NO_VECTOR);
   });
 
   test('-W leaves MSI alone', () => {
@@ -93,9 +95,9 @@ describe('what the guest sees', () => {
 
   test('registers take only their own size', () => {
     const { driver, device, machine } = setUp(new FakeBlock());
-    expect(driver.read(V.REG_STATUS, 2)).toBe(0xffff);
-    expect(driver.read(V.REG_HOST_FEATURES, 1)).toBe(0xff);
-    driver.write(V.REG_STATUS, 4, 0);
+    expect(driver.read(L.REG_STATUS, 2)).toBe(0xffff);
+    expect(driver.read(L.REG_HOST_FEATURES, 1)).toBe(0xff);
+    driver.write(L.REG_STATUS, 4, 0);
     expect(driver.status).toBe(7);
     expect(device.badAccesses).toBe(3);
     expect(machine.log[0]).toBe('virtio-blk: read from STATUS: bad size 2');
@@ -103,11 +105,11 @@ describe('what the guest sees', () => {
 
   test('only features that were offered can be accepted', () => {
     const { driver } = setUp(new FakeBlock());
-    driver.write(V.REG_GUEST_FEATURES, 4, 0xffffffff);
-    expect(driver.read(V.REG_GUEST_FEATURES, 4)).toBe(0x10002644);
-    driver.write(V.REG_STATUS, 1, 0);
-    expect(driver.read(V.REG_GUEST_FEATURES, 4)).toBe(0);
-    expect(driver.read(V.REG_QUEUE_PFN, 4)).toBe(0);
+    driver.write(L.REG_GUEST_FEATURES, 4, 0xffffffff);
+    expect(driver.read(L.REG_GUEST_FEATURES, 4)).toBe(0x10002644);
+    driver.write(L.REG_STATUS, 1, 0);
+    expect(driver.read(L.REG_GUEST_FEATURES, 4)).toBe(0);
+    expect(driver.read(L.REG_QUEUE_PFN, 4)).toBe(0);
   });
 
   test('the default serial number is made of the MD5 of the path', () => {
@@ -242,7 +244,7 @@ describe('requests', () => {
 
   test('a read-only disk says so and refuses writes', async () => {
     const rig = setUp(new MemoryBackend(new Uint8Array(4096), { readOnly: true }));
-    expect(rig.driver.read(V.REG_HOST_FEATURES, 4)).toBe(0x10000664);
+    expect(rig.driver.read(L.REG_HOST_FEATURES, 4)).toBe(0x10000664);
     expect(await perform(rig, B.VIRTIO_BLK_T_OUT, 0, [{ gpa: DATA, lengthBytes: 512 }])).toBe(B.VIRTIO_BLK_S_IOERR);
   });
 
@@ -272,9 +274,9 @@ describe('interrupts', () => {
     const rig = setUp(new MemoryBackend(new Uint8Array(4096)));
     await perform(rig, B.VIRTIO_BLK_T_FLUSH, 0, []);
     expect(rig.machine.interrupts.asserted()).toEqual({ isa: [3], pins: [16] });
-    expect(rig.driver.read(V.REG_ISR, 1)).toBe(V.ISR_QUEUE);
+    expect(rig.driver.read(L.REG_ISR, 1)).toBe(T.ISR_QUEUE);
     expect(rig.machine.interrupts.asserted()).toEqual({ isa: [], pins: [] });
-    expect(rig.driver.read(V.REG_ISR, 1)).toBe(0);
+    expect(rig.driver.read(L.REG_ISR, 1)).toBe(0);
     rig.driver.setAvailFlags(1);
     await perform(rig, B.VIRTIO_BLK_T_FLUSH, 0, []);
     expect(rig.machine.interrupts.asserted().pins).toEqual([]);
@@ -297,7 +299,7 @@ describe('interrupts', () => {
     await perform(rig, B.VIRTIO_BLK_T_FLUSH, 0, []);
     rig.device.resized();
     expect(rig.machine.interrupts.messages.map(({ data }) => data)).toEqual([1, 0]);
-    expect(rig.driver.read(V.REG_ISR, 1)).toBe(0);
+    expect(rig.driver.read(L.REG_ISR, 1)).toBe(0);
   });
 });
 
@@ -398,7 +400,7 @@ test('random registers, rings and requests never throw, and every request is ans
       else if (register !== 8 && register !== 18 && register !== 14) driver.write(register, size, random.nasty());
       else if (random.below(64) === 0) driver.write(register, size, random.nasty());
     }
-    driver.write(V.REG_QUEUE_SELECT, 2, 0);
+    driver.write(L.REG_QUEUE_SELECT, 2, 0);
     for (let n = 0; n < 4; n++) {
       const type = random.pick([0, 1, 4, 8, 11, random.nasty()]);
       const sector = random.pick([random.below(140), random.nasty()]);

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { CharacterBackend, CharacterPort } from '../../devices/backends/character.ts';
 import * as C from '../../devices/virtio/console.ts';
-import * as V from '../../devices/virtio/device.ts';
+import * as L from '../../devices/virtio/transport/legacy.ts';
 import { FakeMachine } from '../support/fake-bus.ts';
 import { FakeRandom } from '../support/fake-random.ts';
 
@@ -81,7 +81,7 @@ class Queue {
   }
 
   notify(): void {
-    this.driver.write(V.REG_QUEUE_NOTIFY, 2, this.index);
+    this.driver.write(L.REG_QUEUE_NOTIFY, 2, this.index);
   }
 
   /** Contents of the buffers that came back. */
@@ -123,16 +123,16 @@ class Driver {
   }
 
   start(features = 1 << C.VIRTIO_CONSOLE_F_MULTIPORT): void {
-    this.write(V.REG_STATUS, 1, 0);
-    this.write(V.REG_STATUS, 1, 3);
-    this.write(V.REG_GUEST_FEATURES, 4, features);
+    this.write(L.REG_STATUS, 1, 0);
+    this.write(L.REG_STATUS, 1, 3);
+    this.write(L.REG_GUEST_FEATURES, 4, features);
     this.queues = Array.from({ length: QUEUES }, (_, index) => new Queue(this, index));
     for (const queue of this.queues) {
       this.machine.memory.fill(queue.ring, 0x3000, 0);
-      this.write(V.REG_QUEUE_SELECT, 2, queue.index);
-      this.write(V.REG_QUEUE_PFN, 4, queue.ring / 4096);
+      this.write(L.REG_QUEUE_SELECT, 2, queue.index);
+      this.write(L.REG_QUEUE_PFN, 4, queue.ring / 4096);
     }
-    this.write(V.REG_STATUS, 1, 7);
+    this.write(L.REG_STATUS, 1, 7);
   }
 
   queue(index: number): Queue {
@@ -190,16 +190,16 @@ test('identification, features, configuration, queues', () => {
   expect(machine.config(3, 0, 4)).toBe(0x10031af4);
   expect(machine.config(3, 0x2c, 4)).toBe(0x00031af4);
   expect(machine.config(3, 8, 4)).toBe(0x07800000);
-  expect(driver.read(V.REG_HOST_FEATURES, 4)).toBe(7);
-  expect([0, 2].map((offset) => driver.read(V.CONFIG_OFFSET + offset, 2))).toEqual([80, 25]);
-  expect(driver.read(V.CONFIG_OFFSET + 4, 4)).toBe(16);
+  expect(driver.read(L.REG_HOST_FEATURES, 4)).toBe(7);
+  expect([0, 2].map((offset) => driver.read(L.CONFIG_OFFSET + offset, 2))).toEqual([80, 25]);
+  expect(driver.read(L.CONFIG_OFFSET + 4, 4)).toBe(16);
   for (const [queue, size] of [
     [0, 64],
     [33, 64],
     [34, 0],
   ] as const) {
-    driver.write(V.REG_QUEUE_SELECT, 2, queue);
-    expect(driver.read(V.REG_QUEUE_SIZE, 2)).toBe(size);
+    driver.write(L.REG_QUEUE_SELECT, 2, queue);
+    expect(driver.read(L.REG_QUEUE_SIZE, 2)).toBe(size);
   }
 });
 
@@ -338,7 +338,7 @@ test('without MULTIPORT port 0 is open from the start; emergency output needs no
   driver.queue(0).offer(16);
   a.send('hello');
   expect(driver.queue(0).text()).toBe('hello');
-  driver.write(V.CONFIG_OFFSET + 8, 4, 0x21);
+  driver.write(L.CONFIG_OFFSET + 8, 4, 0x21);
   expect(a.written).toBe('!');
 });
 
@@ -446,7 +446,7 @@ test('random drivers and clients never throw', () => {
         break;
       case 6:
         driver.write(random.below(0x20), random.pick([1, 2, 4]), random.nasty() >>> 0);
-        driver.write(V.REG_QUEUE_NOTIFY, 2, random.below(40));
+        driver.write(L.REG_QUEUE_NOTIFY, 2, random.below(40));
         break;
       default:
         queue.add(random.below(600), (queue.index & 1) === 0, random.below(8) === 0 ? random.nasty() : undefined);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import * as V from '../../devices/virtio/device.ts';
+import * as L from '../../devices/virtio/transport/legacy.ts';
 import { MAX_ENTROPY_BYTES, VirtioRnd } from '../../devices/virtio/rnd.ts';
 import { FakeMachine } from '../support/fake-bus.ts';
 import { FakeDriver } from '../support/fake-driver.ts';
@@ -25,10 +25,10 @@ test('identification', () => {
   expect(machine.config(3, 0, 4)).toBe(0x10051af4);
   expect(machine.config(3, 0x2c, 4)).toBe(0x00041af4);
   expect(machine.config(3, 8, 4)).toBe(0x10000000);
-  expect(driver.read(V.REG_HOST_FEATURES, 4)).toBe(0);
+  expect(driver.read(L.REG_HOST_FEATURES, 4)).toBe(0);
   expect(driver.size).toBe(64);
-  driver.write(V.REG_QUEUE_SELECT, 2, 1);
-  expect(driver.read(V.REG_QUEUE_SIZE, 2)).toBe(0);
+  driver.write(L.REG_QUEUE_SELECT, 2, 1);
+  expect(driver.read(L.REG_QUEUE_SIZE, 2)).toBe(0);
 });
 
 test('fills all buffers of a request', () => {
@@ -72,7 +72,7 @@ test('a broken ring rests until the driver resets the device', () => {
   driver.add([{ gpa: 0x40000, lengthBytes: 8, write: true }]);
   driver.notify();
   expect(driver.used().length).toBe(1);
-  driver.write(V.REG_QUEUE_NOTIFY, 2, 7);
+  driver.write(L.REG_QUEUE_NOTIFY, 2, 7);
   expect(machine.log.at(-1)).toBe('virtio-rnd: queue 7 notify out of range');
 });
 

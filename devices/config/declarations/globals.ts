@@ -6,6 +6,9 @@ import { BOOLEAN, choice, integer, PATH, STRING, UUID } from '../variable-types.
 export const LOADER_PROTOCOLS = ['auto', 'linux64', 'linux32', 'multiboot', 'pvh'] as const;
 export type LoaderProtocol = (typeof LOADER_PROTOCOLS)[number];
 
+/** The values of `virtio.transport`. */
+export const VIRTIO_TRANSPORTS = ['transitional', 'legacy', 'modern'] as const;
+
 const TOPOLOGY_VALUE = integer(1, 0xffff);
 
 function smbios(...names: readonly string[]): VariableDeclaration[] {
@@ -90,6 +93,12 @@ export const WEBHYVE_VARIABLES: readonly VariableDeclaration[] = [
     type: choice(...LOADER_PROTOCOLS),
     default: 'auto',
     help: 'How the kernel is entered; auto looks at the file',
+  },
+  {
+    name: 'virtio.transport',
+    type: choice(...VIRTIO_TRANSPORTS),
+    default: 'transitional',
+    help: "Registers of virtio functions: those of virtio 1.0 beside the legacy ones, or one kind alone; bhyve's are legacy",
   },
   { name: 'cpu.model', type: STRING, help: 'Processor that CPUID describes' },
   { name: 'cpu.vendor', type: choice('intel', 'amd'), default: 'intel', help: 'Whose processor it is' },
