@@ -11,7 +11,7 @@ import { mapRam } from './mmu/physical';
 import { initTlb, probe } from './mmu/tlb';
 
 export { run, stateChanged, stepOne, vcpuReset } from './cpu/run';
-export { commitChunk, noteWrite } from './mmu/physical';
+export { commitChunk, flushAllVcpus, noteWrite } from './mmu/physical';
 export {
   platformReset,
   pmTimerValue,

@@ -155,11 +155,19 @@ export const CHUNK_SIZE = 0x200000;
 export const CHUNK_RAM = 1;
 /** Guest writes are not stored but go to the MMIO door. */
 export const CHUNK_READONLY = 2;
+/** A thread takes the chunk from the pool. */
+export const CHUNK_BUSY = 4;
+/** Memory of a device, mapped where its BAR says: RAM outside CFG_LOWMEM and CFG_HIGHMEM. */
+export const CHUNK_DEVICE = 8;
 
 /** One byte per 4 KiB page of linear memory. */
 export const PAGE_FLAGS = 0x200000;
 /** Some vCPU holds decoded code of this page: a write must call noteWrite. */
 export const PAGE_CODE = 1;
+/** Stores must take the slow path, which marks the page as PAGE_DIRTY and lets the next ones pass (devices/machine/device-ram.ts). */
+export const PAGE_TRACKED = 2;
+/** A page of a device's memory was stored to since its host last looked. */
+export const PAGE_DIRTY = 4;
 
 // ---------------------------------------------------------------------------------------------------------------------
 // vCPU blocks
@@ -325,6 +333,8 @@ export const R_ITLB_BANK = 0x3060;
 
 /** u32: always 0; exchanged where a fence is needed (fence.ts). */
 export const R_FENCE = 0x3068;
+/** u32 atomic: CODE_RING_SEQ up to which this vCPU has done what the ring asks. */
+export const R_RING_SEEN = 0x30f0;
 
 /** Statistics, u64 each (not architectural, not saved). */
 export const R_STATS = 0x3400;

@@ -9,7 +9,7 @@ import { E1000, VIRTIO_NET } from './config/declarations/network.ts';
 import { VIRTIO_9P, VIRTIO_CONSOLE, VIRTIO_INPUT, VIRTIO_RND, VIRTIO_SCSI } from './config/declarations/virtio.ts';
 import type { DeviceDeclaration } from './config/declare.ts';
 import { buildAhci } from './ahci/build.ts';
-import type { DeviceBuilder } from './device-context.ts';
+import type { DeviceBuilder, DeviceVariables } from './device-context.ts';
 import { buildDummy } from './pci/dummy.ts';
 import { buildHostBridge } from './pci/hostbridge.ts';
 import { buildLpc } from './pci/lpc.ts';
@@ -23,6 +23,8 @@ interface CatalogEntry {
   readonly declaration: DeviceDeclaration;
   /** Absent for another spelling of a device, and for one that is understood and not emulated. */
   readonly build?: DeviceBuilder;
+  /** Memory that the device allocates for its RAM BARs, in bytes; what the machine sets aside for it. */
+  readonly ramBytes?: (variables: DeviceVariables) => number;
 }
 
 /** Sorted by name: the order of `-s help`. */
@@ -62,6 +64,11 @@ export function declaration(name: string): DeviceDeclaration | undefined {
 /** Builds the device of that name; undefined when it is not emulated. */
 export function builderOf(name: string): DeviceBuilder | undefined {
   return BY_NAME.get(name)?.build;
+}
+
+/** Device memory that a device needs, in bytes. */
+export function ramBytesOf(name: string, variables: DeviceVariables): number {
+  return BY_NAME.get(name)?.ramBytes?.(variables) ?? 0;
 }
 
 /** Names of the devices that are emulated. */

@@ -1,6 +1,7 @@
 /** What a device is built from: the machine's buses, its variables, and backends by kind. */
 import type { Backends, BackendKind, BackendSettings } from './backends/kinds.ts';
 import type { BlockBackend } from './backends/block.ts';
+import type { DeviceRam } from './bus/device-ram.ts';
 import type { Clock } from './bus/clock.ts';
 import type { GuestMemory } from './bus/guest-memory.ts';
 import type { Interrupts } from './bus/interrupts.ts';
@@ -28,6 +29,10 @@ export interface DeviceContext {
   readonly vmName: string;
   /** Opens a backend. Rejects with an error whose message is for the user, or NoBackendError when the host has none of the kind. */
   open<K extends BackendKind>(kind: K, settings: BackendSettings[K]): Promise<Backends[K] | undefined>;
+  /**
+   * Memory of the device's own, for a RAM BAR; at most what the catalog says of the device (`ramBytes`). Throws RangeError beyond that.
+   */
+  allocateRam(lengthBytes: number): DeviceRam;
   /** Fills with random bytes from the host. The array is never guest memory. */
   entropy(into: Uint8Array): void;
   /** Where keyboards and pointing devices register for the user's input. */

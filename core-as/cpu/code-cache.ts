@@ -7,8 +7,8 @@
  *
  * The cache lies at R_CODE_CACHE: the JIT's tables, hash heads, page heads (one u32 per 4 KiB of linear memory), then blocks.
  */
-import { CODE_RING, CODE_RING_ENTRIES, CODE_RING_SEQ, R_CODE_CACHE, R_CODE_CACHE_SIZE } from '../layout';
-import { RING_BECAME_CODE, markCodePage, noteWrite } from '../mmu/physical';
+import { CODE_RING, CODE_RING_ENTRIES, CODE_RING_SEQ, R_CODE_CACHE, R_CODE_CACHE_SIZE, R_RING_SEEN } from '../layout';
+import { RING_BECAME_CODE, RING_FLUSH, markCodePage, noteWrite } from '../mmu/physical';
 import { dropWriteTranslations, flushAll } from '../mmu/tlb';
 import { REGION_TABLES, dropRegionsWith, forgetRegions } from '../jit/jit';
 import { forgetJumps } from '../jit/jump-cache';
@@ -180,14 +180,17 @@ export function readCodeRing(): void {
     // Too far behind to know which pages: drop all code, and all translations, for any page may have become code.
     flushAll();
     dropAllBlocks();
+    atomic.store<u32>(cpu, ringSeen, R_RING_SEEN);
     return;
   }
   while (ringSeen !== sequence) {
     const entry = atomic.load<u32>(CODE_RING + ((ringSeen % CODE_RING_ENTRIES) << 2));
-    if (entry & RING_BECAME_CODE) {
+    if (entry & RING_FLUSH) flushAll();
+    else if (entry & RING_BECAME_CODE) {
       // This vCPU could write to the page unseen until now, perhaps after the other one had decoded it.
       if (dropWriteTranslations(entry & 0xfffff)) noteWrite((entry & 0xfffff) << 12, 1);
     } else dropPage(entry);
     ringSeen++;
   }
+  atomic.store<u32>(cpu, ringSeen, R_RING_SEEN);
 }

@@ -9,7 +9,9 @@ import {
   CFG_POOL_START,
   CFG_ROM_BYTES,
   CHUNKS,
+  CHUNK_BUSY,
   CHUNK_COUNT,
+  CHUNK_DEVICE,
   CHUNK_RAM,
   CHUNK_READONLY,
   CHUNK_SHIFT,
@@ -19,7 +21,9 @@ import {
   CODE_RING_LOCK,
   CODE_RING_SEQ,
   PAGE_CODE,
+  PAGE_DIRTY,
   PAGE_FLAGS,
+  PAGE_TRACKED,
   PEND_KICK,
   PEND_STOP,
   POOL_EXHAUSTED,
@@ -27,7 +31,6 @@ import {
 } from '../layout';
 
 const CHUNK_FLAGS: u32 = 0xfff;
-const CHUNK_BUSY: u32 = 4;
 
 /**
  * Linear address of a RAM chunk, taking it from the pool on first touch. 0 when the chunk is not RAM or the pool is used up
@@ -72,7 +75,7 @@ export function ramRead(gpa: u64): u32 {
   const index = gpa >> CHUNK_SHIFT;
   if (index >= <u64>CHUNK_COUNT) return 0;
   const entry = load<u32>(CHUNKS + ((<u32>index) << 2));
-  if (!(entry & CHUNK_RAM) || !inRam(gpa)) return 0;
+  if (!(entry & CHUNK_RAM) || !(entry & CHUNK_DEVICE || inRam(gpa))) return 0;
   let base = entry & ~CHUNK_FLAGS;
   if (!base) base = commitChunk(<u32>index);
   return base ? base + ((<u32>gpa) & (CHUNK_SIZE - 1)) : 0;
@@ -103,6 +106,8 @@ export function mapRam(): void {
 
 /** An entry of the code ring: the page became code, so write translations of it must go. */
 export const RING_BECAME_CODE: u32 = 0x80000000;
+/** An entry of the code ring: all translations must go. */
+export const RING_FLUSH: u32 = 0x40000000;
 
 function announce(entry: u32): void {
   // The slot is written before the sequence moves; a reader that is more than a ring behind drops everything.
@@ -113,6 +118,24 @@ function announce(entry: u32): void {
   atomic.store<u32>(CODE_RING_LOCK, 0);
   const count = load<u32>(CFG_NCPUS);
   for (let i: u32 = 0; i < count; i++) kickVcpu(i, PEND_KICK);
+}
+
+/** Makes every vCPU drop its translations at its next block boundary; it then shows the ring's sequence in R_RING_SEEN. */
+export function flushAllVcpus(): void {
+  announce(RING_FLUSH);
+}
+
+/** True when no store to the linear page may go by a translation: it holds decoded code, or its first store is to be seen. */
+// @ts-ignore: decorator
+@inline
+export function isWatchedPage(linear: u32): bool {
+  return (load<u8>(PAGE_FLAGS + (linear >> 12)) & (PAGE_CODE | PAGE_TRACKED)) !== 0;
+}
+
+/** A page of a device's memory was stored to: later stores need not be seen before the host looks again. */
+function markDirty(flags: u32): void {
+  atomic.or<u8>(flags, PAGE_DIRTY);
+  atomic.and<u8>(flags, ~PAGE_TRACKED);
 }
 
 /** True when some vCPU holds decoded code of the linear page. */
@@ -131,12 +154,14 @@ export function markCodePage(linear: u32): bool {
   return true;
 }
 
-/** Bytes of linear memory were changed other than by a vCPU's fast store path: drop decoded code of those pages. */
+/** Bytes of linear memory were changed other than by a vCPU's fast store path: drop decoded code of those pages, mark tracked ones. */
 export function noteWrite(linear: u32, lengthBytes: u32): void {
   if (!lengthBytes) return;
   const last = (linear + lengthBytes - 1) >> 12;
   for (let page = linear >> 12; page <= last; page++) {
-    if (load<u8>(PAGE_FLAGS + page) & PAGE_CODE) {
+    const flags = load<u8>(PAGE_FLAGS + page);
+    if (flags & PAGE_TRACKED) markDirty(PAGE_FLAGS + page);
+    if (flags & PAGE_CODE) {
       atomic.and<u8>(PAGE_FLAGS + page, ~PAGE_CODE);
       announce(page);
     }

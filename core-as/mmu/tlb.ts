@@ -33,7 +33,7 @@ import {
 import { accessAllowed } from '../cpu/debug';
 import { drainStores } from '../cpu/fence';
 import { forgetJumps } from '../jit/jump-cache';
-import { isCodePage, noteWrite, ramRead, ramWrite } from './physical';
+import { isCodePage, isWatchedPage, noteWrite, ramRead, ramWrite } from './physical';
 import {
   ACCESS_EXECUTE,
   ACCESS_IMPLICIT,
@@ -263,9 +263,10 @@ function storeSized(p: u32, sizeBytes: u32, value: u64): void {
 /** A store to linear memory that may hold decoded code. */
 function storeNoting(linear: u32, sizeBytes: u32, value: u64): void {
   storeSized(linear, sizeBytes, value);
-  if (isCodePage(linear)) {
+  if (isWatchedPage(linear)) {
+    const code = isCodePage(linear);
     noteWrite(linear, sizeBytes);
-    leaveBlock();
+    if (code) leaveBlock();
   }
 }
 
@@ -348,7 +349,7 @@ function writeAs(address: u64, sizeBytes: u32, value: u64, access: u32): void {
     return;
   }
   storeNoting(p, sizeBytes, value);
-  if (!(access & ACCESS_IMPLICIT) && !isCodePage(p)) fill(tlbEntry(tlbBank, address) + TLB_WRITE, address, p);
+  if (!(access & ACCESS_IMPLICIT) && !isWatchedPage(p)) fill(tlbEntry(tlbBank, address) + TLB_WRITE, address, p);
 }
 
 // @ts-ignore: decorator
@@ -390,7 +391,7 @@ export function writePointer(address: u64): u32 {
   const gpa = walk(address, privilege() | ACCESS_WRITE);
   if (gpa === WALK_FAULT) return 0;
   const p = ramWrite(gpa);
-  if (!p || isCodePage(p)) return 0;
+  if (!p || isWatchedPage(p)) return 0;
   fill(e, address, p);
   return p;
 }

@@ -76,6 +76,8 @@ export interface CoreExports {
   uartWrite(uart: number, register: number, value: number): void;
   /** After a snapshot was restored: 0 when the shared state or a vCPU's holds what it cannot. */
   restoredStateIsSound(): number;
+  /** Makes every vCPU drop its translations; each shows in R_RING_SEEN that it has. */
+  flushAllVcpus(): void;
   /** Lets hot code be compiled; compiled regions go into the core's table from `firstSlot` on (0: never). */
   initJit(firstSlot: number): void;
 }
@@ -120,9 +122,9 @@ function chunksOf(bytes: number): number {
 
 /**
  * Splits guest RAM into the part below the PCI hole and the part from 4 GiB up, and sizes the linear memory: the pool holds
- * all of guest RAM when that fits in what a 32-bit Wasm memory has left, otherwise as much as fits.
+ * all of guest RAM, the ROM and device memory when that fits in what a 32-bit Wasm memory has left, otherwise as much as fits.
  */
-export function planMemory(guestBytes: number, vcpus: number, romChunks = 0): MemoryPlan {
+export function planMemory(guestBytes: number, vcpus: number, romChunks = 0, deviceBytes = 0): MemoryPlan {
   if (!Number.isInteger(vcpus) || vcpus < 1 || vcpus > MAX_VCPUS) {
     throw new MemoryConfigError(`${vcpus} vCPUs requested but only ${MAX_VCPUS} available`);
   }
@@ -134,7 +136,8 @@ export function planMemory(guestBytes: number, vcpus: number, romChunks = 0): Me
   if (highBytes > limit)
     throw new MemoryConfigError(`guest memory of ${guestBytes} bytes exceeds ${LOWMEM_LIMIT + limit}`);
   const poolStart = Math.ceil((CACHES + vcpus * CODE_CACHE_BYTES) / CHUNK_SIZE) * CHUNK_SIZE;
-  const wanted = poolStart + (chunksOf(lowBytes) + chunksOf(highBytes) + romChunks) * CHUNK_SIZE;
+  const wanted =
+    poolStart + (chunksOf(lowBytes) + chunksOf(highBytes) + romChunks + chunksOf(deviceBytes)) * CHUNK_SIZE;
   const poolEndPages = Math.max(MIN_WASM_PAGES, Math.min(wanted / WASM_PAGE_BYTES, MAX_WASM_PAGES));
   return { vcpus, lowBytes, highBytes, poolStart, poolEndPages };
 }

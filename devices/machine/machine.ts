@@ -30,6 +30,7 @@ import {
   type FwCfgItem,
   type MachineSettings,
 } from '../config/index.ts';
+import { ramBytesOf } from '../catalog.ts';
 import { GdbServer } from '../debug/gdb-server.ts';
 import type { CharacterBackend } from '../backends/character.ts';
 import type { MachineDisplay } from '../display/machine-display.ts';
@@ -122,9 +123,9 @@ interface MachineParts {
   readonly makeRunner: (machine: Machine) => VcpuRunner;
 }
 
-function planOrExit(settings: MachineSettings, rom: BootRom | undefined): MemoryPlan {
+function planOrExit(settings: MachineSettings, rom: BootRom | undefined, deviceBytes: number): MemoryPlan {
   try {
-    return planMemory(settings.memoryBytes, settings.topology.cpus, bootRomChunks(rom));
+    return planMemory(settings.memoryBytes, settings.topology.cpus, bootRomChunks(rom), deviceBytes);
   } catch (error) {
     throw exitWith(error, MemoryConfigError);
   }
@@ -228,7 +229,11 @@ export class Machine implements AsyncDisposable {
     options: MachineOptions,
   ): Promise<Machine> {
     for (const message of notEmulated(settings)) host.message(message);
-    const plan = planOrExit(settings, rom);
+    const deviceBytes = pciFunctions(tree).reduce(
+      (sum, { device, variables }) => sum + ramBytesOf(device, { get: (name) => variables.get(name) }),
+      0,
+    );
+    const plan = planOrExit(settings, rom, deviceBytes);
     const memory = createCoreMemory(plan);
     const state = new CoreState(memory);
     const deterministic = options.deterministic;
@@ -281,6 +286,7 @@ export class Machine implements AsyncDisposable {
       settings,
       host,
       core,
+      plan,
       memory: guestMemory,
       clock,
       ports: target.ports,

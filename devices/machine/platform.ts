@@ -39,7 +39,8 @@ import { PciUart, type CoreUart } from '../serial/pci-uart.ts';
 import { SerialPort } from '../serial/serial-port.ts';
 import { UartRings } from '../serial/uart-rings.ts';
 import type { MachineClock } from './clock.ts';
-import type { Core, CoreExports } from './core.ts';
+import type { Core, CoreExports, MemoryPlan } from './core.ts';
+import { CoreDeviceRam } from './device-ram.ts';
 import type { CoreGuestMemory } from './guest-memory.ts';
 import type { MachineHost } from './host.ts';
 
@@ -56,6 +57,7 @@ export interface PlatformParts {
   readonly settings: MachineSettings;
   readonly host: MachineHost;
   readonly core: Core;
+  readonly plan: MemoryPlan;
   readonly memory: CoreGuestMemory;
   readonly clock: MachineClock;
   readonly ports: PortBus;
@@ -243,6 +245,9 @@ export class Platform {
       virtioTransport: parts.settings.virtioTransport,
       vmName: parts.settings.name,
       open: (kind, settings) => openBackend(parts.backends, kind, settings),
+      open: (kind, settings) => openBackend(parts.host.backends, kind, settings),
+      allocateRam: (lengthBytes) =>
+        CoreDeviceRam.allocate(parts.core.state, parts.core.exports, parts.plan, lengthBytes),
       entropy: (into) => {
         for (let i = 0; i < into.length; i++) into[i] = parts.random() & 0xff;
       },

@@ -1,4 +1,5 @@
 /** Base address registers (PCI Local Bus 3.0, 6.2.5.1). */
+import type { DeviceRam } from '../bus/device-ram.ts';
 import type { PostedRange } from '../bus/posted-ranges.ts';
 import { BAR_IO, BAR_MEM64, BAR_PREFETCH } from './registers.ts';
 
@@ -20,6 +21,8 @@ export function barSizeBytes(kind: BarKind, wantedBytes: number): number {
 export interface BarOptions {
   /** Writes in these ranges are posted: doorbells, whose effect no driver waits for. */
   readonly posted?: readonly PostedRange[] | undefined;
+  /** Memory that the guest reaches through the BAR without the device being asked. */
+  readonly ram?: DeviceRam | undefined;
 }
 
 /** One BAR of a function: its decoder, and the claim it holds on a bus while the decoder is on. */
@@ -28,6 +31,7 @@ export class Bar {
   readonly kind: BarKind;
   readonly sizeBytes: number;
   readonly posted: readonly PostedRange[];
+  readonly ram: DeviceRam | undefined;
   // Two halves, since a guest that sizes the BAR writes 64 one bits, which no double holds.
   #low = 0;
   #high = 0;
@@ -42,6 +46,7 @@ export class Bar {
     this.kind = kind;
     this.sizeBytes = barSizeBytes(kind, wantedBytes);
     this.posted = options.posted ?? [];
+    this.ram = options.ram;
   }
 
   /** Registers that the BAR takes: a 64-bit one takes two. */

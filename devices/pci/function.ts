@@ -5,12 +5,13 @@
  */
 import { allOnes, type AccessSize, type PortHandler } from '../bus/port-bus.ts';
 import type { MmioHandler } from '../bus/mmio-bus.ts';
+import { DEVICE_RAM_GRANULE_BYTES, type DeviceRam } from '../bus/device-ram.ts';
 import type { PostedRange } from '../bus/posted-ranges.ts';
 import type { Counters, Device } from '../device.ts';
 import { StateFields } from '../platform/state-fields.ts';
 import { RequestTracker } from '../request-tracker.ts';
 import type { DeviceState, StateValue } from '../snapshot.ts';
-import { Bar, type BarKind, type BarOptions } from './bar.ts';
+import { Bar, barSizeBytes, type BarKind, type BarOptions } from './bar.ts';
 import { MsixTable } from './msix.ts';
 import type { PirqRouter } from './pirq.ts';
 import * as R from './registers.ts';
@@ -70,6 +71,17 @@ export interface PciAttachment {
 const STATE_VERSION = 1;
 /** Registers of the header that a guest may write, besides the command register and the BARs. */
 const HEADER_WRITABLE = [R.PCI_CACHE_LINE_SIZE, R.PCI_LATENCY_TIMER, R.PCI_INTERRUPT_LINE] as const;
+
+// Accesses to device memory that the core does not make itself: it lies where the core maps no memory.
+function readRam(bytes: Uint8Array, offset: number, size: AccessSize): number {
+  let value = 0;
+  for (let i = 0; i < size; i++) value += (bytes[offset + i] ?? 0) * 2 ** (8 * i);
+  return value;
+}
+
+function writeRam(bytes: Uint8Array, offset: number, size: AccessSize, value: number): void {
+  for (let i = 0; i < size; i++) bytes[offset + i] = value >>> (8 * i);
+}
 
 export abstract class PciFunction implements Device {
   /** Device model name, as in the configuration (`virtio-blk`). */
@@ -145,6 +157,15 @@ export abstract class PciFunction implements Device {
       throw new RangeError(`BAR ${index} is taken`);
     this.#bars.push(bar);
     this.#storeBar(bar);
+  }
+
+  /** Declares BAR `index` (32-bit memory) with memory of the device behind it. Only in the constructor. */
+  protected addRamBar(index: number, ram: DeviceRam): void {
+    const lengthBytes = ram.bytes.length;
+    if (barSizeBytes('mem32', lengthBytes) !== lengthBytes || lengthBytes % DEVICE_RAM_GRANULE_BYTES !== 0) {
+      throw new RangeError(`BAR ${index}: ${lengthBytes} bytes are no power of two from 2 MiB up`);
+    }
+    this.addBar(index, 'mem32', lengthBytes, { ram });
   }
 
   /** Appends a capability; `body` follows the id and next-pointer bytes and is read-only except for `writableMask`. */
@@ -464,6 +485,7 @@ export abstract class PciFunction implements Device {
         bar.release?.();
         bar.release = undefined;
         bar.claimedAddress = undefined;
+        bar.ram?.map(undefined);
         this.barDecoded(bar.index, undefined);
         released = true;
       }
@@ -500,6 +522,7 @@ export abstract class PciFunction implements Device {
             : attachment.claimMmio(name, address, bar.sizeBytes, this.#mmioHandler(bar), bar.posted);
         bar.claimedAddress = address;
         bar.conflictAddress = undefined;
+        bar.ram?.map(address);
         this.barDecoded(bar.index, address);
       } catch {
         if (bar.conflictAddress !== address) this.barConflicts++;
@@ -528,6 +551,7 @@ export abstract class PciFunction implements Device {
       return allOnes(size);
     }
     if (bar.index === this.#msixBar && this.#msix?.claims(offset)) return this.#msix.read(offset, size);
+    if (bar.ram) return readRam(bar.ram.bytes, offset, size);
     return this.readBar(bar.index, offset, size);
   }
 
@@ -537,6 +561,7 @@ export abstract class PciFunction implements Device {
       return;
     }
     if (bar.index === this.#msixBar && this.#msix?.claims(offset)) this.#msix.write(offset, size, value);
+    else if (bar.ram) writeRam(bar.ram.bytes, offset, size, value);
     else this.writeBar(bar.index, offset, size, value);
   }
 

@@ -9,6 +9,7 @@ import type { PciFunction } from '../../devices/pci/function.ts';
 import { InputRouter } from '../../devices/input/input-router.ts';
 import { InterruptLines } from '../../devices/platform/interrupt-lines.ts';
 import { MemoryBackend } from '../../devices/block/memory-backend.ts';
+import { FakeDeviceRam } from './fake-device-ram.ts';
 import { FakeInterrupts } from './fake-interrupts.ts';
 import { FakeMemory } from './fake-memory.ts';
 
@@ -87,6 +88,7 @@ export class FakeMachine {
       virtioTransport: 'transitional',
       vmName: 'vm0',
       open: (kind, settings) => openBackend(openers, kind, settings),
+      allocateRam: (lengthBytes) => new FakeDeviceRam(lengthBytes),
       entropy: (into) => into.fill(0x5a),
       input: new InputRouter(),
       addDisplay: () => {},
