@@ -245,7 +245,6 @@ export class Platform {
       virtioTransport: parts.settings.virtioTransport,
       vmName: parts.settings.name,
       open: (kind, settings) => openBackend(parts.backends, kind, settings),
-      open: (kind, settings) => openBackend(parts.host.backends, kind, settings),
       allocateRam: (lengthBytes) =>
         CoreDeviceRam.allocate(parts.core.state, parts.core.exports, parts.plan, lengthBytes),
       entropy: (into) => {

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import type { ShareNode } from '../../devices/backends/share.ts';
 import { MemoryTree } from '../../devices/share/memory-tree.ts';
 import * as M from '../../devices/share/messages.ts';
-import * as V from '../../devices/virtio/device.ts';
+import * as L from '../../devices/virtio/transport/legacy.ts';
 import { VirtioNineP } from '../../devices/virtio/nine-p.ts';
 import { settle } from '../support/fake-block.ts';
 import { FakeMachine } from '../support/fake-bus.ts';
@@ -78,11 +78,11 @@ test('identification and the mount tag', () => {
   expect(machine.config(3, 0, 4)).toBe(0x10091af4);
   expect(machine.config(3, 0x2c, 4)).toBe(0x00091af4);
   expect(machine.config(3, 8, 4)).toBe(0x01000000);
-  expect(driver.read(V.REG_HOST_FEATURES, 4) & 1).toBe(1);
+  expect(driver.read(L.REG_HOST_FEATURES, 4) & 1).toBe(1);
   expect(driver.size).toBe(256);
   const tag = [...new TextEncoder().encode('größe')];
-  expect(driver.read(V.CONFIG_OFFSET, 2)).toBe(tag.length);
-  expect(tag.map((_, i) => driver.read(V.CONFIG_OFFSET + 2 + i, 1))).toEqual(tag);
+  expect(driver.read(L.CONFIG_OFFSET, 2)).toBe(tag.length);
+  expect(tag.map((_, i) => driver.read(L.CONFIG_OFFSET + 2 + i, 1))).toEqual(tag);
 });
 
 test('a file goes between guest memory and the share', async () => {
@@ -147,7 +147,7 @@ test('a reset with a read in flight counts as done when nothing lands any more',
   await open(rig, 'slow', 1, 0);
   send(rig, M.TREAD, writer().u32(1).u64(0n).u32(64));
   await settle();
-  rig.driver.write(V.REG_STATUS, 1, 0);
+  rig.driver.write(L.REG_STATUS, 1, 0);
   expect(rig.driver.status).not.toBe(0);
   answer();
   for (let i = 0; i < 10; i++) await settle();
