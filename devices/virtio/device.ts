@@ -168,7 +168,6 @@ export abstract class VirtioDevice extends PciFunction {
 
   /** The device as its transports see it. */
   #target(): TransportTarget {
-    // eslint-disable-next-line @typescript-eslint/no-this-alias -- accessors of an object literal have a `this` of their own
     const device = this;
     return {
       queues: device.queues,
