@@ -1,12 +1,16 @@
 /** The library: virtual machines in a Node program. */
 import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { ConfigTree, machineSettings, parseCommandLine, treeFromVariables } from '../devices/config/index.ts';
+import { restoreCheckpoint } from '../devices/machine/checkpoint.ts';
 import type { MachineHost } from '../devices/machine/host.ts';
+import { useKernel, type KernelOptions } from '../devices/machine/kernel-source.ts';
+import { limitMachine, type MachineLimits } from '../devices/machine/limits.ts';
 import { Machine as GenericMachine, type MachineOptions } from '../devices/machine/machine.ts';
 import { loadCore, vcpuWorkerUrl } from './assets.ts';
-import { useKernel, type KernelOptions } from './kernel-source.ts';
+import { readUrl } from './read-url.ts';
 import { createNodeHost, writeMessage, type NodeHostOptions } from './node-host.ts';
-import { openCheckpoint, restoreCheckpoint } from './registry/checkpoint-file.ts';
+import { openCheckpoint } from './registry/checkpoint-file.ts';
 import { register } from './registry/registration.ts';
 
 /**
@@ -40,7 +44,7 @@ export type { ShareBackend } from '../devices/backends/share.ts';
 export { MemoryTree, type MemoryTreeOptions, type TreeStatus } from '../devices/share/memory-tree.ts';
 export { FileBackend } from './files.ts';
 export { FolderShare } from './share/folder.ts';
-export type { KernelOptions, Source } from './kernel-source.ts';
+export type { KernelOptions, Source } from '../devices/machine/kernel-source.ts';
 export { createNodeHost } from './node-host.ts';
 
 /**
@@ -52,21 +56,23 @@ export type Machine = GenericMachine;
 export const Machine = { create: createMachine, fromArgs: machineFromArgs } as const;
 
 /** How a machine is run on this host; everything has a default. */
-export interface HostOptions extends MachineOptions, KernelOptions, Partial<Omit<NodeHostOptions, 'core'>> {
+export interface HostOptions
+  extends MachineOptions, MachineLimits, KernelOptions, Partial<Omit<NodeHostOptions, 'core'>> {
   /** The compiled core, or where it lies; by default the one that came with this package. */
   readonly core?: WebAssembly.Module | URL | undefined;
-  /** Destroys the machine when aborted. */
-  readonly signal?: AbortSignal | undefined;
-  /** Milliseconds after which the machine ends with an error, wherever it is. */
-  readonly timeLimit?: number | undefined;
   /** bhyvectl finds the machine by its name, which no other running machine may have then. */
   readonly register?: boolean | undefined;
 }
 
 async function nodeHost(tree: ConfigTree, options: HostOptions): Promise<MachineHost> {
-  const readFile = useKernel(tree, options, options.readFile);
+  const readPath = options.readFile ?? ((path: string) => readFile(path));
   const core = options.core instanceof WebAssembly.Module ? options.core : await loadCore(options.core);
-  return createNodeHost({ ...options, readFile, core, workerUrl: options.workerUrl ?? vcpuWorkerUrl() });
+  return createNodeHost({
+    ...options,
+    readFile: useKernel(tree, options, readPath, readUrl),
+    core,
+    workerUrl: options.workerUrl ?? vcpuWorkerUrl(),
+  });
 }
 
 /** bhyve_config(5): variables by name, such as `{ name: 'vm', 'memory.size': '1G', 'pci.0.4.0.device': 'virtio-rnd' }`. */
@@ -87,20 +93,8 @@ export async function createMachine(config: BhyveConfig | ConfigTree, options: H
     throw error;
   }
   registration?.attach(machine);
-  const ends = new AbortController();
-  const { signal, timeLimit } = options;
-  signal?.addEventListener('abort', () => void machine.destroy(), { once: true, signal: ends.signal });
-  const expire = (): void => {
-    machine.fail(`the machine's time limit of ${timeLimit} ms is over`);
-    // It may be paused, or not even started.
-    void machine.destroy();
-  };
-  const timer = timeLimit === undefined ? undefined : setTimeout(expire, timeLimit);
-  void machine.exited.then(async (reason) => {
-    clearTimeout(timer);
-    ends.abort();
-    await registration?.finish(reason, true);
-  });
+  limitMachine(machine, options);
+  void machine.exited.then((reason) => registration?.finish(reason, true));
   return machine;
 }
 

@@ -2,13 +2,14 @@
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { BhyveExit, machineSettings, parseCommandLine } from '../../devices/config/index.ts';
+import { restoreCheckpoint } from '../../devices/machine/checkpoint.ts';
 import { ABORT_STATUS, type ExitReason } from '../../devices/machine/exit-reason.ts';
 import { Machine } from '../../devices/machine/machine.ts';
 import { loadCore, vcpuWorkerUrl } from '../assets.ts';
 import { writeCoreFile } from '../core-dump.ts';
 import { SerialOpener } from '../console/open-serial.ts';
 import { createNodeHost, ignoreLostReaders, writeMessage } from '../node-host.ts';
-import { openCheckpoint, restoreCheckpoint } from '../registry/checkpoint-file.ts';
+import { openCheckpoint } from '../registry/checkpoint-file.ts';
 import { register, type Registration } from '../registry/registration.ts';
 
 /** Status of a run that its user left with Ctrl-A x: the machine is off, and callers that loop on resets stop. */

@@ -1,8 +1,7 @@
 /** A kernel that a program gives its machine: a path, a URL, or the bytes themselves. */
-import { readFile } from 'node:fs/promises';
-import { setKernel, type ConfigTree } from '../devices/config/index.ts';
+import { setKernel, type ConfigTree } from '../config/index.ts';
 
-/** A path, where it lies (`file:`, or what `fetch` knows), or the bytes. */
+/** A path as the command line names one, a URL, or the bytes. */
 export type Source = string | URL | Uint8Array;
 
 export interface KernelOptions {
@@ -12,20 +11,17 @@ export interface KernelOptions {
   readonly cmdline?: string | undefined;
 }
 
-type ReadFile = (path: string) => Promise<Uint8Array>;
+export type ReadFile = (path: string) => Promise<Uint8Array>;
 
-async function readUrl(url: URL): Promise<Uint8Array> {
-  if (url.protocol === 'file:') return await readFile(url);
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`${url.href}: ${response.status} ${response.statusText}`);
-  return new Uint8Array(await response.arrayBuffer());
-}
-
-/** Puts the kernel into the configuration; returns what reads the files that it names there. */
+/**
+ * Puts the kernel into the configuration; returns what reads the files that it names there. `readPath` reads all others, `readUrl` those
+ * given as URLs. Throws TypeError when there is an initrd or a command line but no kernel.
+ */
 export function useKernel(
   tree: ConfigTree,
   options: KernelOptions,
-  readPath: ReadFile = (path) => readFile(path),
+  readPath: ReadFile,
+  readUrl: (url: URL) => Promise<Uint8Array>,
 ): ReadFile {
   const { kernel, initrd, cmdline } = options;
   if (kernel === undefined) {

@@ -1,0 +1,28 @@
+/** The library for pages: virtual machines in Workers. `import { Machine } from 'webhyve/browser'`. */
+export { BhyveExit } from '../devices/config/index.ts';
+export { ControlError, type ControlCommand, type ControlCommands } from '../devices/machine/control.ts';
+export type { ExitKind, ExitReason } from '../devices/machine/exit-reason.ts';
+export type { Source } from '../devices/machine/kernel-source.ts';
+export { formatRegisters, type Registers } from '../devices/machine/registers.ts';
+export { SnapshotError } from '../devices/snapshot.ts';
+export {
+  ConsoleError,
+  type ConsoleMatch,
+  type ExpectOptions,
+  type RunOptions,
+  type RunResult,
+} from '../devices/serial/console.ts';
+export { Machine, MachineError, type BhyveConfig, type HostOptions } from './machine.ts';
+export type {
+  AssetUrls,
+  DiskActivity,
+  LoadProgress,
+  MachineCommands,
+  MachineDescription,
+  MachineNotes,
+  MachinePort,
+  MachineState,
+  MachineStatus,
+  PageNotes,
+} from './port/protocol.ts';
+export { RemoteConsole, type OutputSink } from './remote-console.ts';

@@ -1,0 +1,133 @@
+/**
+ * A published file (webhyve-site): an index that names chunks by what they hold, each a small file beside it that every static
+ * server can send and every cache can keep. Chunks of zeros have no file.
+ */
+import { md5 } from '../../devices/bus/md5.ts';
+import { FileError, type ByteSource } from './byte-source.ts';
+import { fetchOrExplain, type Progress } from './download.ts';
+
+/** How the address of such an index ends. */
+export const CHUNK_INDEX_SUFFIX = '.chunks.json';
+
+/** The index. */
+export interface ChunkIndex {
+  readonly format: 'webhyve-chunks-1';
+  readonly sizeBytes: number;
+  readonly chunkBytes: number;
+  /** One name for each chunk: the beginning of the SHA-256 of its bytes in hexadecimal; null: zeros. */
+  readonly chunks: readonly (string | null)[];
+}
+
+/** Chunks kept in memory. */
+const MAX_CHUNKS = 64;
+/** Bounds for an index that somebody else wrote. */
+const MAX_CHUNK_BYTES = 16 * 1024 * 1024;
+const MAX_CHUNK_COUNT = 1 << 20;
+
+function checkIndex(value: unknown, url: URL): ChunkIndex {
+  const index = value as Partial<ChunkIndex> | null;
+  const { sizeBytes, chunkBytes, chunks } = index ?? {};
+  const sound =
+    index?.format === 'webhyve-chunks-1' &&
+    Number.isSafeInteger(sizeBytes) &&
+    Number.isSafeInteger(chunkBytes) &&
+    (chunkBytes ?? 0) > 0 &&
+    (chunkBytes ?? 0) <= MAX_CHUNK_BYTES &&
+    Array.isArray(chunks) &&
+    chunks.length <= MAX_CHUNK_COUNT &&
+    chunks.length === Math.ceil((sizeBytes ?? -1) / (chunkBytes ?? 1)) &&
+    chunks.every((name: unknown) => name === null || (typeof name === 'string' && /^[0-9a-f]{16,64}$/.test(name)));
+  if (!sound) throw new FileError(`${url.href}: this is no index of webhyve-site`);
+  return index as ChunkIndex;
+}
+
+/** Undoes the compression of a chunk's file. */
+async function gunzip(bytes: ArrayBuffer): Promise<Uint8Array> {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+export class ChunkSource implements ByteSource {
+  fetchedBytes = 0;
+  readonly sizeBytes: number;
+  readonly validator: string;
+  /** By chunk number; the least recently used first. */
+  readonly #chunks = new Map<number, Promise<Uint8Array>>();
+
+  private constructor(
+    private readonly url: URL,
+    private readonly index: ChunkIndex,
+    private readonly progress: Progress,
+  ) {
+    this.sizeBytes = index.sizeBytes;
+    this.validator = `${index.sizeBytes} ${md5(new TextEncoder().encode(index.chunks.join())).join('')}`;
+  }
+
+  static async open(url: URL, progress: Progress): Promise<ChunkSource> {
+    const response = await fetchOrExplain(url);
+    const value: unknown = await response.json().catch(() => undefined);
+    return new ChunkSource(url, checkIndex(value, url), progress);
+  }
+
+  async read(offset: number, lengthBytes: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(lengthBytes);
+    if (lengthBytes === 0) return bytes;
+    const { chunkBytes } = this.index;
+    const first = Math.floor(offset / chunkBytes);
+    const last = Math.floor((offset + lengthBytes - 1) / chunkBytes);
+    const copies: Promise<void>[] = [];
+    for (let number = first; number <= last; number++) {
+      const chunk = this.#chunk(number);
+      if (!chunk) continue;
+      const start = number * chunkBytes;
+      copies.push(
+        chunk.then((content) => {
+          const from = Math.max(0, offset - start);
+          const to = Math.min(content.length, offset + lengthBytes - start);
+          bytes.set(content.subarray(from, to), start + from - offset);
+        }),
+      );
+    }
+    await Promise.all(copies);
+    return bytes;
+  }
+
+  /** Undefined: zeros. */
+  #chunk(number: number): Promise<Uint8Array> | undefined {
+    const name = this.index.chunks[number];
+    if (name === null || name === undefined) return undefined;
+    let chunk = this.#chunks.get(number);
+    if (chunk) this.#chunks.delete(number);
+    else {
+      chunk = this.#fetch(number, name);
+      chunk.catch(() => this.#chunks.delete(number));
+    }
+    this.#chunks.set(number, chunk);
+    for (const old of this.#chunks.keys()) {
+      if (this.#chunks.size <= MAX_CHUNKS) break;
+      this.#chunks.delete(old);
+    }
+    return chunk;
+  }
+
+  async #fetch(number: number, name: string): Promise<Uint8Array> {
+    const { sizeBytes, chunkBytes } = this.index;
+    const url = new URL(`${name}.chunk`, this.url);
+    const response = await fetchOrExplain(url);
+    const packed = await response.arrayBuffer();
+    this.fetchedBytes += packed.byteLength;
+    const bytes = await gunzip(packed).catch((error: unknown) => {
+      throw new FileError(`${url.href}: the chunk is damaged`, { cause: error });
+    });
+    if (bytes.length !== Math.min(chunkBytes, sizeBytes - number * chunkBytes)) {
+      throw new FileError(`${url.href}: the chunk has the wrong length`);
+    }
+    const total = this.index.chunks.filter((other) => other !== null).length * chunkBytes;
+    this.progress({
+      url: this.url.href,
+      doneBytes: Math.min(total, this.#chunks.size * chunkBytes),
+      totalBytes: total,
+    });
+    return bytes;
+  }
+}

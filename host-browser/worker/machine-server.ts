@@ -1,0 +1,279 @@
+/** One machine behind its port: builds what the page asks for, drives it, and tells the page what it does. */
+import {
+  pciFunctions,
+  parseCommandLine,
+  treeFromVariables,
+  type ConfigTree,
+  type FwCfgItem,
+} from '../../devices/config/index.ts';
+import { CFGF_JIT, CFG_FLAGS, POOL_USED_CHUNKS, CHUNK_SIZE, R_ICOUNT } from '../../core-as/layout.ts';
+import { openCheckpoint, restoreCheckpoint } from '../../devices/machine/checkpoint.ts';
+import { MachineControl } from '../../devices/machine/control.ts';
+import { vcpuBlock } from '../../devices/machine/core.ts';
+import { useKernel } from '../../devices/machine/kernel-source.ts';
+import { limitMachine } from '../../devices/machine/limits.ts';
+import { Machine } from '../../devices/machine/machine.ts';
+import type { CharacterBackend } from '../../devices/serial/character-backend.ts';
+import { MAX_CONSOLE_PORTS } from '../../devices/virtio/console.ts';
+import { PortEnd, Transferred, type Channel } from '../port/endpoint.ts';
+import type {
+  MachineCommands,
+  MachineDescription,
+  MachineNotes,
+  MachineRecipe,
+  MachineState,
+  MachineStatus,
+  PageNotes,
+  PagePort,
+} from '../port/protocol.ts';
+import { FileSpace } from '../storage/file-space.ts';
+import { createBrowserHost } from './browser-host.ts';
+import { PageConsole } from './page-console.ts';
+
+const PROGRAM_NAME = 'bhyve';
+/** Most bytes of a disk in one answer. */
+const MAX_READ_BYTES = 16 * 1024 * 1024;
+
+/** Why processors cannot have threads of their own here; undefined when they can. */
+function whyInline(): string | undefined {
+  if (globalThis.crossOriginIsolated && typeof SharedArrayBuffer === 'function') return undefined;
+  return (
+    'this page has no shared memory, so all processors share one thread: its server does not send ' +
+    'Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp'
+  );
+}
+
+/** A file that the command line needs before it can be understood (-k). */
+class MissingText extends Error {
+  constructor(readonly path: string) {
+    super(path);
+  }
+}
+
+interface Parsed {
+  readonly tree: ConfigTree;
+  readonly fwCfgItems: readonly FwCfgItem[];
+  readonly restoreFile: string | undefined;
+}
+
+export class MachineServer {
+  readonly #port: PagePort;
+  #machine: Machine | undefined;
+  #files: FileSpace | undefined;
+  #state: MachineState = 'created';
+  readonly #consoles = new Map<string, PageConsole>();
+  readonly #opened: PageConsole[] = [];
+  #controls: MachineControl | undefined;
+
+  constructor(channel: Channel) {
+    this.#port = new PortEnd<Record<never, never>, MachineNotes, MachineCommands, PageNotes>(
+      channel,
+      {
+        create: (recipe) => this.#create(recipe),
+        start: () => {
+          this.#running.start();
+          this.#state = 'running';
+          return {};
+        },
+        pause: async () => {
+          await this.#running.pause();
+          if (this.#state === 'running') this.#state = 'paused';
+          return {};
+        },
+        resume: () => {
+          this.#running.resume();
+          if (this.#state === 'paused') this.#state = 'running';
+          return {};
+        },
+        'power-button': () => this.#running.powerButton(),
+        reset: () => {
+          this.#running.reset();
+          return {};
+        },
+        destroy: async () => {
+          await this.#machine?.destroy();
+          return {};
+        },
+        snapshot: async () => {
+          const bytes = await this.#running.snapshot();
+          return new Transferred(bytes, [bytes.buffer]);
+        },
+        restore: async ({ bytes }) => {
+          await this.#running.restore(bytes);
+          return {};
+        },
+        status: () => this.#status(),
+        registers: ({ vcpu }) => this.#running.registers(vcpu),
+        statistics: ({ vcpu }) => this.#running.stats(vcpu),
+        control: async (request) => (await this.#control(request)) as never,
+        'read-disk': async ({ path, offset, lengthBytes }) => {
+          const bytes = new Uint8Array(Math.min(lengthBytes, MAX_READ_BYTES));
+          await this.#disk(path).read(offset, [bytes]);
+          return new Transferred(bytes, [bytes.buffer]);
+        },
+        'disk-size': ({ path }) => this.#disk(path).sizeBytes,
+      },
+      {
+        input: ({ console, bytes }) => this.#consoles.get(console)?.input(bytes),
+        taken: ({ console, lengthBytes }) => this.#consoles.get(console)?.taken(lengthBytes),
+      },
+    );
+  }
+
+  get #running(): Machine {
+    if (!this.#machine) throw new Error('the machine has not been created');
+    return this.#machine;
+  }
+
+  #disk(path: string): { readonly sizeBytes: number; read(offset: number, into: Uint8Array[]): Promise<void> } {
+    const disk = this.#files?.disks.get(path);
+    if (!disk) throw new Error(`${path} is no disk of this machine`);
+    return disk;
+  }
+
+  async #create(recipe: MachineRecipe): Promise<MachineDescription> {
+    if (this.#machine || this.#files) throw new Error('this worker has its machine already');
+    const message = (text: string): void => this.#port.tell('message', text);
+    const files = new FileSpace({
+      base: recipe.base,
+      files: recipe.files,
+      progress: (progress) => this.#port.tell('progress', progress),
+      message,
+    });
+    this.#files = files;
+    const core = WebAssembly.compileStreaming(fetch(recipe.assets.core));
+    // Looked at only when it is needed: until then its failure is nobody's.
+    core.catch(() => undefined);
+    const { tree, fwCfgItems, restoreFile } = await this.#parse(recipe, files, message);
+    const readPath = (path: string): Promise<Uint8Array> => files.readFile(path);
+    const snapshot =
+      restoreFile === undefined
+        ? undefined
+        : await openCheckpoint(restoreFile, tree, {
+            snapshot: () => readPath(restoreFile),
+            meta: async () => {
+              const bytes = await readPath(`${restoreFile}.meta`).catch(() => undefined);
+              return bytes && new TextDecoder().decode(bytes);
+            },
+          });
+    const inlineReason = recipe.backend === 'inline' || recipe.deterministic ? undefined : whyInline();
+    const inline = inlineReason !== undefined || recipe.backend === 'inline' || recipe.deterministic !== undefined;
+    if (inlineReason !== undefined) message(inlineReason);
+    const host = createBrowserHost({
+      core: await core.catch((error: unknown) => {
+        throw new Error(`the core ${recipe.assets.core} cannot be loaded: ${String(error)}`, { cause: error });
+      }),
+      vcpuWorker: inline ? undefined : new URL(recipe.assets.vcpuWorker),
+      files,
+      readFile: useKernel(tree, recipe, readPath, (url) => files.readFile(url.href)),
+      message,
+      openSerial: (path) => Promise.resolve(this.#openConsole(path)),
+    });
+    const machine = await Machine.create(tree, host, {
+      fwCfgItems,
+      backend: inline ? 'inline' : 'thread',
+      deterministic: recipe.deterministic,
+    });
+    this.#machine = machine;
+    this.#nameConsoles(machine, tree);
+    void machine.exited.then((reason) => {
+      this.#state = 'ended';
+      this.#port.tell('exited', reason);
+    });
+    limitMachine(machine, { timeLimit: recipe.timeLimit });
+    if (snapshot && restoreFile !== undefined) {
+      await restoreCheckpoint(machine, restoreFile, snapshot).catch(async (error: unknown) => {
+        await machine.destroy();
+        throw error;
+      });
+    }
+    return {
+      name: machine.name,
+      vcpus: machine.plan.vcpus,
+      memoryBytes: machine.settings.memoryBytes,
+      consoles: [...this.#consoles.keys()],
+      backend: inline ? 'inline' : 'thread',
+      inlineReason,
+      jit: (machine.state.u32(CFG_FLAGS) & CFGF_JIT) !== 0,
+      disks: [...files.disks.keys()],
+    };
+  }
+
+  /** Configuration files (-k) come over the network: the command line is read again with each. */
+  async #parse(recipe: MachineRecipe, files: FileSpace, message: (text: string) => void): Promise<Parsed> {
+    if (recipe.config) return { tree: treeFromVariables(recipe.config), fwCfgItems: [], restoreFile: undefined };
+    const texts = new Map<string, string>();
+    for (;;) {
+      let missing: MissingText | undefined;
+      try {
+        const parsed = parseCommandLine(recipe.argv ?? [], {
+          programName: PROGRAM_NAME,
+          readTextFile: (path) => {
+            const text = texts.get(path);
+            if (text !== undefined) return text;
+            missing = new MissingText(path);
+            throw missing;
+          },
+        });
+        for (const warning of parsed.warnings) message(warning);
+        return parsed;
+      } catch (error) {
+        if (!missing) throw error;
+        texts.set(missing.path, new TextDecoder().decode(await files.readFile(missing.path)));
+      }
+    }
+  }
+
+  /** The far end of a port, asked for while the machine is built; named afterwards. */
+  #openConsole(path: string): CharacterBackend | undefined {
+    if (path.startsWith('tcp=')) {
+      this.#port.tell('message', `${path}: a page listens on no sockets`);
+      return undefined;
+    }
+    const console = new PageConsole(path, this.#port);
+    this.#opened.push(console);
+    return console;
+  }
+
+  /** COM ports and uart functions by their own names, ports of virtio-console by those that the guest sees. */
+  #nameConsoles(machine: Machine, tree: ConfigTree): void {
+    const serial = Object.keys(machine.consoles);
+    for (const console of this.#opened) {
+      const unixPath = /^unix=(.*)$/s.exec(console.name)?.[1];
+      console.name = (unixPath === undefined ? serial.shift() : virtioPortName(tree, unixPath)) ?? console.name;
+      this.#consoles.set(console.name, console);
+    }
+  }
+
+  #status(): MachineStatus {
+    const machine = this.#running;
+    return {
+      state: this.#state,
+      instructions: Array.from({ length: machine.plan.vcpus }, (_, vcpu) => {
+        return machine.state.u64(vcpuBlock(vcpu) + R_ICOUNT);
+      }),
+      machineNs: machine.clock.nowNs(),
+      residentBytes: machine.state.u32(POOL_USED_CHUNKS) * CHUNK_SIZE,
+      disks: this.#files?.activity() ?? [],
+    };
+  }
+
+  #control(request: object): Promise<object> {
+    this.#controls ??= new MachineControl(this.#running, {
+      writeCheckpoint: () => Promise.reject(new Error('a page writes no files; ask for a snapshot')),
+      ended: () => undefined,
+    });
+    return this.#controls.handle(request);
+  }
+}
+
+/** The name of a virtio-console port by its path. */
+function virtioPortName(tree: ConfigTree, path: string): string | undefined {
+  for (const { device, variables } of pciFunctions(tree)) {
+    if (device !== 'virtio-console') continue;
+    for (let index = 0; index < MAX_CONSOLE_PORTS; index++) {
+      if (variables.get(`port.${index}.path`) === path) return variables.get(`port.${index}.name`);
+    }
+  }
+  return undefined;
+}
