@@ -12,7 +12,9 @@ export {
 export { setKernel, type DirectKernel, type FwCfgItem } from './firmware-option.ts';
 export type { LoaderProtocol } from './declarations/globals.ts';
 export { declaration, notBuiltMessage, PCI_DEVICES } from '../catalog.ts';
-export type { DeviceDeclaration, VariableDeclaration } from './declare.ts';
+export { LPC_DEVICES } from './declarations/lpc.ts';
+export { GLOBAL_VARIABLES, WEBHYVE_VARIABLES } from './declarations/globals.ts';
+export type { DeviceDeclaration, LpcDeclaration, VariableDeclaration } from './declare.ts';
 export {
   type GdbSettings,
   type LoaderSettings,
@@ -24,4 +26,4 @@ export {
   type PciFunctionSettings,
 } from './settings.ts';
 export { renderReference } from './reference.ts';
-export { usageText } from './usage.ts';
+export { COMMAND_LINE_OPTIONS, usageText } from './usage.ts';

@@ -8,7 +8,7 @@ const SYNOPSIS = [
 ];
 
 /** bhyve(8)'s options; `-f` is the one that it has only in later versions and in xhyve. */
-const OPTIONS: readonly (readonly [option: string, help: string])[] = [
+export const COMMAND_LINE_OPTIONS: readonly (readonly [option: string, help: string])[] = [
   ['A', 'create ACPI tables'],
   ['a', 'local apic is in xAPIC mode (deprecated)'],
   ['C', 'include guest memory in core file'],
@@ -42,6 +42,6 @@ export function usageText(programName: string): string {
   const [first, ...others] = SYNOPSIS;
   const indent = ' '.repeat('Usage: '.length + programName.length + 1);
   const lines = [`Usage: ${programName} ${first}`, ...others.map((part) => indent + part)];
-  for (const [option, help] of OPTIONS) lines.push(`       -${option}: ${help}`);
+  for (const [option, help] of COMMAND_LINE_OPTIONS) lines.push(`       -${option}: ${help}`);
   return `${lines.join('\n')}\n`;
 }

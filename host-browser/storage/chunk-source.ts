@@ -3,44 +3,12 @@
  * server can send and every cache can keep. Chunks of zeros have no file.
  */
 import { md5 } from '../../devices/bus/md5.ts';
+import { isChunkIndex, type ChunkIndex } from '../../devices/publish/chunk-index.ts';
 import { FileError, type ByteSource } from './byte-source.ts';
 import { fetchOrExplain, type Progress } from './download.ts';
 
-/** How the address of such an index ends. */
-export const CHUNK_INDEX_SUFFIX = '.chunks.json';
-
-/** The index. */
-export interface ChunkIndex {
-  readonly format: 'webhyve-chunks-1';
-  readonly sizeBytes: number;
-  readonly chunkBytes: number;
-  /** One name for each chunk: the beginning of the SHA-256 of its bytes in hexadecimal; null: zeros. */
-  readonly chunks: readonly (string | null)[];
-}
-
 /** Chunks kept in memory. */
 const MAX_CHUNKS = 64;
-/** Bounds for an index that somebody else wrote. */
-const MAX_CHUNK_BYTES = 16 * 1024 * 1024;
-const MAX_CHUNK_COUNT = 1 << 20;
-
-function checkIndex(value: unknown, url: URL): ChunkIndex {
-  const index = value as Partial<ChunkIndex> | null;
-  const { sizeBytes, chunkBytes, chunks } = index ?? {};
-  const sound =
-    index?.format === 'webhyve-chunks-1' &&
-    Number.isSafeInteger(sizeBytes) &&
-    Number.isSafeInteger(chunkBytes) &&
-    (chunkBytes ?? 0) > 0 &&
-    (chunkBytes ?? 0) <= MAX_CHUNK_BYTES &&
-    Array.isArray(chunks) &&
-    chunks.length <= MAX_CHUNK_COUNT &&
-    chunks.length === Math.ceil((sizeBytes ?? -1) / (chunkBytes ?? 1)) &&
-    chunks.every((name: unknown) => name === null || (typeof name === 'string' && /^[0-9a-f]{16,64}$/.test(name)));
-  if (!sound) throw new FileError(`${url.href}: this is no index of webhyve-site`);
-  return index as ChunkIndex;
-}
-
 /** Undoes the compression of a chunk's file. */
 async function gunzip(bytes: ArrayBuffer): Promise<Uint8Array> {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
@@ -66,7 +34,8 @@ export class ChunkSource implements ByteSource {
   static async open(url: URL, progress: Progress): Promise<ChunkSource> {
     const response = await fetchOrExplain(url);
     const value: unknown = await response.json().catch(() => undefined);
-    return new ChunkSource(url, checkIndex(value, url), progress);
+    if (!isChunkIndex(value)) throw new FileError(`${url.href}: this is no index of webhyve-site`);
+    return new ChunkSource(url, value, progress);
   }
 
   async read(offset: number, lengthBytes: number): Promise<Uint8Array> {

@@ -1,5 +1,5 @@
 /**
- * `npm start`, `npm test` and `npm run bench` on a fresh clone: installs and builds what is missing or out of date, then
+ * `npm start`, `npm run web`, `npm test` and `npm run bench` on a fresh clone: installs and builds what is missing or out of date, then
  * runs the job. Words after `--` are handed to it.
  */
 import { existsSync, readFileSync, statSync } from 'node:fs';
@@ -47,7 +47,7 @@ async function install() {
   if (status !== 0) throw new SetupError('npm ci failed; its message is above');
 }
 
-const isSource = (path) => /\.(ts|mjs|json)$/.test(path);
+const isSource = (path) => /\.(ts|mjs|json|css|html|svg)$/.test(path);
 
 function newestOf(...paths) {
   return Math.max(...paths.map((path) => newestMs(join(root, path), isSource)));
@@ -64,7 +64,7 @@ async function build() {
     if (status !== 0) throw new SetupError('the core does not compile; the message is above');
   }
   const program = newestMs(join(root, 'dist/bin/bhyve.js'));
-  const sources = newestOf('devices', 'host-node', 'core-as', 'package-lock.json');
+  const sources = newestOf('devices', 'host-node', 'host-browser', 'core-as', 'package-lock.json');
   if (program < sources || newestMs(join(root, 'dist/core.wasm')) < newestMs(core)) {
     progress('bundling the programs');
     const { bundle } = await import('./bundle.mjs');
@@ -76,6 +76,10 @@ const JOBS = {
   async start(args) {
     const { start } = await import('./start.mjs');
     return start(args);
+  },
+  async web(args) {
+    const { web } = await import('./web.mjs');
+    return web(args);
   },
   test: (args) =>
     runInherited(process.execPath, [

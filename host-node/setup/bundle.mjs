@@ -1,12 +1,18 @@
-/** Bundles the programs into dist/: dist/bin/*.js, dist/index.js, dist/vcpu-worker.js, with dist/core.wasm beside them. */
+/**
+ * Bundles the programs into dist/: dist/bin/*.js, dist/index.js, dist/vcpu-worker.js, with dist/core.wasm beside them; and what browsers
+ * load into dist/browser/.
+ */
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { bundleBrowser } from './bundle-browser.mjs';
 import { progress, root, runMain, SetupError } from './common.mjs';
 
 const ENTRIES = [
   'host-node/bin/bhyve.ts',
   'host-node/bin/bhyvectl.ts',
+  'host-node/bin/webhyve-web.ts',
+  'host-node/bin/webhyve-site.ts',
   'host-node/vcpu-worker.ts',
   'host-node/index.ts',
   'host-node/vitest.ts',
@@ -61,6 +67,7 @@ export async function bundle() {
     logLevel: 'warning',
   });
   copyFileSync(core, join(dist, 'core.wasm'));
+  await bundleBrowser({ core, outdir: join(dist, 'browser') });
   for (const name of readdirSync(join(dist, 'bin')))
     if (name.endsWith('.js')) chmodSync(join(dist, 'bin', name), 0o755);
 }

@@ -13,3 +13,4 @@ export function bhyveArguments(machine: {
   extra: readonly string[];
 }): string[];
 export function start(args: readonly string[]): Promise<number>;
+export function userFile(path: string): string;

@@ -32,7 +32,7 @@ export function parseStartArguments(args) {
 }
 
 /** A file that the user named, as an absolute path: npm runs us in the repository's root, not where the user stands. */
-function userFile(path) {
+export function userFile(path) {
   const found = resolve(process.env.INIT_CWD ?? process.cwd(), path);
   if (!existsSync(found)) throw new SetupError(`${path} does not exist`);
   return found;
