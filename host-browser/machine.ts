@@ -39,6 +39,8 @@ export interface HostOptions {
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds after which the machine ends with an error, wherever it is. */
   readonly timeLimit?: number | undefined;
+  /** A snapshot will be restored into the machine ({@link Machine.restore}): no kernel is needed, and none is loaded. */
+  readonly restored?: boolean | undefined;
   /** Lines for the user; the browser's console by default. */
   readonly message?: ((text: string) => void) | undefined;
   /** Files on their way over the network. */
@@ -159,6 +161,7 @@ export class Machine implements AsyncDisposable {
         backend: options.backend,
         deterministic: options.deterministic,
         timeLimit: options.timeLimit,
+        restored: options.restored,
       });
       for (const name of description.consoles) {
         consoles[name] = new RemoteConsole(

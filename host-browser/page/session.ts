@@ -55,7 +55,11 @@ export class Session {
     this.#set('loading');
     try {
       const { snapshot, ...host } = options;
-      const machine = await Machine.fromArgs(argv, { ...host, signal: aborts.signal });
+      const machine = await Machine.fromArgs(argv, {
+        ...host,
+        restored: snapshot !== undefined,
+        signal: aborts.signal,
+      });
       this.machine = machine;
       if (snapshot) await machine.restore(snapshot);
       this.listener.machineMade(machine);

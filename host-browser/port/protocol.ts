@@ -28,6 +28,8 @@ export interface MachineRecipe {
   readonly backend?: 'thread' | 'inline' | undefined;
   readonly deterministic?: { readonly seed: number; readonly insnsPerSecond: number } | undefined;
   readonly timeLimit?: number | undefined;
+  /** A snapshot will be restored into the machine before it starts: no kernel is needed, and none is loaded. */
+  readonly restored?: boolean | undefined;
 }
 
 /** A machine that was built. */

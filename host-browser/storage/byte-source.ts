@@ -1,5 +1,5 @@
 /** Bytes that lie somewhere else and are read by ranges: a file on a server, a published image in chunks, a file that the user dropped. */
-import { checkRange, totalBytes, type BlockBackend } from '../../devices/storage/block-backend.ts';
+import { checkRange, totalBytes, type BlockBackend } from '../../devices/backends/block.ts';
 
 export interface ByteSource {
   readonly sizeBytes: number;

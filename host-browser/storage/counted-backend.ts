@@ -1,5 +1,5 @@
-/** A disk whose traffic is counted, for the page's status line. */
-import { totalBytes, type BlockBackend } from '../../devices/storage/block-backend.ts';
+/** A disk as the machine has it: with the sector sizes that were asked for, its traffic counted for the page's status line. */
+import { totalBytes, type BlockBackend, type BlockSettings } from '../../devices/backends/block.ts';
 
 export class CountedBackend implements BlockBackend {
   readBytes = 0;
@@ -7,6 +7,7 @@ export class CountedBackend implements BlockBackend {
 
   constructor(
     private readonly disk: BlockBackend,
+    private readonly sectors: BlockSettings['sectorsize'],
     private readonly fetched: () => number,
   ) {}
 
@@ -15,15 +16,16 @@ export class CountedBackend implements BlockBackend {
   }
 
   get sizeBytes(): number {
-    return this.disk.sizeBytes;
+    const { sizeBytes } = this.disk;
+    return sizeBytes - (sizeBytes % this.logicalSectorBytes);
   }
 
   get logicalSectorBytes(): number {
-    return this.disk.logicalSectorBytes;
+    return this.sectors?.logicalBytes ?? this.disk.logicalSectorBytes;
   }
 
   get physicalSectorBytes(): number {
-    return this.disk.physicalSectorBytes;
+    return this.sectors?.physicalBytes ?? this.disk.physicalSectorBytes;
   }
 
   get readOnly(): boolean {

@@ -8,8 +8,8 @@
  *   published file (webhyve-site).
  */
 import { parseMemorySize } from '../../devices/config/index.ts';
-import type { BlockBackend } from '../../devices/storage/block-backend.ts';
-import { OverlayBackend } from '../../devices/storage/overlay-backend.ts';
+import type { BlockBackend, BlockSettings } from '../../devices/backends/block.ts';
+import { OverlayBackend } from '../../devices/block/overlay-backend.ts';
 import type { DiskActivity } from '../port/protocol.ts';
 import { BlobSource, FileError, SourceBackend, type ByteSource } from './byte-source.ts';
 import { CHUNK_INDEX_SUFFIX } from '../../devices/publish/chunk-index.ts';
@@ -95,14 +95,13 @@ export class FileSpace {
     return readBody(response, url, this.options.progress, promisedBytes(response));
   }
 
-  /** A disk, with the block options `ro` of bhyve_config(5). What is only read gets its changes kept in memory. */
-  async openBlock(path: string, variables: Readonly<Record<string, string>>): Promise<BlockBackend> {
+  /** A disk, with the options `ro` and `sectorsize` of bhyve_config(5). What is only read gets its changes kept in memory. */
+  async openBlock({ path, ro, sectorsize }: BlockSettings): Promise<BlockBackend> {
     if (this.#disks.has(path)) throw new FileError(`${path}: another disk of this machine has it open`);
-    const readOnly = ['true', 'on', 'yes', '1'].includes((variables['ro'] ?? '').toLowerCase());
-    const { backend, source } = await this.#open(path, readOnly);
-    const counted = new CountedBackend(backend, () => source?.fetchedBytes ?? 0);
-    this.#disks.set(path, counted);
-    return counted;
+    const { backend, source } = await this.#open(path, ro);
+    const disk = new CountedBackend(backend, sectorsize, () => source?.fetchedBytes ?? 0);
+    this.#disks.set(path, disk);
+    return disk;
   }
 
   async #open(path: string, readOnly: boolean): Promise<{ backend: BlockBackend; source?: ByteSource }> {

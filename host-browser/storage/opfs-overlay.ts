@@ -3,7 +3,7 @@
  * changed blocks, one after the other as they came; NAME.index holds a header and, for each block of the disk, its place in NAME (0: unchanged).
  * A block is written before the index says where it is, and flush() brings the blocks to safety before the index.
  */
-import { checkRange, totalBytes, type BlockBackend } from '../../devices/storage/block-backend.ts';
+import { checkRange, totalBytes, type BlockBackend } from '../../devices/backends/block.ts';
 import { FileError } from './byte-source.ts';
 import { explainQuota, openOpfsFile, readViews, writeViews, type SyncAccessHandle } from './opfs.ts';
 

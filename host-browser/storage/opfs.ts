@@ -1,5 +1,5 @@
 /** The origin's private file system (File System Standard): images that stay in this browser. For Workers only. */
-import { checkRange, totalBytes, type BlockBackend } from '../../devices/storage/block-backend.ts';
+import { checkRange, totalBytes, type BlockBackend } from '../../devices/backends/block.ts';
 import { FileError } from './byte-source.ts';
 
 /** FileSystemSyncAccessHandle, which TypeScript knows for workers only. */

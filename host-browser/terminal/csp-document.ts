@@ -6,8 +6,8 @@
 /** Where the sheets are adopted: the page, or the shadow root that the terminal is in. */
 export type StyleRoot = Document | ShadowRoot;
 
-function makeStyle(document: Document, root: StyleRoot): HTMLElement {
-  const element = document.createElement('span');
+function makeStyle(createElement: Document['createElement'], root: StyleRoot): HTMLElement {
+  const element = createElement('span');
   element.hidden = true;
   const sheet = new CSSStyleSheet();
   root.adoptedStyleSheets.push(sheet);
@@ -27,14 +27,20 @@ function setAttribute(this: HTMLElement, name: string, value: string): void {
   else Element.prototype.setAttribute.call(this, name, value);
 }
 
-/** The document that xterm.js is given as `documentOverride`. */
-export function documentWithoutInlineStyles(document: Document, root: StyleRoot): Document {
-  const createElement = (tag: string, options?: ElementCreationOptions): HTMLElement => {
-    if (tag === 'style') return makeStyle(document, root);
-    const element = document.createElement(tag, options);
+/** What takes the place of the document's createElement. */
+function createElementFor(document: Document, root: StyleRoot): Document['createElement'] {
+  const original = document.createElement.bind(document);
+  return (tag: string, options?: ElementCreationOptions): HTMLElement => {
+    if (tag === 'style') return makeStyle(original, root);
+    const element = original(tag, options);
     if (tag === 'span') element.setAttribute = setAttribute;
     return element;
   };
+}
+
+/** The document that xterm.js is given as `documentOverride`. */
+export function documentWithoutInlineStyles(document: Document, root: StyleRoot): Document {
+  const createElement = createElementFor(document, root);
   return new Proxy(document, {
     get(target, property) {
       if (property === 'createElement') return createElement;
@@ -42,4 +48,18 @@ export function documentWithoutInlineStyles(document: Document, root: StyleRoot)
       return typeof value === 'function' ? (value as (...words: unknown[]) => unknown).bind(target) : value;
     },
   });
+}
+
+/**
+ * Runs `open` while the page's own document makes such styles as well: one part of xterm.js 6.0.0 (the viewport) takes the page's document
+ * whatever `documentOverride` is. Nothing else runs meanwhile.
+ */
+export function withoutInlineStyles(document: Document, root: StyleRoot, open: () => void): void {
+  document.createElement = createElementFor(document, root);
+  try {
+    open();
+  } finally {
+    // The prototype's own comes back.
+    Reflect.deleteProperty(document, 'createElement');
+  }
 }

@@ -2,7 +2,7 @@
 import { FitAddon } from '@xterm/addon-fit';
 import { Terminal } from '@xterm/xterm';
 import type { RemoteConsole } from '../remote-console.ts';
-import { documentWithoutInlineStyles, type StyleRoot } from './csp-document.ts';
+import { documentWithoutInlineStyles, withoutInlineStyles, type StyleRoot } from './csp-document.ts';
 import { DARK_THEME, LIGHT_THEME } from './themes.ts';
 
 /** What a terminal needs of a console. */
@@ -45,7 +45,7 @@ export class TerminalView {
       theme: this.#theme(),
     });
     this.terminal.loadAddon(this.#fit);
-    this.terminal.open(parent);
+    withoutInlineStyles(parent.ownerDocument, options.root, () => this.terminal.open(parent));
     this.terminal.textarea?.setAttribute('aria-label', options.label);
     const { takesKey } = options;
     if (takesKey) this.terminal.attachCustomKeyEventHandler((event) => !takesKey(event));

@@ -1,21 +1,18 @@
 /** The MachineHost of a browser: Workers, the browser's clock, files by address, consoles in the page. */
+import type { BackendOpeners } from '../../devices/backends/kinds.ts';
 import type { MachineHost, VcpuThread, VcpuThreadStart } from '../../devices/machine/host.ts';
 import type { ReadFile } from '../../devices/machine/kernel-source.ts';
-import type { CharacterBackend } from '../../devices/serial/character-backend.ts';
 import { clockSince, makeClockOrigin } from '../clock.ts';
 import { makeYield } from '../event-loop.ts';
 import { spawnWorker } from '../spawn-worker.ts';
-import type { FileSpace } from '../storage/file-space.ts';
 
 export interface BrowserHostOptions {
   readonly core: WebAssembly.Module;
   /** Entry of the vCPUs' Workers; undefined: the machine runs inline. */
   readonly vcpuWorker: URL | undefined;
-  readonly files: FileSpace;
   readonly readFile: ReadFile;
   readonly message: (text: string) => void;
-  /** The far end of a port. */
-  readonly openSerial: (path: string) => Promise<CharacterBackend | undefined>;
+  readonly backends: BackendOpeners;
 }
 
 function spawn(url: URL, start: VcpuThreadStart, failed: (error: Error) => void): VcpuThread {
@@ -34,7 +31,7 @@ function spawn(url: URL, start: VcpuThreadStart, failed: (error: Error) => void)
 
 export function createBrowserHost(options: BrowserHostOptions): MachineHost {
   const clockOrigin = makeClockOrigin();
-  const { vcpuWorker, files, message } = options;
+  const { vcpuWorker, message, backends } = options;
   return {
     core: options.core,
     clockOrigin,
@@ -45,8 +42,7 @@ export function createBrowserHost(options: BrowserHostOptions): MachineHost {
     keepAlive: () => () => undefined,
     message,
     readFile: options.readFile,
-    openBlock: (path, variables) => files.openBlock(path, variables),
-    openSerial: options.openSerial,
+    backends,
     // Takes part in the machine's UUID: a page has no name that lasts but its origin.
     hostName: globalThis.location.host || 'browser',
   };

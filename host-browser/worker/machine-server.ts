@@ -7,13 +7,14 @@ import {
   type FwCfgItem,
 } from '../../devices/config/index.ts';
 import { CFGF_JIT, CFG_FLAGS, POOL_USED_CHUNKS, CHUNK_SIZE, R_ICOUNT } from '../../core-as/layout.ts';
-import { openCheckpoint, restoreCheckpoint } from '../../devices/machine/checkpoint.ts';
+import { openCheckpoint, restoreCheckpoint, type Checkpoint } from '../../devices/machine/checkpoint.ts';
 import { MachineControl } from '../../devices/machine/control.ts';
 import { vcpuBlock } from '../../devices/machine/core.ts';
-import { useKernel } from '../../devices/machine/kernel-source.ts';
+import { useKernel, type ReadFile } from '../../devices/machine/kernel-source.ts';
 import { limitMachine } from '../../devices/machine/limits.ts';
 import { Machine } from '../../devices/machine/machine.ts';
-import type { CharacterBackend } from '../../devices/serial/character-backend.ts';
+import type { CharacterAddress, CharacterBackend } from '../../devices/backends/character.ts';
+import { BytesSource } from '../../devices/snapshot.ts';
 import { MAX_CONSOLE_PORTS } from '../../devices/virtio/console.ts';
 import { PortEnd, Transferred, type Channel } from '../port/endpoint.ts';
 import type {
@@ -62,7 +63,7 @@ export class MachineServer {
   #files: FileSpace | undefined;
   #state: MachineState = 'created';
   readonly #consoles = new Map<string, PageConsole>();
-  readonly #opened: PageConsole[] = [];
+  readonly #opened: { readonly console: PageConsole; readonly isVirtio: boolean }[] = [];
   #controls: MachineControl | undefined;
 
   constructor(channel: Channel) {
@@ -146,16 +147,7 @@ export class MachineServer {
     core.catch(() => undefined);
     const { tree, fwCfgItems, restoreFile } = await this.#parse(recipe, files, message);
     const readPath = (path: string): Promise<Uint8Array> => files.readFile(path);
-    const snapshot =
-      restoreFile === undefined
-        ? undefined
-        : await openCheckpoint(restoreFile, tree, {
-            snapshot: () => readPath(restoreFile),
-            meta: async () => {
-              const bytes = await readPath(`${restoreFile}.meta`).catch(() => undefined);
-              return bytes && new TextDecoder().decode(bytes);
-            },
-          });
+    const checkpoint = restoreFile === undefined ? undefined : await this.#openCheckpoint(restoreFile, tree, readPath);
     const inlineReason = recipe.backend === 'inline' || recipe.deterministic ? undefined : whyInline();
     const inline = inlineReason !== undefined || recipe.backend === 'inline' || recipe.deterministic !== undefined;
     if (inlineReason !== undefined) message(inlineReason);
@@ -164,13 +156,16 @@ export class MachineServer {
         throw new Error(`the core ${recipe.assets.core} cannot be loaded: ${String(error)}`, { cause: error });
       }),
       vcpuWorker: inline ? undefined : new URL(recipe.assets.vcpuWorker),
-      files,
       readFile: useKernel(tree, recipe, readPath, (url) => files.readFile(url.href)),
       message,
-      openSerial: (path) => Promise.resolve(this.#openConsole(path)),
+      backends: {
+        block: (disk) => files.openBlock(disk),
+        character: (address) => Promise.resolve(this.#openConsole(address)),
+      },
     });
     const machine = await Machine.create(tree, host, {
       fwCfgItems,
+      restored: checkpoint !== undefined || recipe.restored === true,
       backend: inline ? 'inline' : 'thread',
       deterministic: recipe.deterministic,
     });
@@ -181,8 +176,8 @@ export class MachineServer {
       this.#port.tell('exited', reason);
     });
     limitMachine(machine, { timeLimit: recipe.timeLimit });
-    if (snapshot && restoreFile !== undefined) {
-      await restoreCheckpoint(machine, restoreFile, snapshot).catch(async (error: unknown) => {
+    if (checkpoint) {
+      await restoreCheckpoint(machine, checkpoint).catch(async (error: unknown) => {
         await machine.destroy();
         throw error;
       });
@@ -224,23 +219,41 @@ export class MachineServer {
     }
   }
 
+  #openCheckpoint(file: string, tree: ConfigTree, read: ReadFile): Promise<Checkpoint> {
+    return openCheckpoint(file, tree, {
+      open: async () => {
+        const source = new BytesSource(await read(file));
+        return {
+          path: file,
+          lengthBytes: source.lengthBytes,
+          read: (into) => source.read(into),
+          close: () => Promise.resolve(),
+        };
+      },
+      // Without it the command line says everything.
+      meta: async () => {
+        const bytes = await read(`${file}.meta`).catch(() => undefined);
+        return bytes && new TextDecoder().decode(bytes);
+      },
+    });
+  }
+
   /** The far end of a port, asked for while the machine is built; named afterwards. */
-  #openConsole(path: string): CharacterBackend | undefined {
-    if (path.startsWith('tcp=')) {
-      this.#port.tell('message', `${path}: a page listens on no sockets`);
+  #openConsole(address: CharacterAddress): CharacterBackend | undefined {
+    if (address.kind === 'tcp') {
+      this.#port.tell('message', `tcp=${address.host}:${address.port}: a page listens on no sockets`);
       return undefined;
     }
-    const console = new PageConsole(path, this.#port);
-    this.#opened.push(console);
+    const console = new PageConsole(address.kind === 'stdio' ? 'stdio' : address.path, this.#port);
+    this.#opened.push({ console, isVirtio: address.kind === 'unix' });
     return console;
   }
 
   /** COM ports and uart functions by their own names, ports of virtio-console by those that the guest sees. */
   #nameConsoles(machine: Machine, tree: ConfigTree): void {
     const serial = Object.keys(machine.consoles);
-    for (const console of this.#opened) {
-      const unixPath = /^unix=(.*)$/s.exec(console.name)?.[1];
-      console.name = (unixPath === undefined ? serial.shift() : virtioPortName(tree, unixPath)) ?? console.name;
+    for (const { console, isVirtio } of this.#opened) {
+      console.name = (isVirtio ? virtioPortName(tree, console.name) : serial.shift()) ?? console.name;
       this.#consoles.set(console.name, console);
     }
   }

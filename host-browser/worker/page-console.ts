@@ -1,5 +1,5 @@
 /** The far end of a serial or virtio-console port that is in the page. */
-import type { CharacterBackend, CharacterPort } from '../../devices/serial/character-backend.ts';
+import type { CharacterBackend, CharacterPort } from '../../devices/backends/character.ts';
 import type { PagePort } from '../port/protocol.ts';
 
 /** Output that the page has not dealt with: at the first the guest's transmitter waits, at the second it goes on. */
