@@ -48,6 +48,6 @@ describe('npm start', () => {
 it('an unknown job of bootstrap.mjs ends with one line', () => {
   const script = fileURLToPath(new URL('../../host-node/setup/bootstrap.mjs', import.meta.url));
   const { status, stderr, stdout } = spawnSync(process.execPath, [script, 'constructor']);
-  expect(stderr.toString()).toBe('webhyve: usage: bootstrap.mjs start|test|bench [arguments]\n');
+  expect(stderr.toString()).toBe('webhyve: usage: bootstrap.mjs start|web|test|bench [arguments]\n');
   expect([status, stdout.toString()]).toEqual([1, '']);
 });
