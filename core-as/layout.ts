@@ -73,6 +73,8 @@ export const CFGF_RTC_UTC = 32;
 export const CFGF_AMD = 64;
 /** Hot code is compiled to WebAssembly (core-as/jit). */
 export const CFGF_JIT = 128;
+/** PAUSE ends run(), so that another vCPU may have the host's processor (-P). */
+export const CFGF_PAUSE_EXITS = 256;
 
 /** i32 atomic: lock around the platform interrupt controllers, timers and UARTs (0 free, 1 held). */
 export const INTC_LOCK = SHARED + 0x80;
@@ -336,8 +338,8 @@ export const R_FENCE = 0x3068;
 /** u32 atomic: CODE_RING_SEQ up to which this vCPU has done what the ring asks. */
 export const R_RING_SEEN = 0x30f0;
 
-/** Statistics, u64 each (not architectural, not saved). */
-export const R_STATS = 0x3400;
+/** u64: times that PAUSE ended run() (not architectural, not saved). */
+export const R_PAUSE_EXITS = 0x3400;
 
 /** 32 bytes: an instruction that crosses a page, put together for the decoder. */
 export const R_DECODE_BUFFER = 0x3900;

@@ -6,9 +6,11 @@ import type { MachineHost, VcpuThread, VcpuThreadStart } from '../devices/machin
 import type { BackendOpeners } from '../devices/backends/kinds.ts';
 import { nodeBackends } from './backends.ts';
 import { openDisplay } from './display/open-display.ts';
+import { CAN_PIN } from './affinity.ts';
 import { openFlashFile } from './flash-file.ts';
 import { clockSince, makeClockOrigin } from './clock.ts';
 import { collectGarbage } from './garbage.ts';
+import { wire } from './wire.ts';
 
 export interface NodeHostOptions {
   readonly core: WebAssembly.Module;
@@ -27,9 +29,15 @@ export interface NodeHostOptions {
 /** A timer that only keeps the process alive may be as long as timers get. */
 const KEEP_ALIVE_MS = 0x7fff_ffff;
 
-function spawn(workerUrl: URL, start: VcpuThreadStart, failed: (error: Error) => void): VcpuThread {
+function spawn(
+  workerUrl: URL,
+  start: VcpuThreadStart,
+  failed: (error: Error) => void,
+  message: (text: string) => void,
+): VcpuThread {
   const worker = new Worker(workerUrl, { workerData: start, execArgv: [], name: `vcpu${start.vcpu}` });
   let ended = false;
+  worker.on('message', (text: unknown) => message(String(text)));
   worker.on('error', (error: unknown) => {
     failed(error instanceof Error ? error : new Error(String(error)));
   });
@@ -57,18 +65,21 @@ export function ignoreLostReaders(): void {
 export function createNodeHost(options: NodeHostOptions): MachineHost {
   const clockOrigin = makeClockOrigin();
   const { workerUrl } = options;
+  const message = options.message ?? writeMessage;
   return {
     core: options.core,
     clockOrigin,
     nowNs: clockSince(clockOrigin),
     yieldNow: () => new Promise((resolve) => setImmediate(resolve)),
     collectGarbage,
-    spawnVcpu: workerUrl ? (start, failed) => spawn(workerUrl, start, failed) : undefined,
+    spawnVcpu: workerUrl ? (start, failed) => spawn(workerUrl, start, failed, message) : undefined,
+    pinsVcpus: CAN_PIN,
+    wire,
     keepAlive: () => {
       const timer = setInterval(() => undefined, KEEP_ALIVE_MS);
       return () => clearInterval(timer);
     },
-    message: options.message ?? writeMessage,
+    message,
     readFile: options.readFile ?? ((path) => readFile(path)),
     openFlash: openFlashFile,
     backends: {

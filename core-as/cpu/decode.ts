@@ -1,4 +1,5 @@
 /** The one-byte opcode map (SDM vol. 2, appendix A, table A-2) as micro-ops. */
+import { CFGF_PAUSE_EXITS, CFG_FLAGS } from '../layout';
 import { decodeTwoByte } from './decode-0f';
 import { decodeVex } from './decode-vex';
 import {
@@ -480,8 +481,10 @@ export function decodeInstruction(start: u32, pageOffset: u32): void {
       else emitXModrm(X.POP_RM, stackSize());
       break;
     case 0x90:
-      if (rep === SUB_REP) emitX(X.PAUSE, 0);
-      else if (rex & 1) emit(osize === 8 ? K.XCHG64 : osize === 4 ? K.XCHG32 : K.NOP, 0, 8 << 3);
+      if (rep === SUB_REP) {
+        if (load<u32>(CFG_FLAGS) & CFGF_PAUSE_EXITS) endX(X.PAUSE, 0);
+        else emitX(X.PAUSE, 0);
+      } else if (rex & 1) emit(osize === 8 ? K.XCHG64 : osize === 4 ? K.XCHG32 : K.NOP, 0, 8 << 3);
       else emit(K.NOP, 0, 0);
       if (rex & 1 && osize === 2 && rep !== SUB_REP) exchange16(8);
       break;

@@ -1,6 +1,9 @@
 /** The instructions that the interpreter calls a function for: one dense switch over X. */
 import {
   ACT_HALTED,
+  CFGF_PAUSE_EXITS,
+  CFG_FLAGS,
+  EXIT_BUDGET,
   EXIT_HLT,
   PEND_INTR,
   R_ACTIVITY,
@@ -12,6 +15,7 @@ import {
   R_IDT_LIMIT,
   R_INT_SHADOW,
   R_MSR_TSC_AUX,
+  R_PAUSE_EXITS,
   R_PENDING,
   R_RFLAGS,
   SHADOW_SS,
@@ -760,7 +764,10 @@ export function execute(p: u32, page: u64): u32 {
       x87MemoryForm(p);
       return done();
     case X.PAUSE:
-      return DONE;
+      if (!(load<u32>(CFG_FLAGS) & CFGF_PAUSE_EXITS)) return DONE;
+      store<u64>(cpu, load<u64>(cpu, R_PAUSE_EXITS) + 1, R_PAUSE_EXITS);
+      store<u32>(cpu, EXIT_BUDGET, R_EXIT_REASON);
+      return EXIT_RUN;
     default:
       raise(VECTOR_UD);
       return FAULT;

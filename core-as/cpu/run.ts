@@ -215,8 +215,10 @@ export function run(budget: i32): i32 {
     countTime();
     if (shutdown) return exit(EXIT_SUSPEND);
     if (status === INTERPRET_EXIT) {
+      const pausing = load<u32>(cpu, R_EXIT_REASON) === EXIT_BUDGET;
       const reason = halted();
       if (reason >= 0) return reason;
+      if (pausing) break;
     }
   } while (left > 0);
   return exit(EXIT_BUDGET);

@@ -21,6 +21,8 @@ const QEMU_STATE_BYTES = 440;
 const PAGE_BYTES = 4096;
 /** e_phnum has 16 bits, and gdb slows down long before. */
 const MAX_MAPPINGS = 20_000;
+/** Tables of a hostile guest may lead in circles; those of Linux with 1 TiB have some ten thousand entries that are in use. */
+const MAX_ENTRIES = 4_000_000;
 /** 52 bits: the physical address in an entry of a page table (SDM vol. 3A, 4.5). */
 const ADDRESS_MASK = 0x000f_ffff_ffff_f000n;
 const PRESENT = 1n;
@@ -150,9 +152,11 @@ export function kernelMappings(cpu: CoreVcpu, source: CoreSource): Mapping[] {
       mappings.push({ virtual, gpa, lengthBytes: length });
     }
   };
+  let entries = 0;
   const walk = (table: bigint, level: number, virtual: bigint, first: number): void => {
     const shift = BigInt(12 + 9 * level);
-    for (let index = first; index < 512; index++) {
+    for (let index = first; index < 512 && entries < MAX_ENTRIES; index++) {
+      entries++;
       const entry = source.readU64(Number(table) + 8 * index);
       if ((entry & PRESENT) === 0n) continue;
       const address = virtual | (BigInt(index) << shift);

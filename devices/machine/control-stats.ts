@@ -3,6 +3,7 @@ import {
   CHUNK_SIZE,
   POOL_USED_CHUNKS,
   R_ICOUNT,
+  R_PAUSE_EXITS,
   UART,
   UART_RX_TAIL,
   UART_STRIDE,
@@ -18,6 +19,7 @@ export interface Statistic {
 
 export function readStatistics(machine: Machine, vcpu: number): Statistic[] {
   const { state } = machine;
+  const { lowBytes, highBytes } = machine.plan;
   const uarts = [...machine.platform.serialPorts.keys()].flatMap((uart) => {
     const block = UART + uart * UART_STRIDE;
     // Rings count without wrapping, so that their ends are what ever went through, modulo 2^32.
@@ -29,7 +31,8 @@ export function readStatistics(machine: Machine, vcpu: number): Statistic[] {
   return [
     { name: 'instructions retired', value: state.u64(vcpuBlock(vcpu) + R_ICOUNT) },
     { name: 'Resident memory', value: BigInt(state.u32(POOL_USED_CHUNKS) * CHUNK_SIZE) },
-    { name: 'Wired memory', value: 0n },
+    { name: 'Wired memory', value: BigInt(machine.settings.flags.wired ? lowBytes + highBytes : 0) },
+    { name: 'vm exits due to pause', value: state.u64(vcpuBlock(vcpu) + R_PAUSE_EXITS) },
     { name: 'machine time (ns)', value: BigInt(Math.floor(machine.clock.nowNs())) },
     { name: 'device errors', value: BigInt(machine.deviceErrors) },
     ...uarts,

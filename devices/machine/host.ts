@@ -16,6 +16,16 @@ export interface VcpuThreadStart {
   /** What the host's clock of another thread needs to agree with this one; made by {@link MachineHost.clockOrigin}. */
   readonly clockOrigin: string;
   readonly rtcUtc: boolean;
+  /** Processors of the host that it may run on, as in `0,2-4` (-p); undefined: any. */
+  readonly hostCpus?: string | undefined;
+}
+
+/** What a host says of guest memory that must stay in its memory (-S). */
+export interface WiringOutcome {
+  /** It cannot be done: why. */
+  readonly refusal?: string;
+  /** It can be done but for this. */
+  readonly warning?: string;
 }
 
 export interface MachineHost {
@@ -28,6 +38,10 @@ export interface MachineHost {
   yieldNow(): Promise<void>;
   /** Starts a thread for a vCPU; undefined where the host has no threads (the machine then runs inline). */
   readonly spawnVcpu?: ((start: VcpuThreadStart, failed: (error: Error) => void) => VcpuThread) | undefined;
+  /** {@link VcpuThreadStart.hostCpus} has an effect here. */
+  readonly pinsVcpus?: boolean | undefined;
+  /** Whether so much guest memory can be kept from being swapped; absent where nobody can say. */
+  readonly wire?: ((lengthBytes: number) => WiringOutcome) | undefined;
   /** Frees what nothing refers to any more, where the host can be asked to (RegionModules). */
   readonly collectGarbage?: (() => void) | undefined;
   /** Keeps the process alive until the returned function is called. */

@@ -5,6 +5,7 @@ import {
   CFGF_IGNORE_MSRS,
   CFGF_JIT,
   CFGF_LPC,
+  CFGF_PAUSE_EXITS,
   CFGF_RTC_UTC,
   CFGF_X2APIC,
   HOST_UART_EVENTS,
@@ -80,6 +81,7 @@ import { Notes } from './notes.ts';
 import { Platform } from './platform.ts';
 import { notEmulated, refuseNotBuilt } from './not-emulated.ts';
 import { readRegisters, type Registers } from './registers.ts';
+import { checkWired, populate } from './wire.ts';
 import { InlineRunner, ThreadRunner, type VcpuRunner } from './runners.ts';
 import { restoreMachine, saveMachine, type RestoreStep } from './snapshot.ts';
 import { BytesSink, type SnapshotSink, type SnapshotSource } from '../snapshot.ts';
@@ -228,12 +230,14 @@ export class Machine implements AsyncDisposable {
     host: MachineHost,
     options: MachineOptions,
   ): Promise<Machine> {
-    for (const message of notEmulated(settings)) host.message(message);
+    const spawn = options.deterministic || options.backend === 'inline' ? undefined : host.spawnVcpu;
+    for (const message of notEmulated(settings, spawn !== undefined && host.pinsVcpus === true)) host.message(message);
     const deviceBytes = pciFunctions(tree).reduce(
       (sum, { device, variables }) => sum + ramBytesOf(device, { get: (name) => variables.get(name) }),
       0,
     );
     const plan = planOrExit(settings, rom, deviceBytes);
+    if (settings.flags.wired) checkWired(plan, host);
     const memory = createCoreMemory(plan);
     const state = new CoreState(memory);
     const deterministic = options.deterministic;
@@ -248,6 +252,7 @@ export class Machine implements AsyncDisposable {
         (hasLpc ? CFGF_LPC : 0) |
         vendorFlags(settings.cpu.vendor) |
         (settings.cpu.jit ? CFGF_JIT : 0) |
+        (settings.flags.vmexitOnPause ? CFGF_PAUSE_EXITS : 0) |
         CFGF_HPET,
       threadsPerCore: settings.topology.threads,
       coresPerSocket: settings.topology.cores,
@@ -279,6 +284,7 @@ export class Machine implements AsyncDisposable {
     const core = Core.instantiate(host.core, state, DEVICES_VCPU, directImports(BOOT_VCPU, target, sources));
     core.exports.machineInit();
     const guestMemory = new CoreGuestMemory(memory, plan.lowBytes, plan.highBytes, core.exports);
+    if (settings.flags.wired) populate(guestMemory);
     const clock = new MachineClock(state, sources.nowNs);
     const fs = options.fs ?? new MemoryTree();
     const platform = await Platform.build({
@@ -333,7 +339,6 @@ export class Machine implements AsyncDisposable {
         }
         return instance;
       });
-      const spawn = deterministic || options.backend === 'inline' ? undefined : host.spawnVcpu;
       const makeRunner = (self: Machine): VcpuRunner => {
         if (!spawn) return self.#inlineRunner(cores, stall);
         const mailboxes = cores.map((_, vcpu) => new MailboxServer(state, vcpu, target));
@@ -354,6 +359,7 @@ export class Machine implements AsyncDisposable {
                 vcpu,
                 clockOrigin: host.clockOrigin,
                 rtcUtc: !settings.flags.rtcUseLocalTime,
+                hostCpus: settings.cpusets[vcpu],
               },
               (error) => {
                 died();

@@ -9,12 +9,9 @@ export function refuseNotBuilt(settings: MachineSettings): void {
 }
 
 /** One line for each setting that a machine does as well without. */
-export function notEmulated(settings: MachineSettings): string[] {
+export function notEmulated(settings: MachineSettings, pinsVcpus: boolean): string[] {
   const messages: string[] = [];
-  // bhyve asks the kernel for these three; a program in JavaScript has no such calls, and the guest cannot tell.
-  if (settings.flags.wired) messages.push('-S: guest memory cannot be wired here; the option has no effect');
-  if (settings.flags.guestInCore) messages.push('-C: no core file is written here; the option has no effect');
-  if (settings.cpusets.some((list) => list !== undefined)) {
+  if (!pinsVcpus && settings.cpusets.some((list) => list !== undefined)) {
     messages.push('-p: vCPUs cannot be pinned to processors of the host here; the option has no effect');
   }
   return messages;

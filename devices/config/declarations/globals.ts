@@ -21,7 +21,7 @@ export const GLOBAL_VARIABLES: readonly VariableDeclaration[] = [
   { name: 'sockets', type: TOPOLOGY_VALUE, help: 'Number of processor packages; by default as many as cpus' },
   { name: 'cores', type: TOPOLOGY_VALUE, default: '1', help: 'Cores in a package' },
   { name: 'threads', type: TOPOLOGY_VALUE, default: '1', help: 'Threads of a core' },
-  { name: 'vcpu.N.cpuset', type: STRING, help: 'Processors of the host for vCPU N, such as 0,2-4; noted and not used' },
+  { name: 'vcpu.N.cpuset', type: STRING, help: 'Processors of the host for vCPU N, such as 0,2-4' },
   { name: 'memory.size', type: STRING, default: '256M', help: 'Size of guest memory' },
   { name: 'memory.wired', type: BOOLEAN, default: 'false', help: 'Keep guest memory from being swapped' },
   { name: 'memory.guest_in_core', type: BOOLEAN, default: 'false', help: 'Guest memory is part of a core dump' },

@@ -1,0 +1,115 @@
+/** Options of bhyve(8) by what a guest, or the host, sees of them. Guests are a few instructions; docs/command-line.md has a row for each option. */
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, test } from 'vitest';
+import { writeCoreFile } from '../../host-node/core-dump.ts';
+import { destroyTestMachines, payloadMachine, scratchDirectory } from '../support/machine.ts';
+
+afterEach(destroyTestMachines);
+
+const movDx = (port: number): number[] => [0x66, 0xba, port & 0xff, port >> 8];
+const outw = (port: number, value: number): number[] => [
+  ...movDx(port),
+  ...[0x66, 0xb8, value & 0xff, value >> 8],
+  ...[0x66, 0xef],
+];
+const u32 = (value: number): number[] => [value & 0xff, (value >> 8) & 0xff, (value >> 16) & 0xff, value >>> 24];
+const POWER_OFF = outw(0x404, 0x3400);
+const SPIN = [0xeb, 0xfe];
+
+async function reasonOf(code: readonly number[], args: readonly string[]): Promise<unknown> {
+  await using guest = await payloadMachine(code, { args });
+  guest.machine.start();
+  return await guest.machine.exited;
+}
+
+test('-w: an unknown MSR is a fault without it, and reads as zero with it', async () => {
+  // mov ecx, 0xC0011FFF; rdmsr
+  const code = [0xb9, ...u32(0xc0011fff), 0x0f, 0x32, ...POWER_OFF];
+  expect(await reasonOf(code, [])).toMatchObject({ reason: 'triplefault' });
+  expect(await reasonOf(code, ['-w'])).toMatchObject({ reason: 'poweroff' });
+});
+
+test('-e: a port without a device ends the run with bhyve’s status', async () => {
+  const code = [...movDx(0x1234), 0xec, ...POWER_OFF];
+  expect(await reasonOf(code, [])).toMatchObject({ reason: 'poweroff' });
+  expect(await reasonOf(code, ['-e'])).toMatchObject({ reason: 'error', code: 134 });
+});
+
+describe.each(['thread', 'inline'] as const)('%s', (backend) => {
+  test('-P: PAUSE gives the processor back', async () => {
+    const exits = async (args: readonly string[]): Promise<bigint> => {
+      await using guest = await payloadMachine([0xf3, 0x90, 0xeb, 0xfc], { args, backend });
+      guest.machine.start();
+      await expect
+        .poll(() => guest.machine.stats()['instructions retired'] ?? 0n, { timeout: 20_000 })
+        .toBeGreaterThan(10_000n);
+      await guest.machine.pause();
+      return guest.machine.stats()['vm exits due to pause'] ?? 0n;
+    };
+    expect(await exits([])).toBe(0n);
+    expect(await exits(['-P'])).toBeGreaterThan(100n);
+  });
+});
+
+test('-S: all of guest memory is taken at the start; what does not fit is refused', async () => {
+  await using plain = await payloadMachine(SPIN, { args: ['-m', '64M'] });
+  await using wired = await payloadMachine(SPIN, { args: ['-m', '64M', '-S'] });
+  expect(plain.machine.stats()).toMatchObject({ 'Wired memory': 0n });
+  expect(plain.machine.stats()['Resident memory']).toBeLessThan(64n << 20n);
+  expect(wired.machine.stats()).toMatchObject({ 'Wired memory': 64n << 20n, 'Resident memory': 64n << 20n });
+  await expect(payloadMachine(SPIN, { args: ['-m', '24G', '-S'] })).rejects.toMatchObject({
+    status: 4,
+    stderrText: expect.stringMatching(/^-S: 24576 MiB of guest memory cannot be wired: .+\nUnable to setup/) as string,
+  });
+});
+
+const hasTaskset = process.platform === 'linux' && spawnSync('taskset', ['-V']).status === 0;
+test.skipIf(!hasTaskset || availableParallelism() < 2)('-p: a vCPU’s thread runs where it was pinned', async () => {
+  const pinned = (): number =>
+    readdirSync('/proc/self/task').filter((thread) =>
+      /^Cpus_allowed_list:\t1$/m.test(readFileSync(`/proc/self/task/${thread}/status`, 'utf8')),
+    ).length;
+  await using guest = await payloadMachine(SPIN, { args: ['-c', '2', '-p', '1:1'], backend: 'thread' });
+  guest.machine.start();
+  await expect.poll(pinned, { timeout: 20_000 }).toBe(1);
+  await using wrong = await payloadMachine(SPIN, { args: ['-p', '0:200'], backend: 'thread' });
+  wrong.machine.start();
+  await expect
+    .poll(() => wrong.messages, { timeout: 20_000 })
+    .toEqual([expect.stringMatching(/^-p: vCPU 0 runs anywhere/)]);
+});
+
+const hasGdb = spawnSync('gdb', ['--version']).status === 0;
+test.skipIf(!hasGdb)('-C: gdb opens the core file: threads, registers, memory', async () => {
+  const scratch = scratchDirectory();
+  try {
+    // mov eax, 0x12345678; mov [0x300000], eax; jmp $
+    const code = [0xb8, ...u32(0x12345678), 0xa3, ...u32(0x300000), ...SPIN];
+    await using guest = await payloadMachine(code, { args: ['-c', '2', '-C', '-m', '1G'] });
+    guest.machine.start();
+    await expect.poll(() => guest.machine.memory.readU32(0x300000), { timeout: 20_000 }).toBe(0x12345678);
+    await guest.machine.pause();
+    const file = join(scratch.path, 'vm.core');
+    writeCoreFile(guest.machine, file);
+    const status = statSync(file);
+    expect(status.mode & 0o777).toBe(0o600);
+    expect(status.size).toBeGreaterThan(2 ** 30);
+    // What the guest never touched is a hole.
+    expect(status.blocks * 512).toBeLessThan(64 << 20);
+    const commands = ['info threads', 'thread 1', 'info registers rax rip', 'x/2xw 0x300000', 'x/1xb 0x3ffffff0'];
+    const gdb = spawnSync('gdb', ['-nx', '-batch', ...commands.flatMap((word) => ['-ex', word]), '-c', file], {
+      encoding: 'utf8',
+      timeout: 60_000,
+    });
+    expect(gdb.stdout).toMatch(/rax\s+0x12345678/);
+    expect(gdb.stdout).toMatch(/rip\s+0x1000/);
+    expect(gdb.stdout).toMatch(/0x300000:\s+0x12345678\s+0x00000000/);
+    expect(gdb.stdout).toMatch(/0x3ffffff0:\s+0x00/);
+    expect(gdb.stdout).toMatch(/^\s+2 +/m);
+  } finally {
+    scratch.remove();
+  }
+});
