@@ -1,6 +1,7 @@
 /**
- * `-f`: xhyve's direct boot (`kexec,KERNEL[,INITRD[,CMDLINE]]`, `multiboot,KERNEL[,MODULE[,CMDLINE]]`, `bootrom,FILE`), or
- * an item for the firmware's configuration interface as in later versions of bhyve (`[name=]NAME,(string|file)=DATA`).
+ * `-f`: xhyve's direct boot (`kexec,KERNEL[,INITRD[,CMDLINE]]`, `multiboot,KERNEL[,MODULE[,CMDLINE]]`, `bootrom,FILE`), further
+ * modules for either (`module,FILE[,ARGUMENTS]`, as GRUB's command), or an item for the firmware's configuration interface as in later
+ * versions of bhyve (`[name=]NAME,(string|file)=DATA`).
  */
 import { splitComma } from './c-numbers.ts';
 import { BhyveExit, EX_USAGE } from './errors.ts';
@@ -46,6 +47,16 @@ function applyKernel(
   setKernel(tree, { protocol, kernel, initrd, cmdline });
 }
 
+/** `-f module,FILE[,ARGUMENTS]`: one more after those that are there. */
+function applyModule(tree: ConfigTree, configuration: string, argument: string): void {
+  const [path, args] = splitComma(configuration);
+  if (path === '') throw tree.exit(`-f ${argument}: a module's path is expected`, EX_USAGE);
+  let number = 0;
+  while (tree.getRaw(`loader.module.${number}.path`) !== undefined) number++;
+  tree.set(`loader.module.${number}.path`, literal(path));
+  if (args !== undefined) tree.set(`loader.module.${number}.args`, literal(args));
+}
+
 function parseFwCfgItem(tree: ConfigTree, argument: string): FwCfgItem {
   const [nameField, rest] = splitComma(argument);
   const name = nameField.startsWith('name=') ? nameField.slice('name='.length) : nameField;
@@ -69,6 +80,9 @@ export function applyFirmwareOption(tree: ConfigTree, argument: string): FwCfgIt
       return undefined;
     case 'multiboot':
       applyKernel(tree, 'multiboot', rest ?? '', argument);
+      return undefined;
+    case 'module':
+      applyModule(tree, rest ?? '', argument);
       return undefined;
     case 'bootrom':
       if (rest === undefined || rest === '') throw tree.exit(`invalid bootrom option "${argument}"`);

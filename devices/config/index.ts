@@ -17,6 +17,7 @@ export { GLOBAL_VARIABLES, WEBHYVE_VARIABLES } from './declarations/globals.ts';
 export type { DeviceDeclaration, LpcDeclaration, VariableDeclaration } from './declare.ts';
 export {
   type GdbSettings,
+  type LoaderModule,
   type LoaderSettings,
   type LpcSettings,
   type MachineFlags,

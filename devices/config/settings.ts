@@ -54,10 +54,17 @@ export interface LpcSettings {
   readonly pcTestdev: boolean;
 }
 
+/** A file for the kernel beside its first initial RAM disk or module. */
+export interface LoaderModule {
+  readonly path: string;
+  readonly args?: string | undefined;
+}
+
 export interface LoaderSettings {
   readonly kernel: string | undefined;
   readonly initrd: string | undefined;
   readonly cmdline: string;
+  readonly modules: readonly LoaderModule[];
   readonly protocol: LoaderProtocol;
 }
 
@@ -103,6 +110,8 @@ export interface PciFunctionSettings {
   readonly variables: ConfigNode;
 }
 
+/** Modules beside the first; more than any kernel takes. */
+const MAX_MODULES = 64;
 const PAGE_BYTES = 4096;
 const ALL_GLOBALS = [...GLOBAL_VARIABLES, ...WEBHYVE_VARIABLES];
 
@@ -208,6 +217,7 @@ export function machineSettings(tree: ConfigTree): MachineSettings {
       kernel: readString(tree, 'loader.kernel'),
       initrd: readString(tree, 'loader.initrd'),
       cmdline: readString(tree, 'loader.cmdline') ?? '',
+      modules: readModules(tree),
       protocol: LOADER_PROTOCOLS.find((known) => known === protocol) ?? 'auto',
     },
     gdb: readGdb(tree),
@@ -229,6 +239,14 @@ export function machineSettings(tree: ConfigTree): MachineSettings {
       jit: readBoolean(tree, 'cpu.jit'),
     },
   };
+}
+
+/** `loader.module.N`, in the order of their numbers. */
+function readModules(tree: ConfigTree): LoaderModule[] {
+  return [...numberedNodes(tree.findNode('loader.module'), MAX_MODULES - 1)].flatMap(([number]) => {
+    const path = readString(tree, `loader.module.${number}.path`);
+    return path === undefined ? [] : [{ path, args: readString(tree, `loader.module.${number}.args`) }];
+  });
 }
 
 /** Decimal names of a node's children in numeric order, with the node of each. */

@@ -1,6 +1,6 @@
 /**
  * bhyve's own firmware interface (lpc.fwcfg=bhyve): a request/response protocol at ports 0x510-0x511 by which a boot ROM
- * asks for named values. After an identification phase the guest writes requests of 32-bit words
+ * asks for named values. After an identification phase, which a 16-bit write of 0 begins, the guest writes requests of 32-bit words
  * [size in bytes, operation, transaction id, payload ...] and reads a response [size, operation, id, errno, data ...].
  */
 import { allOnes, type AccessSize, type PortBus, type PortHandler } from '../bus/port-bus.ts';
@@ -73,7 +73,9 @@ export class Fwctl extends PassiveDevice implements PortHandler {
   }
 
   writePort(port: number, size: AccessSize, value: number): void {
-    if (port === FWCTL_PORT && size === 2 && value === 0 && this.#phase === Phase.IdentifyWait) {
+    if (port === FWCTL_PORT && size === 2 && value === 0) {
+      // At any time: a firmware that looks for QEMU's fw_cfg first writes the same, reads four bytes that are not the ones it wants, and only then
+      // asks for this interface (edk2 2022.11). Requests are made of 32-bit words, so none is cut short by it.
       this.#phase = Phase.IdentifySend;
       this.#identifyIndex = 0;
     } else if (port === FWCTL_PORT && size === 4 && this.#phase === Phase.Request) {

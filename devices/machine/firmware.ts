@@ -7,6 +7,7 @@ import {
   pciFunctions,
   type ConfigTree,
   type FwCfgItem,
+  type LoaderModule,
   type MachineSettings,
 } from '../config/index.ts';
 import { FirmwareTableError, type AcpiParameters } from '../firmware/acpi/parameters.ts';
@@ -14,7 +15,9 @@ import { buildFirmwareTables, rsdpGpa, type FirmwareTable } from '../firmware/fi
 import { fwCfgFiles, type BootDevice } from '../firmware/fw-cfg-files.ts';
 import { FwCfg, type FwCfgFile } from '../firmware/fw-cfg.ts';
 import { Fwctl, fwctlVariables } from '../firmware/fwctl.ts';
-import { LoaderError, type BootImage } from '../firmware/loaders/boot-image.ts';
+import { concatBytes } from '../firmware/byte-writer.ts';
+import { lowMemory } from '../firmware/low-memory.ts';
+import { LoaderError, type BootImage, type BootModule } from '../firmware/loaders/boot-image.ts';
 import { loadKernel } from '../firmware/loaders/loader.ts';
 import type { SmbiosStrings } from '../firmware/smbios.ts';
 import { ECAM_BASE, ECAM_BYTES, type PciBusDescription } from '../pci/bus.ts';
@@ -23,6 +26,8 @@ import type { MemoryPlan } from './core.ts';
 import type { MachineHost } from './host.ts';
 
 const EXIT_ERROR = 4;
+/** Of a packed kernel. */
+const MAX_UNPACKED_BYTES = 1024 * 1024 * 1024;
 /** One bus of configuration space (PCI Express Base 3.0, 7.2.2). */
 const ECAM_BYTES_PER_BUS = 0x100000;
 
@@ -159,6 +164,30 @@ export function requireKernel(settings: MachineSettings): void {
   );
 }
 
+async function readModule(host: MachineHost, what: string, { path, args }: LoaderModule): Promise<BootModule> {
+  const bytes = await readOrExit(host, what, path);
+  return { bytes, name: path, commandLine: args };
+}
+
+/** A kernel that was packed with gzip, as boot loaders unpack it (Xen comes so); any other as it is. */
+async function unpacked(file: Uint8Array): Promise<Uint8Array> {
+  if (file[0] !== 0x1f || file[1] !== 0x8b) return file;
+  const reader = new Blob([Uint8Array.from(file)]).stream().pipeThrough(new DecompressionStream('gzip')).getReader();
+  const pieces: Uint8Array[] = [];
+  let lengthBytes = 0;
+  try {
+    for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+      pieces.push(piece.value);
+      lengthBytes += piece.value.length;
+      if (lengthBytes > MAX_UNPACKED_BYTES) throw new BhyveExit(EXIT_ERROR, 'The kernel is too large when unpacked.\n');
+    }
+  } catch (error) {
+    if (error instanceof BhyveExit) throw error;
+    throw new BhyveExit(EXIT_ERROR, 'The kernel is packed with gzip, and damaged.\n');
+  }
+  return concatBytes(...pieces);
+}
+
 /** Reads and lays out the kernel that loader.* names; undefined when it names none. */
 export async function loadBootImage(
   settings: MachineSettings,
@@ -168,10 +197,12 @@ export async function loadBootImage(
 ): Promise<BootImage | undefined> {
   const { kernel, initrd, cmdline, protocol } = settings.loader;
   if (kernel === undefined) return undefined;
-  const kernelBytes = await readOrExit(host, 'kernel', kernel);
-  const modules = initrd === undefined ? [] : [{ bytes: await readOrExit(host, 'initial RAM disk', initrd) }];
+  const kernelBytes = await unpacked(await readOrExit(host, 'kernel', kernel));
+  const modules = initrd === undefined ? [] : [await readModule(host, 'initial RAM disk', { path: initrd })];
+  for (const module of settings.loader.modules) modules.push(await readModule(host, 'module', module));
+  const comPorts = settings.lpc.com.flatMap((path, index) => (path === undefined ? [] : [index + 1]));
   try {
-    return loadKernel(
+    const image = loadKernel(
       {
         kernel: kernelBytes,
         kernelName: kernel,
@@ -183,6 +214,7 @@ export async function loadBootImage(
       },
       protocol,
     );
+    return { ...image, segments: [...lowMemory(comPorts), ...image.segments] };
   } catch (error) {
     if (error instanceof LoaderError) throw new BhyveExit(EXIT_ERROR, `${kernel}: ${error.message}\n`);
     throw error;

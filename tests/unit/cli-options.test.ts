@@ -145,6 +145,15 @@ describe('-f', () => {
     expect(warnings).toEqual([]);
   });
 
+  it('adds modules in their order, each with its arguments', () => {
+    const { settings } = parse('-f', 'multiboot,/xen', '-f', 'module,/k,root=/dev/a,b', '-f', 'module,/i', 'vm');
+    expect(settings.loader.modules).toEqual([
+      { path: '/k', args: 'root=/dev/a,b' },
+      { path: '/i', args: undefined },
+    ]);
+    expect(() => parse('-f', 'module', 'vm')).toThrow();
+  });
+
   it('keeps items for the firmware', () => {
     const { fwCfgItems } = parse('-f', 'opt/a,string=x,y', '-f', 'name=opt/b,file=/f', 'vm');
     expect(fwCfgItems).toEqual([
@@ -525,7 +534,7 @@ describe('settings', () => {
         pcTestdev: false,
       },
       virtioTransport: 'transitional',
-      loader: { kernel: undefined, initrd: undefined, cmdline: '', protocol: 'auto' },
+      loader: { kernel: undefined, initrd: undefined, cmdline: '', modules: [], protocol: 'auto' },
       gdb: undefined,
       keyboardLayout: undefined,
       tpm: undefined,

@@ -41,6 +41,23 @@ describe('fwctl', () => {
     expect(device.errors).toBe(0);
   });
 
+  it('identifies itself as often as it is asked to, whatever was under way', () => {
+    // edk2 2022.11 first looks for QEMU's fw_cfg, with the same write and four reads, and then for this.
+    const { ports } = identified();
+    const again = (): void => {
+      ports.write(0x510, 2, 0);
+      expect(text([0, 1, 2, 3].map(() => ports.read(0x511, 1)))).toBe('BHYV');
+    };
+    again();
+    ports.write(0x510, 4, 20);
+    again();
+    expect(ask(ports, 3, 'hw.ncpu\0')[6]).toBe(6);
+    ports.write(0x510, 2, 0);
+    ports.read(0x511, 1);
+    again();
+    expect(ask(ports, 3, 'hw.ncpu\0')[6]).toBe(6);
+  });
+
   it('reports unknown names, operations and sizes', () => {
     const { ports, device } = identified();
     expect(ask(ports, 3, 'hw.mem\0')).toEqual([16, 3, 77, 2]);

@@ -12,6 +12,7 @@ interface Segment {
   readonly paddr: number;
   readonly bytes: Uint8Array;
   readonly memoryBytes?: number;
+  readonly alignment?: number;
 }
 
 /** An ELF executable with the given program headers; contents follow at 0x200, 256-byte aligned. */
@@ -26,10 +27,10 @@ function elf(bits: 32 | 64, entry: number, segments: readonly Segment[]): Uint8A
   else header.u32(entry).u32(52).u32(0).u32(0).u16(52).u16(32).u16(segments.length).zeros(6);
   const contents: Uint8Array[] = [];
   let offset = 0x200;
-  for (const { type = 1, vaddr, paddr, bytes, memoryBytes = bytes.length } of segments) {
+  for (const { type = 1, vaddr, paddr, bytes, memoryBytes = bytes.length, alignment = 4 } of segments) {
     if (bits === 64)
-      header.u32(type).u32(7).u64(offset).u64(vaddr).u64(paddr).u64(bytes.length).u64(memoryBytes).u64(4);
-    else header.u32(type).u32(offset).u32(vaddr).u32(paddr).u32(bytes.length).u32(memoryBytes).u32(7).u32(4);
+      header.u32(type).u32(7).u64(offset).u64(vaddr).u64(paddr).u64(bytes.length).u64(memoryBytes).u64(alignment);
+    else header.u32(type).u32(offset).u32(vaddr).u32(paddr).u32(bytes.length).u32(memoryBytes).u32(7).u32(alignment);
     const padded = new Uint8Array(Math.ceil(bytes.length / 256) * 256);
     padded.set(bytes);
     contents.push(padded);
@@ -110,7 +111,7 @@ describe('multiboot', () => {
   it('describes memory, command line and modules', () => {
     const modules = [
       { bytes: new Uint8Array(10).fill(1), commandLine: 'first' },
-      { bytes: new Uint8Array(5000).fill(2) },
+      { bytes: new Uint8Array(5000).fill(2), name: '/boot/second', commandLine: 'with arguments' },
       { bytes: new Uint8Array(0) },
     ];
     const image = loadKernel(
@@ -134,6 +135,7 @@ describe('multiboot', () => {
     expect(list.getUint32(4, true)).toBe(start + 10);
     expect(at(image, start).getUint8(0)).toBe(1);
     expect(textAt(image, list.getUint32(8, true))).toBe('first\0');
+    expect(textAt(image, list.getUint32(16 + 8, true))).toBe('/boot/second with arguments\0');
     expect(list.getUint32(20, true) - list.getUint32(16, true)).toBe(5000);
     expect(list.getUint32(36, true)).toBe(list.getUint32(32, true));
     const map = at(image, info.getUint32(48, true));
@@ -277,6 +279,31 @@ describe('PVH', () => {
       expect(() => loadKernel(request(file), 'pvh')).toThrow(LoaderError);
       expect(() => loadKernel(request(file), 'pvh')).toThrow(message);
     }
+  });
+
+  it.each([0, 1, 4, 8, 4096])('finds notes of 4-byte alignment in a segment that states %i', (alignment) => {
+    const gnu = new ByteWriter().u32(4).u32(20).u32(3).text('GNU\0').zeros(20).finish();
+    const bytes = concatBytes(gnu, xenNote(0x1000000));
+    const file = readElf(elf(64, 0, [{ type: 4, vaddr: 0, paddr: 0, bytes, alignment }]));
+    expect(file.notes.map(({ owner, type }) => [owner, type])).toEqual([
+      ['GNU', 3],
+      ['Xen', 6],
+      ['Xen', 18],
+    ]);
+  });
+
+  it('finds notes of 8-byte alignment', () => {
+    const property = new ByteWriter().u32(4).u32(16).u32(5).text('GNU\0').zeros(16).finish();
+    // Four bytes of name and three: the description begins 24 bytes into the note, or 20 bytes in the other reading.
+    const entry = new ByteWriter().u32(4).u32(4).u32(18).text('Xen\0').u32(0x1000000).zeros(4).finish();
+    const file = readElf(
+      elf(64, 0, [{ type: 4, vaddr: 0, paddr: 0, bytes: concatBytes(property, entry, entry), alignment: 8 }]),
+    );
+    expect(file.notes.map(({ owner, type }) => [owner, type])).toEqual([
+      ['GNU', 5],
+      ['Xen', 18],
+      ['Xen', 18],
+    ]);
   });
 
   it('reads notes up to the first malformed one', () => {

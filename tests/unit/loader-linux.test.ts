@@ -191,9 +191,32 @@ describe('Linux 32-bit protocol', () => {
   });
 });
 
+describe('Linux protocols 2.06 to 2.09', () => {
+  it.each([0x206, 0x207, 0x208, 0x209])(
+    '0x%i: loaded at 1 MiB, whatever lies where later headers have more fields',
+    (version) => {
+      const old = bzImage((view) => {
+        view.setUint16(0x206, version, true);
+        view.setUint8(0x201, 0x23c - 0x202);
+        view.setBigUint64(0x258, 0x1234_5678_9abcn, true);
+        view.setUint32(0x260, 0xffffffff, true);
+      });
+      const image = loadKernel(request(old, { modules: [{ bytes: new Uint8Array(10).fill(3) }] }));
+      expect(image.protocol).toBe('linux32');
+      expect(image.registers.rip).toBe(BigInt(MIB));
+      expect(at(image, MIB).getUint8(0)).toBe(0xaa);
+      const page = zeroPageOf(image);
+      expect(page.getUint16(0x206, true)).toBe(version);
+      // What follows the header of that protocol is no part of it.
+      expect(page.getUint32(0x260, true)).toBe(0);
+      expect(at(image, page.getUint32(0x218, true)).getUint8(9)).toBe(3);
+    },
+  );
+});
+
 describe('bad Linux images', () => {
   it.each<[string, (view: DataView) => void, string]>([
-    ['old protocols', (view) => view.setUint16(0x206, 0x0209, true), 'boot protocol 2.09'],
+    ['old protocols', (view) => view.setUint16(0x206, 0x0205, true), 'boot protocol 2.05'],
     ['a zImage', (view) => view.setUint8(0x211, 0), 'zImage'],
     ['a size past the file', (view) => view.setUint32(0x1f4, 0xffffffff, true), 'truncated'],
     ['no payload', (view) => view.setUint32(0x1f4, 0, true), 'truncated'],

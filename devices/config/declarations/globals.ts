@@ -88,6 +88,8 @@ export const WEBHYVE_VARIABLES: readonly VariableDeclaration[] = [
   { name: 'loader.kernel', type: PATH, help: 'Kernel to boot without firmware; -f sets it' },
   { name: 'loader.initrd', type: PATH, help: 'Initial RAM disk, or the module of a multiboot kernel' },
   { name: 'loader.cmdline', type: STRING, default: '', help: "The kernel's command line" },
+  { name: 'loader.module.N.path', type: PATH, help: 'A further module or initial RAM disk; -f module sets it' },
+  { name: 'loader.module.N.args', type: STRING, help: "The module's arguments" },
   {
     name: 'loader.protocol',
     type: choice(...LOADER_PROTOCOLS),

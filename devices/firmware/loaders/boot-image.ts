@@ -60,7 +60,9 @@ export interface BootImage {
 /** A further file for the kernel: the initial RAM disk, or a multiboot module. */
 export interface BootModule {
   readonly bytes: Uint8Array;
-  /** The module's string, for protocols that have one. */
+  /** Its file's name, the first word of a multiboot module's string. */
+  readonly name?: string | undefined;
+  /** The module's arguments, for protocols that have them. */
   readonly commandLine?: string | undefined;
 }
 

@@ -127,14 +127,26 @@ export function readElf(file: Uint8Array): ElfFile {
       });
     } else if (program.type === PT_NOTE) {
       const area = slice(file, program.offset, program.fileBytes, `note segment ${index}`);
-      readNotes(area, program.alignment === 8 ? 8 : 4, notes);
+      readNotes(area, program.alignment, notes);
     }
   }
   return { bits, machine, entry, segments, notes };
 }
 
-/** Appends the notes of one PT_NOTE area; a malformed one ends the area, as no later note can be found. */
+/**
+ * Appends the notes of one PT_NOTE area. The gABI has names and descriptions padded to the alignment that the program header states, but
+ * linkers state 8 for areas with notes of 4 (binutils PR 23658): the stated reading counts unless only the other one comes out even.
+ */
 function readNotes(area: Uint8Array, alignment: number, notes: ElfNote[]): void {
+  const four = parseNotes(area, 4);
+  const stated = alignment === 8 ? parseNotes(area, 8) : four;
+  const chosen = !stated.complete && four.complete ? four : stated;
+  notes.push(...chosen.notes.slice(0, MAX_NOTES - notes.length));
+}
+
+/** The notes of an area up to a malformed one, as no later note can be found; `complete` when there is none. */
+function parseNotes(area: Uint8Array, alignment: number): { readonly notes: ElfNote[]; readonly complete: boolean } {
+  const notes: ElfNote[] = [];
   const view = viewOf(area);
   const padded = (lengthBytes: number): number => Math.ceil(lengthBytes / alignment) * alignment;
   let at = 0;
@@ -145,7 +157,7 @@ function readNotes(area: Uint8Array, alignment: number, notes: ElfNote[]): void 
     const nameAt = at + 12;
     const descriptionAt = at + padded(12 + nameBytes);
     const next = descriptionAt + padded(descriptionBytes);
-    if (descriptionAt + descriptionBytes > area.length) return;
+    if (nameBytes > area.length || descriptionAt + descriptionBytes > area.length) break;
     let owner = '';
     for (const byte of area.subarray(nameAt, nameAt + Math.min(nameBytes, MAX_OWNER_BYTES))) {
       if (byte === 0) break;
@@ -154,4 +166,5 @@ function readNotes(area: Uint8Array, alignment: number, notes: ElfNote[]): void 
     notes.push({ owner, type, description: area.subarray(descriptionAt, descriptionAt + descriptionBytes) });
     at = next;
   }
+  return { notes, complete: at >= area.length };
 }

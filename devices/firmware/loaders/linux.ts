@@ -27,7 +27,8 @@ const XLOADFLAGS = 0x236;
 const CMDLINE_SIZE = 0x238;
 const PREF_ADDRESS = 0x258;
 const INIT_SIZE = 0x260;
-/** End of the fields of protocol 2.10, the oldest that states its memory need (INIT_SIZE). */
+/** End of the fields of protocol 2.06, and of those of 2.10, the oldest that states where it wants to be and its memory need. */
+const HEADER_2_06_END = 0x23c;
 const HEADER_2_10_END = 0x264;
 
 // Fields of the zero page outside the header.
@@ -39,7 +40,8 @@ const E820_TABLE = 0x2d0;
 
 const HDRS = 0x53726448;
 const BOOT_FLAG_VALUE = 0xaa55;
-const MIN_VERSION = 0x020a;
+const MIN_VERSION = 0x0206;
+const PREF_ADDRESS_VERSION = 0x020a;
 const XLOADFLAGS_VERSION = 0x020c;
 const LOADED_HIGH = 1 << 0;
 const XLF_KERNEL_64 = 1 << 0;
@@ -78,11 +80,14 @@ export function hasLinuxEntry64(file: Uint8Array): boolean {
 function readSetupHeader(file: Uint8Array, lowmemBytes: number): SetupHeader {
   if (!isLinuxImage(file)) throw new LoaderError('The file is not a Linux kernel image: it has no setup header.');
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
-  if (file.length < HEADER_2_10_END) throw new LoaderError('The Linux kernel image is truncated in its setup header.');
+  if (file.length < HEADER_2_06_END) throw new LoaderError('The Linux kernel image is truncated in its setup header.');
   const version = view.getUint16(VERSION, true);
+  const statesPlace = version >= PREF_ADDRESS_VERSION;
+  const fieldsEnd = statesPlace ? HEADER_2_10_END : HEADER_2_06_END;
+  if (file.length < fieldsEnd) throw new LoaderError('The Linux kernel image is truncated in its setup header.');
   if (version < MIN_VERSION) {
     const text = `${version >> 8}.${(version & 0xff).toString().padStart(2, '0')}`;
-    throw new LoaderError(`The Linux kernel image has boot protocol ${text}; 2.10 is the oldest that is supported.`);
+    throw new LoaderError(`The Linux kernel image has boot protocol ${text}; 2.06 is the oldest that is supported.`);
   }
   if ((view.getUint8(LOADFLAGS) & LOADED_HIGH) === 0) {
     throw new LoaderError('The Linux kernel image is a zImage, which loads below 1 MiB; only a bzImage is supported.');
@@ -102,10 +107,11 @@ function readSetupHeader(file: Uint8Array, lowmemBytes: number): SetupHeader {
   if (relocatable && (alignment === 0 || (alignment & (alignment - 1)) !== 0)) {
     throw new LoaderError('The Linux kernel image declares an alignment that is no power of two.');
   }
-  // A relocatable kernel loaded elsewhere copies itself to the preferred address first: put it there at once.
-  const preferred = Number(view.getBigUint64(PREF_ADDRESS, true));
+  // A relocatable kernel loaded elsewhere copies itself to the preferred address first: put it there at once. Before protocol 2.10 that is
+  // 1 MiB, and how much memory the kernel needs is not known.
+  const preferred = statesPlace ? Number(view.getBigUint64(PREF_ADDRESS, true)) : LOW_MEGABYTE_END;
   const loadGpa = preferred !== 0 ? preferred : alignUp(LOW_MEGABYTE_END, relocatable ? alignment : 1);
-  const initSizeBytes = Math.max(view.getUint32(INIT_SIZE, true), payload.length);
+  const initSizeBytes = Math.max(statesPlace ? view.getUint32(INIT_SIZE, true) : 0, payload.length);
   if (loadGpa < LOW_MEGABYTE_END || loadGpa + initSizeBytes > lowmemBytes) {
     const neededMib = Math.ceil((loadGpa + initSizeBytes) / 0x100000);
     throw new LoaderError(
@@ -120,7 +126,7 @@ function readSetupHeader(file: Uint8Array, lowmemBytes: number): SetupHeader {
     version >= XLOADFLAGS_VERSION && (view.getUint16(XLOADFLAGS, true) & XLF_CAN_BE_LOADED_ABOVE_4G) !== 0;
   const headerEnd = Math.min(HEADER_MAGIC + view.getUint8(JUMP_LENGTH), file.length);
   return {
-    bytes: file.subarray(SETUP_SECTS, Math.max(headerEnd, HEADER_2_10_END)),
+    bytes: file.subarray(SETUP_SECTS, Math.max(headerEnd, fieldsEnd)),
     payload,
     loadGpa,
     initSizeBytes,

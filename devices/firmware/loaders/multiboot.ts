@@ -129,7 +129,9 @@ export function loadMultiboot(request: BootRequest): BootImage {
       module.bytes.length === 0
         ? alignUp(kernelEnd, PAGE_BYTES)
         : placement.placeLow('a module', module.bytes, PAGE_BYTES, kernelEnd);
-    const moduleText = encodeCommandLine(module.commandLine ?? '', MAX_COMMAND_LINE_BYTES);
+    // As with the kernel the first word names the file: Xen drops it.
+    const words = [module.name ?? '', module.commandLine ?? ''].join(' ').trim();
+    const moduleText = encodeCommandLine(words, MAX_COMMAND_LINE_BYTES);
     const textGpa = placement.placeLow('a module string', moduleText, 16);
     moduleList
       .u32(gpa)

@@ -23,7 +23,7 @@ export class Placement {
     if (lowmemBytes < LOW_MEGABYTE_END + PAGE_BYTES) {
       throw new LoaderError('The machine has too little memory to load a kernel.');
     }
-    // The real-mode interrupt vectors and BIOS data area stay zero: kernels look for an EBDA pointer there.
+    // The first page has the real-mode interrupt vectors and the BIOS data area (low-memory.ts).
     this.#occupied.push({ start: 0, end: PAGE_BYTES }, { start: FIRMWARE_TABLES_START, end: FIRMWARE_TABLES_END });
   }
 
