@@ -41,6 +41,8 @@ export interface MachineFlags {
   readonly wired: boolean;
   /** -x */
   readonly x2apic: boolean;
+  /** Counters are printed when the machine ends. */
+  readonly stats: boolean;
   /** Functions decode their BARs at reset. */
   readonly enableBars: boolean;
 }
@@ -210,6 +212,7 @@ export function machineSettings(tree: ConfigTree): MachineSettings {
       vmexitOnPause: flag('x86.vmexit_on_pause'),
       wired: flag('memory.wired'),
       x2apic: flag('x86.x2apic'),
+      stats: flag('stats'),
       enableBars: tree.getBoolean('pci.enable_bars', lpc.bootrom === undefined),
     },
     lpc,

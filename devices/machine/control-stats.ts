@@ -12,6 +12,8 @@ import {
 import { vcpuBlock } from './core.ts';
 import type { Machine } from './machine.ts';
 
+const RETIRED = 'instructions retired';
+
 export interface Statistic {
   readonly name: string;
   readonly value: bigint;
@@ -29,12 +31,27 @@ export function readStatistics(machine: Machine, vcpu: number): Statistic[] {
     ];
   });
   return [
-    { name: 'instructions retired', value: state.u64(vcpuBlock(vcpu) + R_ICOUNT) },
+    { name: RETIRED, value: state.u64(vcpuBlock(vcpu) + R_ICOUNT) },
     { name: 'Resident memory', value: BigInt(state.u32(POOL_USED_CHUNKS) * CHUNK_SIZE) },
     { name: 'Wired memory', value: BigInt(machine.settings.flags.wired ? lowBytes + highBytes : 0) },
     { name: 'vm exits due to pause', value: state.u64(vcpuBlock(vcpu) + R_PAUSE_EXITS) },
     { name: 'machine time (ns)', value: BigInt(Math.floor(machine.clock.nowNs())) },
     { name: 'device errors', value: BigInt(machine.deviceErrors) },
     ...uarts,
+    ...Object.entries(machine.platform.devices.counters()).flatMap(([device, counters]) =>
+      Object.entries(counters).map(([name, value]) => ({ name: `${device}: ${name}`, value: BigInt(value) })),
+    ),
   ];
+}
+
+/** Lines for the end of a run (`-o stats=1`): of every vCPU the instructions, then whatever is not zero. */
+export function statisticLines(machine: Machine): string[] {
+  const lines: string[] = [];
+  for (let vcpu = 0; vcpu < machine.plan.vcpus; vcpu++) {
+    for (const { name, value } of readStatistics(machine, vcpu)) {
+      const ofVcpu = name === RETIRED;
+      if ((vcpu === 0 || ofVcpu) && value !== 0n) lines.push(`${ofVcpu ? `vcpu${vcpu} ${name}` : name}: ${value}`);
+    }
+  }
+  return lines;
 }

@@ -39,7 +39,7 @@ import type { Console } from '../serial/console.ts';
 import type { SerialPort } from '../serial/serial-port.ts';
 import type { SuspendReason } from '../platform/suspend.ts';
 import { bootRomChunks, loadBootRom, mapBootRom, plugVariables, type BootRom } from './bootrom.ts';
-import { readStatistics } from './control-stats.ts';
+import { readStatistics, statisticLines } from './control-stats.ts';
 import { initialise8259AsBios, setMemoryTypes, writeBootImage, writeInitialRegisters } from './boot.ts';
 import { MachineClock } from './clock.ts';
 import {
@@ -673,6 +673,7 @@ export class Machine implements AsyncDisposable {
     await step(async () => this.#slices);
     await step(() => this.#runner.pause());
     const reason = this.#exitReason();
+    if (this.settings.flags.stats) for (const line of statisticLines(this)) this.#host.message(line);
     await step(() => this.#debugServer?.close(reason.code));
     await step(() => this.#runner.destroy());
     this.#pump.stop();

@@ -524,6 +524,7 @@ describe('settings', () => {
         vmexitOnPause: false,
         wired: false,
         x2apic: false,
+        stats: false,
         enableBars: true,
       },
       lpc: {

@@ -315,6 +315,41 @@ describe('life cycle', () => {
     expect(rig.machine.interrupts.asserted().pins).toEqual([]);
   });
 
+  test('a read in flight while the driver resets the device: the reset shows when nothing can land any more', async () => {
+    const stalls: Promise<void>[] = [];
+    const backend = new FakeBlock();
+    const machine = new FakeMachine({ stall: (_where, until) => stalls.push(until) });
+    const device = new B.VirtioBlk({
+      memory: machine.memory,
+      log: (text) => machine.log.push(text),
+      msix: true,
+      backend,
+      serial: '',
+    });
+    machine.pci.add({ bus: 0, slot: 3, func: 0 }, device);
+    machine.pci.configure();
+    machine.pci.start();
+    const driver = new FakeDriver(machine);
+    driver.start();
+    const rig = { machine, device, driver, backend };
+    driver.add(request(rig, B.VIRTIO_BLK_T_IN, 0, [{ gpa: DATA, lengthBytes: 512, write: true }]));
+    driver.notify();
+    driver.write(L.REG_STATUS, 1, 0);
+    // The vCPU waits for this before its next access is answered; a driver that polls sees the bit.
+    expect(stalls).toHaveLength(1);
+    expect(driver.status).not.toBe(0);
+    let drained = false;
+    void stalls[0]?.then(() => (drained = true));
+    await settle();
+    expect(drained).toBe(false);
+    backend.bytes.fill(0x77);
+    await backend.complete();
+    expect(drained).toBe(true);
+    expect(driver.status).toBe(0);
+    expect(driver.used()).toEqual([]);
+    expect(status(rig)).toBe(0xee);
+  });
+
   test('a pause waits for the backend, close closes it', async () => {
     const rig = setUp(new FakeBlock());
     rig.driver.add(request(rig, B.VIRTIO_BLK_T_FLUSH, 0, []));

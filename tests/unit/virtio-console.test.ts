@@ -229,6 +229,29 @@ test('the control queue: ports, names, and clients that come and go', () => {
   ]);
 });
 
+test('while the machine is paused, input and clients change neither guest memory nor interrupts', async () => {
+  const { machine, driver, a, b } = setUp(undefined, true);
+  driver.bringUp(2);
+  driver.messages();
+  driver.queue(0).offer(16, 4);
+  const image = (): Uint8Array => {
+    const bytes = new Uint8Array(machine.memory.lowBytes);
+    machine.memory.read(0, bytes);
+    return bytes;
+  };
+  await machine.pci.pause();
+  const before = image();
+  const sent = machine.interrupts.sent;
+  a.send('while paused');
+  b.port?.carrier?.(false);
+  a.port?.drained();
+  expect(Buffer.compare(image(), before)).toBe(0);
+  expect(machine.interrupts.sent).toBe(sent);
+  machine.pci.resume();
+  expect(driver.queue(0).text()).toBe('while paused');
+  expect(driver.messages()).toEqual([[1, 6, 0, '']]);
+});
+
 test('output goes to the backend, which knows whether to keep it', () => {
   const { driver, device, a, b } = setUp();
   driver.bringUp(2);

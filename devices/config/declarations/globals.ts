@@ -96,6 +96,7 @@ export const WEBHYVE_VARIABLES: readonly VariableDeclaration[] = [
     default: 'auto',
     help: 'How the kernel is entered; auto looks at the file',
   },
+  { name: 'stats', type: BOOLEAN, default: 'false', help: 'Print counters when the machine ends' },
   {
     name: 'virtio.transport',
     type: choice(...VIRTIO_TRANSPORTS),
