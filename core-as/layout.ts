@@ -291,6 +291,8 @@ export const PEND_SIPI = 8;
 export const PEND_STOP = 16;
 /** Another vCPU asks for nothing more than a look at the code ring. */
 export const PEND_KICK = 32;
+/** The vCPU itself asks for a look at the clock: it has done much work (core-as/cpu/work.ts). */
+export const PEND_LOOK = 64;
 
 // What run() leaves behind when it returns.
 /** u32: EXIT_*. */

@@ -7,17 +7,18 @@
  * one is put back and all starts again. So no write of anybody's is lost. What is left: until it is put back, the first word
  * may be seen by others.
  *
- * beginLocked() finds the operand, compareSwap() and its like work on it, endLocked() tells of a write to decoded code.
+ * beginLocked() finds the operand, compareSwap() and its like work on it, endLocked() tells of a write to decoded code, or to a page whose writes are counted.
  */
 import { WIDE_LOCK } from '../layout';
 import { locateLocked, lockedPage1, lockedPage2 } from '../mmu/locked-operand';
-import { isCodePage, noteWrite } from '../mmu/physical';
+import { isCodePage, isWatchedPage, noteWrite } from '../mmu/physical';
 import { tlbEntry } from '../mmu/tlb';
 import { FAULTED, TLB_WRITE, faulted, leaveBlock, tlbBank } from './state';
+import { WORK_DROP_CODE, charge } from './work';
 
 /** Linear address of the operand's second word where that lies in another page; 0: it follows the first one. */
 let splitWord: u32 = 0;
-/** The operand did not come from the TLB: it may lie in pages of decoded code. */
+/** The operand did not come from the TLB: it may lie in pages whose writes are noted. */
 let slowly: bool = false;
 
 /**
@@ -39,13 +40,16 @@ export function beginLocked(address: u64, sizeBytes: u32): u32 {
 export function endLocked(q: u32): void {
   if (!slowly) return;
   // Bytes before and after the operand in its words count as written, too: its pages matter, and those are the same.
-  noteCode(q);
-  if (splitWord) noteCode(splitWord);
+  noteWritten(q);
+  if (splitWord) noteWritten(splitWord);
 }
 
-function noteCode(linear: u32): void {
-  if (!isCodePage(linear)) return;
+function noteWritten(linear: u32): void {
+  if (!isWatchedPage(linear)) return;
+  const code = isCodePage(linear);
   noteWrite(linear, 1);
+  if (!code) return;
+  charge(WORK_DROP_CODE);
   leaveBlock();
 }
 

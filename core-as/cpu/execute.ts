@@ -186,6 +186,7 @@ import {
   writableFlags,
   writeFlagsMasked,
 } from './transfer';
+import { WORK_DEVICE, WORK_MICROSECOND, charge, chargeInstruction } from './work';
 import { SUB_SIZE_SHIFT, U_D, U_IMM, U_OFF, U_S, U_SCALE, U_SEG, U_SUB, X } from './uops';
 import { fxrstor, fxsave, xrstor, xsave } from './xsave';
 import { probeWrite } from '../mmu/tlb';
@@ -327,6 +328,7 @@ export function execute(p: u32, page: u64): u32 {
       return loop(p, page, size, 2);
     case X.CALL_FAR:
     case X.JMP_FAR: {
+      charge(WORK_DEVICE);
       const pointer = load<u64>(p, U_IMM);
       farTransfer(<u32>(pointer >> 32), pointer & 0xffffffff, size, (sub & 0xffff) === X.CALL_FAR);
       return redispatch();
@@ -593,10 +595,12 @@ export function execute(p: u32, page: u64): u32 {
       return done();
     case X.LMSW:
       drainStores();
+      charge(WORK_MICROSECOND);
       lmsw(p);
       return redispatch();
     case X.INVLPG:
       drainStores();
+      charge(4 * WORK_MICROSECOND);
       invlpg(p);
       return redispatch();
     case X.CLTS:
@@ -631,6 +635,7 @@ export function execute(p: u32, page: u64): u32 {
       return done();
     case X.MOV_TO_CR:
       drainStores();
+      charge(WORK_MICROSECOND);
       moveToControl(p);
       return redispatch();
     case X.MOV_FROM_DR:
@@ -642,6 +647,7 @@ export function execute(p: u32, page: u64): u32 {
       return redispatch();
     case X.WRMSR:
       drainStores();
+      charge(WORK_MICROSECOND);
       if (privileged()) wrmsr();
       return redispatch();
     case X.RDMSR:
@@ -663,15 +669,18 @@ export function execute(p: u32, page: u64): u32 {
     case X.CPUID:
       drainStores();
       cpuid();
+      chargeInstruction(WORK_MICROSECOND);
       return DONE;
     case X.WBINVD:
       drainStores();
       privileged();
       return done();
     case X.FXSAVE:
+      chargeInstruction(WORK_DEVICE);
       fxsave(p, size);
       return done();
     case X.FXRSTOR:
+      chargeInstruction(WORK_DEVICE);
       fxrstor(p, size);
       return done();
     case X.LDMXCSR:
@@ -681,9 +690,11 @@ export function execute(p: u32, page: u64): u32 {
       stmxcsr(p);
       return done();
     case X.XSAVE:
+      chargeInstruction(WORK_DEVICE);
       xsave(p, size, false, false);
       return done();
     case X.XRSTOR:
+      chargeInstruction(WORK_DEVICE);
       xrstor(p, size);
       return done();
     case X.XSAVEOPT:
@@ -743,13 +754,16 @@ export function execute(p: u32, page: u64): u32 {
       return done();
     case X.INVPCID:
       drainStores();
+      charge(4 * WORK_MICROSECOND);
       if (need(FEATURE_INVPCID)) invpcid(p);
       return redispatch();
     case X.RDRAND:
       if (need(FEATURE_RDRAND)) random(p, size);
+      chargeInstruction(WORK_MICROSECOND);
       return done();
     case X.RDSEED:
       if (need(FEATURE_RDSEED)) random(p, size);
+      chargeInstruction(WORK_MICROSECOND);
       return done();
     case X.RDPID:
       if (need(FEATURE_RDPID)) writeRm(p, 8, load<u64>(cpu, R_MSR_TSC_AUX));

@@ -4,6 +4,7 @@ import { portClaimed, portRead, portWrite } from '../intc/platform';
 import { SEG_ACCESS, SEG_BASE, SEG_LIMIT } from '../layout';
 import { readSystem } from '../mmu/tlb';
 import { portAccess } from './debug';
+import { WORK_DEVICE, WORK_HOST_CALL, charge } from './work';
 import { FAULTED, TR, cpl, faulted, iopl, protectedMode, raiseGp, segment, v8086 } from './state';
 
 /** Checks IOPL and the I/O permission bitmap (SDM vol. 1, 19.5); raises #GP(0) and returns false when the access is forbidden. */
@@ -29,11 +30,21 @@ export function ioAllowed(port: u32, sizeBytes: u32): bool {
 
 export function portIn(port: u32, sizeBytes: u32): u32 {
   portAccess(port, sizeBytes);
-  return portClaimed(port) ? portRead(port, sizeBytes) : hostPortRead(port, sizeBytes);
+  if (portClaimed(port)) {
+    charge(WORK_DEVICE);
+    return portRead(port, sizeBytes);
+  }
+  charge(WORK_HOST_CALL);
+  return hostPortRead(port, sizeBytes);
 }
 
 export function portOut(port: u32, sizeBytes: u32, value: u32): void {
   portAccess(port, sizeBytes);
-  if (portClaimed(port)) portWrite(port, sizeBytes, value);
-  else hostPortWrite(port, sizeBytes, value);
+  if (portClaimed(port)) {
+    charge(WORK_DEVICE);
+    portWrite(port, sizeBytes, value);
+  } else {
+    charge(WORK_HOST_CALL);
+    hostPortWrite(port, sizeBytes, value);
+  }
 }

@@ -25,6 +25,7 @@ import {
   PEND_INIT,
   PEND_INTR,
   PEND_KICK,
+  PEND_LOOK,
   PEND_NMI,
   PEND_SIPI,
   PEND_STOP,
@@ -116,9 +117,13 @@ import {
   updateMode,
 } from './state';
 import { CR0_RESET } from './system';
+import { takeWork } from './work';
 
-/** Instructions between looks at the clock: well under a millisecond. */
+/** Instructions between looks at the clock, at most: well under a millisecond. */
 const SLICE: i32 = 20000;
+/** Where instructions turn out to be slow, slices get shorter: down to so many, while they take longer than so long. */
+const LEAST_SLICE: i32 = 200;
+const SLICE_NS: f64 = 200_000;
 
 const DR6_RESET: u64 = 0xffff0ff0;
 
@@ -201,6 +206,7 @@ function exit(reason: u32): i32 {
 /** Runs about `budget` instructions. Returns EXIT_*. */
 export function run(budget: i32): i32 {
   let left = budget;
+  sliceBegan = 0;
   do {
     tick();
     const event = serviceEvents();
@@ -209,9 +215,9 @@ export function run(budget: i32): i32 {
     if (mustStep || load<u32>(cpu, R_INT_SHADOW)) status = single();
     else {
       if (moduleIsDue()) compileQueued();
-      status = interpret(min<i32>(left, SLICE), 0);
+      status = interpret(min<i32>(left, slice), 0);
     }
-    left -= retired;
+    left -= retired + takeWork();
     countTime();
     if (shutdown) return exit(EXIT_SUSPEND);
     if (status === INTERPRET_EXIT) {
@@ -232,6 +238,7 @@ export function stepOne(): i32 {
   if (event >= 0) return event;
   if (lastException >= 0) return exit(EXIT_BUDGET);
   const status = single();
+  takeWork();
   countTime();
   if (shutdown) return exit(EXIT_SUSPEND);
   if (status === INTERPRET_EXIT) {
@@ -293,9 +300,23 @@ function countTime(): void {
 }
 let fraction: u64 = 0;
 
+/** Instructions of the next slice, and when the last one began (0: none did). */
+let slice: i32 = SLICE;
+let sliceBegan: f64 = 0;
+
+/** Halves slices that take too long, whatever it is that takes so long; lets them grow again. Counted time needs no such care. */
+function fitSlice(now: f64): void {
+  if (sliceBegan && !(load<u32>(CFG_FLAGS) & CFGF_DETERMINISTIC)) {
+    if (now - sliceBegan > SLICE_NS) slice = max<i32>(slice >> 1, LEAST_SLICE);
+    else if (slice < SLICE) slice = min<i32>(slice << 1, SLICE);
+  }
+  sliceBegan = now;
+}
+
 /** Fires due timers, and leaves in R_EXIT_DEADLINE_NS when the next one is due. */
 function tick(): void {
   const now = machineNowNs();
+  fitSlice(now);
   let deadline = cpuTimerTick(cpuIndex, now);
   if (load<u32>(cpu, R_INDEX) === 0) deadline = min<f64>(deadline, platformTimerTick(now));
   store<f64>(cpu, deadline, R_EXIT_DEADLINE_NS);
@@ -308,6 +329,7 @@ function serviceEvents(): i32 {
     atomic.and<u32>(cpu, ~PEND_KICK, R_PENDING);
     readCodeRing();
   }
+  if (pending & PEND_LOOK) atomic.and<u32>(cpu, ~PEND_LOOK, R_PENDING);
   if (load<u32>(POOL_EXHAUSTED)) {
     store<u32>(cpu, ERR_POOL_EXHAUSTED, R_EXIT_DETAIL);
     return exit(EXIT_ERROR);

@@ -49,6 +49,7 @@ import {
   rip,
   selector,
 } from './state';
+import { WORK_TRANSCENDENTAL, chargeInstruction } from './work';
 import { K, SUB_SIZE_SHIFT, U_BASE, U_D, U_DISP, U_IMM, U_KIND, U_LEN, U_S, U_SCALE, U_SEG, U_SUB } from './uops';
 
 /** Operands are at most 32 bytes: the last scratch slot is the interpreter's, the others the operations'. */
@@ -226,6 +227,8 @@ export function x87RegisterForm(p: u32): void {
     store<u16>(cpu, <u16>x87StatusWord(cpu));
     return;
   }
+  // F2XM1 FYL2X FPTAN FPATAN FPREM1 FPREM FYL2XP1 FSINCOS FSIN FCOS
+  if (opcode === 0xd9 && modrm >= 0xf0) chargeInstruction(WORK_TRANSCENDENTAL);
   if (x87Register(cpu, opcode, modrm) === X87_UNDEFINED) raise(VECTOR_UD);
 }
 

@@ -1,5 +1,5 @@
 /** String instructions (SDM vol. 2, MOVS CMPS STOS LODS SCAS INS OUTS), with REP runs inside a page done in bulk. */
-import { R_RFLAGS } from '../layout';
+import { R_PENDING, R_RFLAGS } from '../layout';
 import { readPointer, writePointer } from '../mmu/tlb';
 import { aluSized } from './alu';
 import { zero } from './flags';
@@ -22,11 +22,8 @@ import {
   setGpr,
   setGprSized,
 } from './state';
+import { BULK_BYTES, WORK_ELEMENT, charge } from './work';
 import { SUB_REP, SUB_REPNE, U_SEG, U_SUB, X } from './uops';
-
-/** Elements done in one go before pending interrupts are looked at. */
-const MOST_ELEMENTS: u64 = 0x10000;
-const MOST_SLOW_ELEMENTS: u64 = 512;
 
 function advance(n: u32, mask: u64, by: u64): void {
   const value = (gpr(n) + by) & mask;
@@ -57,25 +54,15 @@ export function stringInstruction(p: u32, size: u32, x: u32): bool {
   let count = gpr(RCX) & mask;
   // A repeat count of zero clears the upper half of RCX with 32-bit addresses, as counting down to it does.
   if (!count) setCount(mask, 0);
-  let budget = MOST_SLOW_ELEMENTS;
-  let bulk = MOST_ELEMENTS;
-  if (mustStep) {
-    // Every iteration ends with a trap.
-    budget = 1;
-    bulk = 0;
-  }
   while (count) {
-    if (!backwards && (x === X.MOVS || x === X.STOS) && bulk) {
-      const done =
-        x === X.MOVS
-          ? bulkMove(seg & 7, mask, size, min<u64>(count, bulk))
-          : bulkStore(mask, size, min<u64>(count, bulk));
+    if (!backwards && (x === X.MOVS || x === X.STOS) && !mustStep) {
+      const done = x === X.MOVS ? bulkMove(seg & 7, mask, size, count) : bulkStore(mask, size, count);
       if (faulted & FAULTED) return false;
       if (done) {
         count -= done;
-        bulk -= done;
         setCount(mask, count);
-        if (!bulk) return count === 0;
+        charge(1 + (<u32>done * size) / BULK_BYTES);
+        if (load<u32>(cpu, R_PENDING)) break;
         continue;
       }
     }
@@ -86,11 +73,12 @@ export function stringInstruction(p: u32, size: u32, x: u32): bool {
     if (x === X.CMPS || x === X.SCAS) {
       if (zero(cpu) !== (repeat === SUB_REP ? 1 : 0)) return true;
     }
-    // A store that changed code must be seen before the next instruction.
-    if (faulted) return count === 0;
-    if (!--budget) return count === 0;
+    charge(WORK_ELEMENT);
+    // A store that changed code must be seen before the next instruction; what is pending, between two elements; every iteration of a
+    // program that is stepped ends with a trap.
+    if (faulted || mustStep || load<u32>(cpu, R_PENDING)) break;
   }
-  return true;
+  return count === 0;
 }
 
 function element(seg: u32, mask: u64, size: u32, x: u32, step: u64): void {

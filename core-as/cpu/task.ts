@@ -63,6 +63,7 @@ import {
   setSegment,
   updateMode,
 } from './state';
+import { WORK_MICROSECOND, charge } from './work';
 
 export const TASK_JUMP: u32 = 0;
 export const TASK_CALL: u32 = 1;
@@ -75,6 +76,7 @@ const DR6_BT: u64 = 1 << 15;
 
 /** Switches to the task of a TSS selector. R_RIP is where the old task goes on. Raises on failure. */
 export function taskSwitch(newSelector: u32, source: u32, external: u32): void {
+  charge(4 * WORK_MICROSECOND);
   const code = (newSelector & 0xfffc) | external;
   const bad = source === TASK_IRET ? VECTOR_TS : VECTOR_GP;
   if (newSelector & 4 || !(newSelector & 0xfffc)) {

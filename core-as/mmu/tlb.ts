@@ -32,6 +32,7 @@ import {
 } from '../cpu/state';
 import { accessAllowed } from '../cpu/debug';
 import { drainStores } from '../cpu/fence';
+import { WORK_DEVICE, WORK_DROP_CODE, WORK_HOST_CALL, charge } from '../cpu/work';
 import { forgetJumps } from '../jit/jump-cache';
 import { isCodePage, isWatchedPage, noteWrite, ramRead, ramWrite } from './physical';
 import {
@@ -180,6 +181,7 @@ function privilege(): u32 {
 export function mmioReadAny(gpa: u64, sizeBytes: u32): u64 {
   // Accesses to devices are uncached, and not reordered with anything (SDM vol. 3, 12.3).
   drainStores();
+  charge(WORK_DEVICE);
   if (lapicClaims(cpuIndex, gpa)) {
     if (sizeBytes <= 4) return lapicMmioRead(cpuIndex, (<u32>gpa) & 0xfff, sizeBytes);
     return (
@@ -193,6 +195,7 @@ export function mmioReadAny(gpa: u64, sizeBytes: u32): u64 {
     return value;
   }
   if (mmioClaimed(gpa)) return mmioRead(gpa, sizeBytes);
+  charge(WORK_HOST_CALL);
   if (sizeBytes === 8) return (<u64>hostMmioRead(<f64>gpa, 4)) | ((<u64>hostMmioRead(<f64>(gpa + 4), 4)) << 32);
   // A device may answer with more bits than it was asked for; a divisor, say, must not be non-zero for those alone.
   return (<u64>hostMmioRead(<f64>gpa, sizeBytes)) & lowMask(sizeBytes);
@@ -201,6 +204,7 @@ export function mmioReadAny(gpa: u64, sizeBytes: u32): u64 {
 /** A write of at most 8 bytes at a guest-physical address that is not RAM. */
 export function mmioWriteAny(gpa: u64, sizeBytes: u32, value: u64): void {
   drainStores();
+  charge(WORK_DEVICE);
   if (lapicClaims(cpuIndex, gpa)) {
     lapicMmioWrite(cpuIndex, (<u32>gpa) & 0xfff, min<u32>(sizeBytes, 4), <u32>value);
     if (sizeBytes === 8) lapicMmioWrite(cpuIndex, (<u32>gpa + 4) & 0xfff, 4, <u32>(value >> 32));
@@ -214,6 +218,7 @@ export function mmioWriteAny(gpa: u64, sizeBytes: u32, value: u64): void {
     mmioWrite(gpa, sizeBytes, value);
     return;
   }
+  charge(WORK_HOST_CALL);
   if (sizeBytes === 8) {
     hostMmioWrite(<f64>gpa, 4, <u32>value);
     hostMmioWrite(<f64>(gpa + 4), 4, <u32>(value >> 32));
@@ -266,7 +271,9 @@ function storeNoting(linear: u32, sizeBytes: u32, value: u64): void {
   if (isWatchedPage(linear)) {
     const code = isCodePage(linear);
     noteWrite(linear, sizeBytes);
-    if (code) leaveBlock();
+    if (!code) return;
+    charge(WORK_DROP_CODE);
+    leaveBlock();
   }
 }
 
