@@ -1,5 +1,11 @@
 /** The user-mode network's end of the cable: packets become frames for the guest that has the address. */
-import type { FrameOffload, NetworkFrame, NetworkPort } from '../../backends/network.ts';
+import {
+  NO_OFFLOAD,
+  type FrameOffload,
+  type NetworkFrame,
+  type NetworkPort,
+  type OffloadCapabilities,
+} from '../../backends/network.ts';
 import { addressKey, type IpAddress, type MacAddress } from '../addresses.ts';
 import { addPartsToSum, finishChecksum, foldedSum, pseudoHeaderSum } from '../checksum.ts';
 import { ETHERNET_HEADER_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, writeEthernetHeader } from '../ethernet.ts';
@@ -43,12 +49,24 @@ export class GuestLink {
   #identification = 0;
   #blocked = false;
 
+  /** Nobody is there yet: frames wait. */
+  #port: NetworkPort | undefined;
+
   constructor(
-    private readonly port: NetworkPort,
     private readonly mtu: number,
     /** Asks the network for an address (ARP, neighbour discovery). */
     private readonly solicit: (address: IpAddress) => void,
   ) {}
+
+  /** Plugs the guest's card in. */
+  attach(port: NetworkPort): void {
+    this.#port = port;
+    this.ready();
+  }
+
+  get #offload(): OffloadCapabilities {
+    return this.#port?.offload ?? NO_OFFLOAD;
+  }
 
   /** The guest's ring is full; bulk senders wait for {@link whenReady}. */
   get blocked(): boolean {
@@ -57,7 +75,7 @@ export class GuestLink {
 
   /** True when the guest's card cuts long TCP packets of this family. */
   canSegment(version: 4 | 6): boolean {
-    return version === 4 ? this.port.offload.tcp4 : this.port.offload.tcp6;
+    return version === 4 ? this.#offload.tcp4 : this.#offload.tcp6;
   }
 
   /** Largest transport packet of one frame. */
@@ -113,7 +131,7 @@ export class GuestLink {
   }
 
   #offer(frame: NetworkFrame): boolean {
-    const taken = this.port.receive(frame);
+    const taken = this.#port?.receive(frame) ?? false;
     if (!taken) this.#blocked = true;
     return taken;
   }
@@ -152,7 +170,7 @@ export class GuestLink {
     const { checksumOffset } = packet;
     if (checksumOffset === undefined) return undefined;
     const pseudo = pseudoHeaderSum(packet.source, packet.destination, packet.protocol, transportBytes);
-    if (packet.segmentBytes !== undefined || (this.port.offload.checksum && packet.protocol !== Ip.PROTOCOL_ICMPV6)) {
+    if (packet.segmentBytes !== undefined || (this.#offload.checksum && packet.protocol !== Ip.PROTOCOL_ICMPV6)) {
       writeU16(head, transport + checksumOffset, foldedSum(pseudo));
       const segmentation =
         packet.segmentBytes === undefined

@@ -47,10 +47,10 @@ export class UserNetwork implements NetworkBackend {
   readonly offload = FULL_OFFLOAD;
   /** Frames that made no sense: too short, too long, of an unknown protocol, with a wrong checksum. */
   malformedFrames = 0;
-  #link: GuestLink | undefined;
-  #tcp: TcpConnections | undefined;
-  #udp: UdpFlows | undefined;
-  #tftp: TftpServer | undefined;
+  readonly #link: GuestLink;
+  readonly #tcp: TcpConnections;
+  readonly #udp: UdpFlows;
+  readonly #tftp: TftpServer;
   readonly #dns: DnsForwarder;
   readonly #leases = new Leases();
   readonly #reassembly = new Reassembly();
@@ -60,54 +60,55 @@ export class UserNetwork implements NetworkBackend {
     private readonly host: NatHost,
     private readonly settings: S.NatSettings = S.DEFAULT_NAT_SETTINGS,
   ) {
+    const link = new GuestLink(settings.mtu, (address) => this.#solicit(address));
+    this.#link = link;
     this.#dns = new DnsForwarder(host, settings.policy.open || settings.policy.allowed.length > 0);
+    this.#tcp = new TcpConnections(host, link, this.#dns, settings);
+    this.#udp = new UdpFlows(host, link, settings);
+    this.#tftp = new TftpServer(host, link);
   }
 
   open(port: NetworkPort): void {
-    const link = new GuestLink(port, this.settings.mtu, (address) => this.#solicit(address));
-    this.#link = link;
-    this.#tcp = new TcpConnections(this.host, link, this.#dns, this.settings);
-    this.#udp = new UdpFlows(this.host, link, this.settings);
-    this.#tftp = new TftpServer(this.host, link);
+    this.#link.attach(port);
   }
 
-  /** Opens the forwarded ports, after {@link open}. Rejects, naming the rule, when one cannot be had. */
+  /** Opens the forwarded ports. Rejects, naming the rule, when one cannot be had. */
   async startForwards(): Promise<void> {
     for (const rule of this.settings.forwards) {
       const gateway = rule.guestAddress.length === 4 ? S.GATEWAY_IPV4 : S.GATEWAY_IPV6;
-      if (rule.protocol === 'tcp') await this.#tcp?.forward(rule, gateway);
-      else await this.#udp?.forward(rule, gateway);
+      if (rule.protocol === 'tcp') await this.#tcp.forward(rule, gateway);
+      else await this.#udp.forward(rule, gateway);
     }
   }
 
   receiveReady(): void {
-    this.#link?.ready();
+    this.#link.ready();
   }
 
   counters(): Record<string, number> {
     return {
       malformedFrames: this.malformedFrames,
-      malformedSegments: this.#tcp?.malformed ?? 0,
-      droppedFrames: this.#link?.droppedFrames ?? 0,
-      unresolvedPackets: this.#link?.unresolvedPackets ?? 0,
+      malformedSegments: this.#tcp.malformed,
+      droppedFrames: this.#link.droppedFrames,
+      unresolvedPackets: this.#link.unresolvedPackets,
       fragmentsDropped: this.#reassembly.dropped,
-      tcpConnections: this.#tcp?.count ?? 0,
-      tcpRefused: this.#tcp?.refused ?? 0,
-      tcpOverLimit: this.#tcp?.overLimit ?? 0,
-      tcpRetransmissions: this.#tcp?.retransmissions ?? 0,
-      udpFlows: this.#udp?.count ?? 0,
-      udpRefused: this.#udp?.refused ?? 0,
-      udpEvicted: this.#udp?.evicted ?? 0,
-      udpUnsolicited: this.#udp?.unsolicited ?? 0,
+      tcpConnections: this.#tcp.count,
+      tcpRefused: this.#tcp.refused,
+      tcpOverLimit: this.#tcp.overLimit,
+      tcpRetransmissions: this.#tcp.retransmissions,
+      udpFlows: this.#udp.count,
+      udpRefused: this.#udp.refused,
+      udpEvicted: this.#udp.evicted,
+      udpUnsolicited: this.#udp.unsolicited,
       dnsFailures: this.#dns.failures,
-      tftpRefused: this.#tftp?.refused ?? 0,
+      tftpRefused: this.#tftp.refused,
     };
   }
 
   async close(): Promise<void> {
-    this.#udp?.close();
-    this.#tftp?.close();
-    await this.#tcp?.close();
+    this.#udp.close();
+    this.#tftp.close();
+    await this.#tcp.close();
   }
 
   send(frame: NetworkFrame): boolean {
@@ -148,7 +149,7 @@ export class UserNetwork implements NetworkBackend {
     }
     this.#learn(packet.senderIp, sender);
     if (isArpRequest(packet) && OUR_IPV4.some((own) => sameBytes(own, packet.targetIp))) {
-      this.#link?.sendFrame({ parts: [arpReply(S.GATEWAY_MAC, packet.targetIp, sender, packet.senderIp)] });
+      this.#link.sendFrame({ parts: [arpReply(S.GATEWAY_MAC, packet.targetIp, sender, packet.senderIp)] });
     }
   }
 
@@ -157,13 +158,13 @@ export class UserNetwork implements NetworkBackend {
       inPrefix(address, S.NETWORK_IPV4) ||
       inPrefix(address, S.NETWORK_IPV6) ||
       (address[0] === 0xfe && ((address[1] ?? 0) & 0xc0) === 0x80);
-    if (isGuests && !isOurs(address)) this.#link?.learn(address, mac);
+    if (isGuests && !isOurs(address)) this.#link.learn(address, mac);
   }
 
   #solicit(address: IpAddress): void {
     if (address.length === 4) {
-      this.#link?.sendFrame({ parts: [arpRequest(S.GATEWAY_MAC, S.GATEWAY_IPV4, address)] });
-    } else this.#link?.send(Nd.neighbourSolicitation(address));
+      this.#link.sendFrame({ parts: [arpRequest(S.GATEWAY_MAC, S.GATEWAY_IPV4, address)] });
+    } else this.#link.send(Nd.neighbourSolicitation(address));
   }
 
   #packet(piece: Ip.IpPacket | undefined): void {
@@ -176,7 +177,7 @@ export class UserNetwork implements NetworkBackend {
     this.#learn(packet.source, packet.sender);
     switch (packet.protocol) {
       case Ip.PROTOCOL_TCP:
-        if (this.#canAnswer(packet)) this.#tcp?.packetArrived(packet);
+        if (this.#canAnswer(packet)) this.#tcp.packetArrived(packet);
         break;
       case Ip.PROTOCOL_UDP:
         this.#datagram(packet);
@@ -194,7 +195,7 @@ export class UserNetwork implements NetworkBackend {
 
   /** An answer finds its way: the source is a guest's address on this network. */
   #canAnswer({ source }: Ip.IpPacket): boolean {
-    const fits = this.#link?.neighbour(source) !== undefined;
+    const fits = this.#link.neighbour(source) !== undefined;
     if (!fits) this.malformedFrames++;
     return fits;
   }
@@ -202,13 +203,13 @@ export class UserNetwork implements NetworkBackend {
   #datagram(packet: Ip.IpPacket): void {
     const datagram = parseUdp(packet);
     const link = this.#link;
-    if (!datagram || !link) {
+    if (!datagram) {
       this.malformedFrames++;
       return;
     }
     if (this.#service(packet, datagram, link)) return;
     if (!this.#canAnswer(packet)) return;
-    if (!this.#udp?.send(packet, datagram)) {
+    if (!this.#udp.send(packet, datagram)) {
       const isGroup =
         packet.destination.length === 16 ? packet.destination[0] === 0xff : (packet.destination[0] ?? 0) >= 224;
       if (!isGroup && !sameBytes(packet.destination, S.BROADCAST_IPV4)) link.send(unreachable(packet, 'prohibited'));
@@ -247,7 +248,7 @@ export class UserNetwork implements NetworkBackend {
       return true;
     }
     if (destinationPort === TFTP_PORT && this.host.openBootFile !== undefined) {
-      this.#tftp?.request(guest, { address: own, port: TFTP_PORT }, bytes);
+      this.#tftp.request(guest, { address: own, port: TFTP_PORT }, bytes);
       return true;
     }
     return false;
@@ -261,12 +262,12 @@ export class UserNetwork implements NetworkBackend {
       return;
     }
     if (isOurs(destination)) {
-      this.#link?.send(echoReply(packet));
+      this.#link.send(echoReply(packet));
       return;
     }
     const address = hostAddressOf(destination);
     if (!permits(this.settings.policy, address)) {
-      this.#link?.send(unreachable(packet, 'prohibited'));
+      this.#link.send(unreachable(packet, 'prohibited'));
       return;
     }
     if (this.host.ping === undefined || this.#pings >= MAX_PINGS) return;
@@ -274,7 +275,7 @@ export class UserNetwork implements NetworkBackend {
     void this.host.ping(formatIp(address)).then(
       (answered) => {
         this.#pings--;
-        if (answered) this.#link?.send(echoReply(packet));
+        if (answered) this.#link.send(echoReply(packet));
       },
       () => {
         this.#pings--;
@@ -299,13 +300,13 @@ export class UserNetwork implements NetworkBackend {
     if (type === Nd.ROUTER_SOLICITATION) {
       const toAll = source.every((byte) => byte === 0);
       const group = toAll ? S.ALL_NODES : source;
-      this.#link?.send(Nd.routerAdvertisement(group, toAll ? Nd.groupMac(S.ALL_NODES) : sender, this.settings.mtu));
+      this.#link.send(Nd.routerAdvertisement(group, toAll ? Nd.groupMac(S.ALL_NODES) : sender, this.settings.mtu));
     } else if (type === Nd.NEIGHBOUR_SOLICITATION && payload.length >= 24) {
       const target = payload.subarray(8, 24);
       // An unspecified source asks whether the address is taken (RFC 4862, 5.4): that is heard by all.
       const probing = source.every((byte) => byte === 0);
       if (!OUR_IPV6.some((own) => sameBytes(own, target))) return;
-      this.#link?.send(
+      this.#link.send(
         Nd.neighbourAdvertisement(
           target,
           probing ? S.ALL_NODES : source,
