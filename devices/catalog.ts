@@ -17,6 +17,7 @@ import { buildPciUart } from './serial/pci-uart.ts';
 import { buildVirtioBlk } from './virtio/blk.ts';
 import { buildVirtioConsole } from './virtio/console.ts';
 import { buildVirtioNineP } from './virtio/nine-p.ts';
+import { buildVirtioNet } from './virtio/net.ts';
 import { buildVirtioRnd } from './virtio/rnd.ts';
 
 interface CatalogEntry {
@@ -46,7 +47,7 @@ const CATALOG: readonly CatalogEntry[] = [
   { declaration: VIRTIO_BLK, build: buildVirtioBlk },
   { declaration: VIRTIO_CONSOLE, build: buildVirtioConsole },
   { declaration: VIRTIO_INPUT },
-  { declaration: VIRTIO_NET },
+  { declaration: VIRTIO_NET, build: buildVirtioNet },
   { declaration: VIRTIO_RND, build: buildVirtioRnd },
   { declaration: VIRTIO_SCSI },
   { declaration: XHCI },

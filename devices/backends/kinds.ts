@@ -6,12 +6,14 @@ import type { BlockBackend, BlockSettings } from './block.ts';
 import type { CharacterAddress, CharacterBackend } from './character.ts';
 import type { DisplayBackend, DisplaySettings } from './display.ts';
 import type { ShareBackend, ShareSettings } from './share.ts';
+import type { NetworkBackend, NetworkSettings } from './network.ts';
 
 export interface Backends {
   readonly block: BlockBackend;
   readonly character: CharacterBackend;
   readonly display: DisplayBackend;
   readonly share: ShareBackend;
+  readonly network: NetworkBackend;
 }
 
 export interface BackendSettings {
@@ -19,6 +21,7 @@ export interface BackendSettings {
   readonly character: CharacterAddress;
   readonly display: DisplaySettings;
   readonly share: ShareSettings;
+  readonly network: NetworkSettings;
 }
 
 export type BackendKind = keyof Backends;

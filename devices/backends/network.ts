@@ -1,4 +1,13 @@
 /** What a network card needs from whoever carries its frames: a tap device, a user-mode network, another machine. */
+import type { NETWORK_OPTIONS } from '../config/declarations/network.ts';
+import type { Settings } from '../config/settings-of.ts';
+
+/** How to open a backend: the options of a card that has one, parsed. */
+export type NetworkSettings = Settings<typeof NETWORK_OPTIONS> & {
+  readonly backend: string;
+  /** Payload of a frame, where the user said. */
+  readonly mtu?: number | undefined;
+};
 
 /**
  * Work that the sender of a frame has left to whoever takes it (virtio 1.2, 5.1.6.2): the transport checksum, and, with `segmentation`,

@@ -2,6 +2,7 @@
  * How the text after a device's name in `-s` and `-l` becomes variables. Every device's declaration picks one of these
  * forms; bhyve(8) describes them as "backends".
  */
+import { NAMED_BY_VARIABLE } from './network-backend.ts';
 import { splitComma } from './c-numbers.ts';
 import type { ConfigNode } from './tree.ts';
 
@@ -54,14 +55,15 @@ export function wholeText(variable: string): LegacyForm {
 
 /**
  * Network devices: the first field without `=` names the backend, the others are generic options. bhyve wants the backend
- * in front; libvirt also writes `mac=...,slirp,open`.
+ * in front; libvirt also writes `mac=...,slirp,open`. `ws=URL`, `socket=NAME` and `channel=NAME` alone name a backend as well.
  */
 export const NETWORK: LegacyForm = {
   syntax: '[,backend[,name[=value]]...]',
   apply(node, configuration) {
     const fields = configuration.split(',');
     const at = fields.findIndex((field) => field !== '' && !field.includes('='));
-    const backend = at === -1 ? undefined : fields[at];
+    const short = NAMED_BY_VARIABLE.find((kind) => fields.some((field) => field.startsWith(`${kind}=`)));
+    const backend = at === -1 ? short : fields[at];
     if (backend !== undefined) node.set('backend', backend);
     applyGenericOptions(node, fields.filter((_, index) => index !== at).join(','));
   },

@@ -2,9 +2,9 @@
 import { unconnected, type NetworkBackend, type NetworkSettings } from '../backends/network.ts';
 import { NETWORK_OPTIONS } from '../config/declarations/network.ts';
 import { readSettings } from '../config/settings-of.ts';
-import { DeviceError, type DeviceContext, type DeviceVariables } from '../device-context.ts';
+import type { DeviceContext, DeviceVariables } from '../device-context.ts';
 import type { PciAddress } from '../pci/function.ts';
-import { isGroupMac, parseMac, type MacAddress } from './addresses.ts';
+import type { MacAddress } from './addresses.ts';
 import { derivedMac } from './mac-address.ts';
 
 export interface NetworkCardParts {
@@ -19,11 +19,10 @@ export async function openNetworkCard(
   variables: DeviceVariables,
 ): Promise<NetworkCardParts> {
   const settings = readSettings(NETWORK_OPTIONS, (name) => variables.get(name));
-  const given = settings.mac;
-  const mac = given === undefined ? derivedMac(where.slot, where.func, context.vmName) : parseMac(given);
-  if (!mac || isGroupMac(mac) || mac.every((byte) => byte === 0)) throw new DeviceError(`Invalid MAC ${given}`);
+  const mac = settings.mac ?? derivedMac(where.slot, where.func, context.vmName);
   const { backend } = settings;
   if (backend === undefined) return { mac, backend: unconnected };
-  const network: NetworkSettings = { ...settings, backend, vmName: context.vmName };
+  const mtu = variables.get('mtu');
+  const network: NetworkSettings = { ...settings, backend, mtu: mtu === undefined ? undefined : Number(mtu) };
   return { mac, backend: (await context.open('network', network)) ?? unconnected };
 }

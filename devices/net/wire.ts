@@ -26,7 +26,7 @@ export function lengthOf(parts: readonly Uint8Array[]): number {
 }
 
 /** A private copy of the parts in one piece. */
-export function joined(parts: readonly Uint8Array[]): Uint8Array {
+export function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(lengthOf(parts));
   let at = 0;
   for (const part of parts) {

@@ -64,7 +64,7 @@ export class TapBackend implements NetworkBackend {
   }
 
   counters(): Record<string, number> {
-    return { framesLost: this.#device.lostFrames, receivedDropped: this.#receivedDropped };
+    return { 'frames lost': this.#device.lostFrames, 'receive queue drops': this.#receivedDropped };
   }
 
   close(): Promise<void> {

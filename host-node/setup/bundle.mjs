@@ -14,6 +14,7 @@ const ENTRIES = [
   'host-node/bin/webhyve-web.ts',
   'host-node/bin/webhyve-site.ts',
   'host-node/vcpu-worker.ts',
+  'host-node/network/tap-reader.mjs',
   'host-node/index.ts',
   'host-node/vitest.ts',
 ];
@@ -47,8 +48,8 @@ export async function bundle() {
     target: 'node20',
     sourcemap: true,
     logLevel: 'warning',
-    // The fixture belongs to the vitest of whoever imports it.
-    external: ['vitest'],
+    // The fixture belongs to the vitest of whoever imports it; the others are dependencies of the package.
+    external: ['vitest', 'koffi', 'ws'],
     // Workers and assets are found by new URL(..., import.meta.url), which esbuild leaves as written.
     // ws is a CommonJS package: what it requires of Node needs a require() in these modules.
     banner: { js: `#!/usr/bin/env node\n${REQUIRE}` },

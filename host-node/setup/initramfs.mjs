@@ -26,6 +26,9 @@ if [ -f /lib/modules/order ]; then
   done < /lib/modules/order
 fi
 ip link set lo up 2>/dev/null
+for card in /sys/class/net/eth*; do
+  [ -e "$card" ] && udhcpc -b -s /etc/udhcpc.script -i "\${card##*/}" >/dev/null 2>&1 &
+done
 [ -d /sys/module/button ] && acpid -l /dev/null 2>/dev/null
 
 cmdline=$(cat /proc/cmdline)
@@ -53,6 +56,19 @@ fi
 finish
 `;
 
+/** What busybox's DHCP client does with a lease. */
+const DHCP_SCRIPT = `#!/bin/sh
+case "$1" in
+  deconfig) ip addr flush dev "$interface"; ip link set "$interface" up ;;
+  bound | renew)
+    ip addr flush dev "$interface"
+    ip addr add "$ip/$mask" dev "$interface"
+    [ -n "$router" ] && ip route replace default via "\${router%% *}"
+    : > /etc/resolv.conf
+    for server in $dns; do echo "nameserver $server" >> /etc/resolv.conf; done ;;
+esac
+`;
+
 /** Run by busybox's acpid when the power button is pressed. */
 const POWER_BUTTON_SCRIPT = '#!/bin/sh\nsync\nexec /bin/poweroff -f\n';
 
@@ -77,6 +93,7 @@ export function buildInitramfs({ busybox, modules = [] }) {
   archive.file('etc/passwd', 'root::0:0:root:/root:/bin/sh\n');
   archive.file('etc/group', 'root:x:0:\n');
   archive.file('etc/acpi/PWRF/00000080', POWER_BUTTON_SCRIPT, 0o755);
+  archive.file('etc/udhcpc.script', DHCP_SCRIPT, 0o755);
   archive.file('init', INIT_SCRIPT, 0o755);
   if (modules.length > 0) {
     archive.file('lib/modules/order', modules.map(([name]) => `${name}\n`).join(''));

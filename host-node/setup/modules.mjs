@@ -5,6 +5,8 @@ import { decompress } from './deb.mjs';
 /** Drivers of the devices that a Linux guest finds here; what a kernel has built in is not among its modules. */
 export const WANTED_MODULES = [
   ...['virtio_pci', 'virtio_blk', 'virtio_rng', 'virtio_net', 'virtio_console'],
+  // The other network card, and the sockets of DHCP clients.
+  ...['e1000', 'af_packet'],
   // The power button, and the event device from which acpid hears of it.
   ...['button', 'evdev'],
 ];

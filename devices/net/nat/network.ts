@@ -76,8 +76,13 @@ export class UserNetwork implements NetworkBackend {
   async startForwards(): Promise<void> {
     for (const rule of this.settings.forwards) {
       const gateway = rule.guestAddress.length === 4 ? S.GATEWAY_IPV4 : S.GATEWAY_IPV6;
-      if (rule.protocol === 'tcp') await this.#tcp.forward(rule, gateway);
-      else await this.#udp.forward(rule, gateway);
+      try {
+        if (rule.protocol === 'tcp') await this.#tcp.forward(rule, gateway);
+        else await this.#udp.forward(rule, gateway);
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        throw new Error(`Unable to add hostfwd rule '${describeRule(rule)}': ${reason}`, { cause: error });
+      }
     }
   }
 
@@ -87,21 +92,19 @@ export class UserNetwork implements NetworkBackend {
 
   counters(): Record<string, number> {
     return {
-      malformedFrames: this.malformedFrames,
-      malformedSegments: this.#tcp.malformed,
-      droppedFrames: this.#link.droppedFrames,
-      unresolvedPackets: this.#link.unresolvedPackets,
-      fragmentsDropped: this.#reassembly.dropped,
-      tcpConnections: this.#tcp.count,
-      tcpRefused: this.#tcp.refused,
-      tcpOverLimit: this.#tcp.overLimit,
-      tcpRetransmissions: this.#tcp.retransmissions,
-      udpFlows: this.#udp.count,
-      udpRefused: this.#udp.refused,
-      udpEvicted: this.#udp.evicted,
-      udpUnsolicited: this.#udp.unsolicited,
-      dnsFailures: this.#dns.failures,
-      tftpRefused: this.#tftp.refused,
+      'malformed frames': this.malformedFrames,
+      'malformed segments': this.#tcp.malformed,
+      'frames dropped': this.#link.droppedFrames,
+      'unresolved packets': this.#link.unresolvedPackets,
+      'fragments dropped': this.#reassembly.dropped,
+      'TCP refused': this.#tcp.refused,
+      'TCP over limit': this.#tcp.overLimit,
+      'TCP retransmissions': this.#tcp.retransmissions,
+      'UDP refused': this.#udp.refused,
+      'UDP flows evicted': this.#udp.evicted,
+      'UDP unsolicited': this.#udp.unsolicited,
+      'DNS failures': this.#dns.failures,
+      'TFTP refused': this.#tftp.refused,
     };
   }
 
@@ -317,4 +320,8 @@ export class UserNetwork implements NetworkBackend {
       this.#learn(payload.subarray(8, 24), sender);
     }
   }
+}
+
+function describeRule({ protocol, hostAddress, hostPort, guestAddress, guestPort }: S.ForwardRule): string {
+  return `${protocol}:${hostAddress}:${hostPort}-${formatIp(guestAddress)}:${guestPort}`;
 }

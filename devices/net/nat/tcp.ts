@@ -3,7 +3,7 @@ import { addressKey, formatIp, inPrefix, parseIp, unmapped, type IpAddress } fro
 import { sameBytes } from '../wire.ts';
 import { DNS_PORT, type DnsForwarder } from './dns.ts';
 import { DnsStream } from './dns-stream.ts';
-import type { NatHost } from './host.ts';
+import type { HostStream, NatHost } from './host.ts';
 import { PROTOCOL_TCP, type IpPacket } from './ip.ts';
 import type { GuestLink } from './link.ts';
 import { guestAddressOf, hostAddressOf, permits } from './policy.ts';
@@ -147,7 +147,7 @@ export class TcpConnections implements ConnectionOwner {
 
   /** Opens a port of the host that leads into the guest. */
   async forward(rule: S.ForwardRule, gateway: IpAddress): Promise<void> {
-    const stop = await this.host.listenTcp(rule.hostAddress, rule.hostPort, (stream, peer, peerPort) => {
+    const accept = (stream: HostStream, peer: string, peerPort: number): TcpConnection => {
       const ends = this.#endsInto(rule, gateway, peer, peerPort);
       const connection = new TcpConnection(this, ends);
       if (this.#connections.size >= this.settings.limits.tcpConnections || this.#connections.has(keyOf(ends))) {
@@ -158,7 +158,8 @@ export class TcpConnections implements ConnectionOwner {
       this.#add(ends, connection);
       connection.start(stream);
       return connection;
-    });
+    };
+    const stop = await this.host.listenTcp(rule.hostAddress, rule.hostPort, accept);
     this.#listeners.push(stop);
   }
 

@@ -1,0 +1,87 @@
+/** Linux's drivers on the network cards, with the user-mode network behind them. */
+import { createHash, randomBytes } from 'node:crypto';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { bootLinux, destroyTestMachines, linuxGuest, linuxMissing, type TestMachine } from '../support/machine.ts';
+
+const PATIENCE_MS = 60_000;
+const servers: Server[] = [];
+
+beforeEach(async (context) => {
+  const reason = await linuxMissing();
+  if (reason !== undefined) context.skip(reason);
+  const { modules } = await linuxGuest();
+  if (modules.length > 0 && !modules.some((name) => name.includes('virtio_net'))) {
+    context.skip('the guest has no driver for virtio-net');
+  }
+}, 300_000);
+afterEach(async () => {
+  await destroyTestMachines();
+  for (const server of servers.splice(0)) server.close();
+});
+
+async function run(guest: TestMachine, command: string): Promise<string> {
+  const { output, status } = await guest.com1.run(command, { timeout: PATIENCE_MS });
+  expect(status, `status of: ${command}\n${output}`).toBe(0);
+  return output;
+}
+
+const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes).digest('hex');
+
+/** A server of this host; the result is its port. */
+async function serve(answer: (socket: Socket) => void): Promise<number> {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => undefined);
+    answer(socket);
+  });
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return (server.address() as AddressInfo).port;
+}
+
+/** A free port for a forwarding rule. */
+async function freePort(): Promise<number> {
+  const port = await serve(() => undefined);
+  await new Promise((resolve) => servers.pop()?.close(resolve));
+  return port;
+}
+
+const leased = 'for i in $(seq 100); do ip addr show eth0 | grep -q 10.0.2.15 && break; sleep 0.1; done';
+
+test.each([
+  ['virtio-net', []],
+  ['virtio-net', ['-W']],
+  ['virtio-net', ['-o', 'virtio.transport=legacy']],
+])('%s %s: DHCP, ping, bulk both ways, a forwarded port', { timeout: 240_000 }, async (card, args) => {
+  const data = randomBytes(8_000_000);
+  const down = await serve((socket) => socket.end(data));
+  const received: Buffer[] = [];
+  const up = await serve((socket) => {
+    socket.on('data', (chunk: Buffer) => received.push(chunk));
+    socket.on('end', () => socket.end());
+  });
+  const forwarded = await freePort();
+  const slirp = `slirp,open,allow=loopback,hostfwd=tcp:127.0.0.1:${forwarded}-:22`;
+  await using guest = await bootLinux({ args: [...args, '-s', `3,${card},${slirp}`] });
+  await run(guest, leased);
+  expect(await run(guest, 'ip addr show eth0')).toContain('10.0.2.15/24');
+  expect(await run(guest, 'cat /etc/resolv.conf')).toContain('nameserver 10.0.2.3');
+  expect(await run(guest, 'ping -c 3 -i 0.2 10.0.2.2')).toContain(' 0% packet loss');
+  expect(await run(guest, 'ping -c 2 -i 0.2 -s 4000 10.0.2.2')).toContain(' 0% packet loss');
+  expect(await run(guest, `nc 10.0.2.2 ${down} < /dev/null | md5sum`)).toContain(md5(data));
+  await run(guest, 'head -c 8000000 /dev/urandom > /tmp/data');
+  const sum = (await run(guest, 'md5sum /tmp/data')).slice(0, 32);
+  await run(guest, `nc 10.0.2.2 ${up} < /tmp/data`);
+  expect(md5(Buffer.concat(received))).toBe(sum);
+  guest.com1.send('nc -l -p 22 > /tmp/greeting; echo "nc "over\n');
+  await guest.com1.expect('nc -l');
+  await new Promise<void>((resolve, reject) => {
+    const client = connect(forwarded, '127.0.0.1', () => client.end('through the forwarded port'));
+    client.on('close', () => resolve());
+    client.on('error', reject);
+    client.resume();
+  });
+  await guest.com1.expect('nc over', { timeout: PATIENCE_MS });
+  expect(await run(guest, 'cat /tmp/greeting')).toBe('through the forwarded port');
+  expect(guest.machine.deviceErrors).toBe(0);
+});
