@@ -174,6 +174,7 @@ export abstract class VirtioDevice extends PciFunction {
       get deviceFeatures() {
         return device.#modernFeatures;
       },
+      legacyFeatures: device.#legacyFeatures,
       get driverFeatures() {
         return device.#driverFeatures;
       },

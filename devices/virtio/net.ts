@@ -359,12 +359,18 @@ export class VirtioNet extends VirtioDevice {
   // Commands
 
   #control(queue: VirtQueue): void {
-    for (let count = 0; count < queue.size; count++) {
+    for (let count = 0; count < CONTROL_QUEUE_SIZE;) {
       const chain = queue.pop();
-      if (!chain) break;
-      queue.push(chain.head, this.#command(chain));
+      if (chain) {
+        queue.push(chain.head, this.#command(chain));
+        count++;
+      } else if (!queue.enableNotify()) {
+        this.signalQueue(queue);
+        return;
+      }
     }
     this.signalQueue(queue);
+    this.#later(() => this.#control(queue));
   }
 
   #command(chain: Chain): number {

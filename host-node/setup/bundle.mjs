@@ -48,8 +48,8 @@ export async function bundle() {
     target: 'node20',
     sourcemap: true,
     logLevel: 'warning',
-    // The fixture belongs to the vitest of whoever imports it; the others are dependencies of the package.
-    external: ['vitest', 'koffi', 'ws'],
+    // The fixture belongs to the vitest of whoever imports it; koffi is a binary that may be missing.
+    external: ['vitest', 'koffi'],
     // Workers and assets are found by new URL(..., import.meta.url), which esbuild leaves as written.
     // ws is a CommonJS package: what it requires of Node needs a require() in these modules.
     banner: { js: `#!/usr/bin/env node\n${REQUIRE}` },

@@ -46,6 +46,18 @@ async function freePort(): Promise<number> {
   return port;
 }
 
+/** Sends a greeting, again until somebody listens. */
+async function greet(port: number, text: string): Promise<void> {
+  const once = (): Promise<boolean> =>
+    new Promise((resolve) => {
+      const client = connect(port, '127.0.0.1', () => client.end(text));
+      client.on('error', () => undefined);
+      client.on('close', (hadError) => resolve(!hadError));
+      client.resume();
+    });
+  await expect.poll(once, { timeout: PATIENCE_MS, interval: 500 }).toBe(true);
+}
+
 const leased = 'for i in $(seq 100); do ip addr show eth0 | grep -q 10.0.2.15 && break; sleep 0.1; done';
 
 test.each([
@@ -62,7 +74,7 @@ test.each([
   });
   const forwarded = await freePort();
   const slirp = `slirp,open,allow=loopback,hostfwd=tcp:127.0.0.1:${forwarded}-:22`;
-  await using guest = await bootLinux({ args: [...args, '-s', `3,${card},${slirp}`] });
+  await using guest = await bootLinux({ timeLimit: 100_000, args: [...args, '-s', `3,${card},${slirp}`] });
   await run(guest, leased);
   expect(await run(guest, 'ip addr show eth0')).toContain('10.0.2.15/24');
   expect(await run(guest, 'cat /etc/resolv.conf')).toContain('nameserver 10.0.2.3');
@@ -74,13 +86,7 @@ test.each([
   await run(guest, `nc 10.0.2.2 ${up} < /tmp/data`);
   expect(md5(Buffer.concat(received))).toBe(sum);
   guest.com1.send('nc -l -p 22 > /tmp/greeting; echo "nc "over\n');
-  await guest.com1.expect('nc -l');
-  await new Promise<void>((resolve, reject) => {
-    const client = connect(forwarded, '127.0.0.1', () => client.end('through the forwarded port'));
-    client.on('close', () => resolve());
-    client.on('error', reject);
-    client.resume();
-  });
+  await greet(forwarded, 'through the forwarded port');
   await guest.com1.expect('nc over', { timeout: PATIENCE_MS });
   expect(await run(guest, 'cat /tmp/greeting')).toBe('through the forwarded port');
   expect(guest.machine.deviceErrors).toBe(0);

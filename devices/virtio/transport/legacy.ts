@@ -65,7 +65,7 @@ export class LegacyTransport {
     const queue = target.queues[target.queueSelect];
     switch (offset) {
       case REG_HOST_FEATURES:
-        return Number(target.deviceFeatures & FEATURES_MASK);
+        return Number(target.legacyFeatures & FEATURES_MASK);
       case REG_GUEST_FEATURES:
         return Number(target.driverFeatures & FEATURES_MASK);
       case REG_QUEUE_PFN:

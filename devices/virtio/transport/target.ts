@@ -15,7 +15,9 @@ export const NO_VECTOR = 0xffff;
 
 export interface TransportTarget {
   readonly queues: readonly VirtQueue[];
+  /** What is offered to drivers of virtio 1.0, and to legacy drivers. */
   readonly deviceFeatures: bigint;
+  readonly legacyFeatures: bigint;
   /** What the driver accepts. Bits that were not offered are dropped. */
   driverFeatures: bigint;
   /** Bytes of device configuration. */
