@@ -10,6 +10,7 @@ import { VIRTIO_9P, VIRTIO_CONSOLE, VIRTIO_INPUT, VIRTIO_RND, VIRTIO_SCSI } from
 import type { DeviceDeclaration } from './config/declare.ts';
 import { buildAhci } from './ahci/build.ts';
 import type { DeviceBuilder, DeviceVariables } from './device-context.ts';
+import { buildE1000 } from './net/e1000/device.ts';
 import { buildDummy } from './pci/dummy.ts';
 import { buildHostBridge } from './pci/hostbridge.ts';
 import { buildLpc } from './pci/lpc.ts';
@@ -35,7 +36,7 @@ const CATALOG: readonly CatalogEntry[] = [
   { declaration: AHCI_HD },
   { declaration: AMD_HOSTBRIDGE },
   { declaration: DUMMY, build: buildDummy },
-  { declaration: E1000 },
+  { declaration: E1000, build: buildE1000 },
   { declaration: FBUF },
   { declaration: HDA },
   { declaration: HOSTBRIDGE, build: buildHostBridge },

@@ -65,6 +65,8 @@ export class TcpConnection implements SenderOutput, HostStreamEvents {
   readonly #ourSegmentBytes: number;
   #initialSequence: number;
   #sender: TcpSender | undefined;
+  /** What came before there was a sender, although the stream was held. */
+  #early: Uint8Array[] = [];
   #receiver: TcpReceiver | undefined;
   /** How far the guest's windows are scaled; ours are when it knows the option at all. */
   #guestShift: number | undefined;
@@ -144,7 +146,8 @@ export class TcpConnection implements SenderOutput, HostStreamEvents {
 
   data(bytes: Uint8Array): void {
     this.lastActiveMs = this.owner.host.nowMs();
-    this.#sender?.push(bytes);
+    if (this.#sender) this.#sender.push(bytes);
+    else this.#early.push(bytes);
   }
 
   ended(): void {
@@ -272,6 +275,7 @@ export class TcpConnection implements SenderOutput, HostStreamEvents {
     this.wasEstablished = true;
     this.#sender?.opened(window, segment.sequence, segment.acknowledgement);
     this.owner.established();
+    for (const bytes of this.#early.splice(0)) this.#sender?.push(bytes);
     this.#stream?.hold(false);
     if (this.#streamEnded) this.#sender?.finish();
   }
