@@ -484,10 +484,17 @@ export class VirtioNet extends VirtioDevice {
     };
   }
 
+  /** Whether the link is up is the cable's affair, and no state of the card's. */
+  #savedConfig(): Uint8Array {
+    const config = this.#config.slice();
+    config[CONFIG_STATUS] = (config[CONFIG_STATUS] ?? 0) & ~STATUS_LINK_UP;
+    return config;
+  }
+
   protected override saveDevice(): { readonly [field: string]: StateValue } {
     return {
       ...super.saveDevice(),
-      config: this.#config.slice(),
+      config: this.#savedConfig(),
       filter: this.#filter.save(),
       offload: [this.#offload.checksum, this.#offload.tcp4, this.#offload.tcp6].map(Number),
     };

@@ -15,6 +15,8 @@ import type { FakeRandom } from './fake-random.ts';
 /** Where everything lies. Buffers reach across the end of a chunk and to the end of memory. */
 const RINGS = 0x100000;
 const RING_BYTES = 0x4000;
+/** Of more than 256 descriptors. */
+const LARGE_RING_BYTES = 0x8000;
 const INDIRECT = 0x1c0000;
 const BUFFERS = FAKE_CHUNK_BYTES;
 const UNTOUCHED = 2 * FAKE_CHUNK_BYTES;
@@ -92,9 +94,10 @@ export class HostileGuest {
     this.#write(REG_STATUS, 1, 0);
     this.#write(REG_STATUS, 1, 3);
     this.#write(REG_GUEST_FEATURES, 4, this.random.pick([0, 0xffffffff, this.random.u32()]));
+    const stride = fn.queues.some((queue) => queue.maxSize > 256) ? LARGE_RING_BYTES : RING_BYTES;
     this.#rings = fn.queues.map((_, index) => {
       this.#write(REG_QUEUE_SELECT, 2, index);
-      const gpa = RINGS + index * RING_BYTES;
+      const gpa = RINGS + index * stride;
       const size = machine.ports.read(machine.bar(slot, 0) + REG_QUEUE_SIZE, 2);
       machine.memory.writeU16(gpa + 16 * size + 2, 0);
       this.#write(REG_QUEUE_PFN, 4, gpa / PAGE_BYTES);

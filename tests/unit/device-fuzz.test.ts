@@ -15,7 +15,9 @@ import { settle } from '../support/fake-block.ts';
 import { FakeMachine } from '../support/fake-bus.ts';
 import type { FakeMemory } from '../support/fake-memory.ts';
 import { FakeRandom } from '../support/fake-random.ts';
+import { FakeNetwork } from '../support/fake-network.ts';
 import { HostileAhciDriver } from '../support/hostile-ahci.ts';
+import { HostileE1000Driver } from '../support/hostile-e1000.ts';
 import { HostileGuest, type HostileGuestOptions } from '../support/hostile-guest.ts';
 
 const OPERATIONS = 1_000_000;
@@ -59,6 +61,7 @@ interface Rig {
   readonly machine: FakeMachine;
   readonly fn: PciFunction;
   readonly clients: readonly Client[];
+  readonly cable: FakeNetwork;
 }
 
 const VARIABLES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -71,6 +74,8 @@ const VARIABLES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   'virtio-9p': { sharename: 'files', path: '/share' },
   'virtio-blk': { path: '/img' },
+  e1000: { backend: 'tap0' },
+  'virtio-net': { backend: 'tap0', mtu: '9000' },
   'virtio-console': {
     'port.0.name': 'a',
     'port.0.path': '/a',
@@ -85,6 +90,7 @@ const share = new MemoryTree({ files: { a: 'file', 'd/b': 'another' }, maxBytes:
 async function rigOf(device: string, memory?: FakeMemory): Promise<Rig> {
   const machine = new FakeMachine({}, memory);
   const clients: Client[] = [];
+  const cable = new FakeNetwork();
   const { core: uart, memory: coreMemory } = IntcMachine.create();
   const coreWords = new DataView(coreMemory.buffer);
   const n = 4;
@@ -109,6 +115,7 @@ async function rigOf(device: string, memory?: FakeMemory): Promise<Rig> {
         clients.push(client);
         return Promise.resolve(client);
       },
+      network: () => Promise.resolve(cable),
       share: () => Promise.resolve(share),
     },
   );
@@ -118,7 +125,7 @@ async function rigOf(device: string, memory?: FakeMemory): Promise<Rig> {
   machine.pci.add(where, fn);
   machine.pci.configure();
   machine.pci.start();
-  return { machine, fn, clients };
+  return { machine, fn, clients, cable };
 }
 
 /** A message that begins or goes on with a session, or nearly. */
@@ -145,11 +152,27 @@ function ninePMessage(random: FakeRandom): Uint8Array {
 }
 
 /** What the device's other end does, and requests that it understands. */
-function optionsFor(device: string, { machine, clients }: Rig, random: FakeRandom): HostileGuestOptions {
+function optionsFor(device: string, { machine, clients, cable }: Rig, random: FakeRandom): HostileGuestOptions {
   const { memory } = machine;
   switch (device) {
     case 'ahci':
       return { driver: (places) => new HostileAhciDriver(machine, SLOT, random, places) };
+    case 'e1000':
+      return {
+        driver: (places) => new HostileE1000Driver(machine, SLOT, random, places),
+        event: () => cable.act(random),
+      };
+    case 'virtio-net':
+      return {
+        // A header of the frame, or a command.
+        fill: (gpa, lengthBytes) => {
+          if (lengthBytes < 12) return;
+          memory.writeU32(gpa, random.pick([0, 0x0101, 0x0401, 0x0001, random.below(0x600)]));
+          memory.writeU32(gpa + 4, random.pick([1460, 0x0022_05b4, random.u32()]));
+          memory.writeU32(gpa + 8, random.pick([16, random.u32()]));
+        },
+        event: () => cable.act(random),
+      };
     case 'virtio-9p':
       return { fill: (gpa, lengthBytes) => memory.write(gpa, ninePMessage(random).subarray(0, lengthBytes)) };
     case 'virtio-blk':
@@ -186,12 +209,15 @@ async function copyOf(device: string, { machine, fn }: Rig): Promise<readonly [c
   return [copy, state];
 }
 
+/** Devices that take up at once what was in flight, so that a copy is ahead of its original. */
+const TAKES_UP = new Set(['e1000', 'virtio-console', 'virtio-net']);
+
 /** The device goes on in a copy, and that in a copy of its own: both have the state that they were given. */
 async function goesOnInCopies(device: string, rig: Rig): Promise<void> {
   const [first, state] = await copyOf(device, rig);
   const [second, firstState] = await copyOf(device, first);
   // A console takes up at once what was waiting in its rings: only its copy has no more to do.
-  const same = device === 'virtio-console' || isDeepStrictEqual(firstState, state);
+  const same = TAKES_UP.has(device) || isDeepStrictEqual(firstState, state);
   if (!same || !isDeepStrictEqual(second.machine.pci.save(), firstState)) {
     throw new Error(`${device}: a copy has another state`);
   }
