@@ -424,7 +424,6 @@ export class VirtioNet extends VirtioDevice {
   // Life cycle
 
   #port(): NetworkPort {
-    // eslint-disable-next-line @typescript-eslint/no-this-alias -- an accessor of an object literal has a `this` of its own
     const card = this;
     return {
       get offload() {

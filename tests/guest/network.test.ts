@@ -64,6 +64,7 @@ test.each([
   ['virtio-net', []],
   ['virtio-net', ['-W']],
   ['virtio-net', ['-o', 'virtio.transport=legacy']],
+  ['e1000', []],
 ])('%s %s: DHCP, ping, bulk both ways, a forwarded port', { timeout: 240_000 }, async (card, args) => {
   const data = randomBytes(8_000_000);
   const down = await serve((socket) => socket.end(data));

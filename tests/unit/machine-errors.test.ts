@@ -1,4 +1,5 @@
 /** What a command line ends in that is well formed and describes a machine that cannot be: the text and the status of each. */
+import { NETWORK_BACKEND_KINDS } from '../../devices/config/network-backend.ts';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -56,6 +57,8 @@ const ROM = '-l bootrom,@/rom -s 0,hostbridge -s 31,lpc';
 const NOTHING_TO_BOOT =
   'virtual machine cannot be booted\n' +
   'Name a kernel with -f kexec,KERNEL[,INITRD[,CMDLINE]], or a boot ROM with -l bootrom,ROM.\n';
+/** Network backends, in the order of their messages. */
+const KINDS = NETWORK_BACKEND_KINDS.join(', ');
 const INITIALIZATION = 'device emulation initialization error: ';
 
 describe('a machine that cannot be built', () => {
@@ -120,9 +123,9 @@ describe('a machine that cannot be built', () => {
     ],
     ...(
       [
-        ['virtio-net,eth0', 'unknown network backend "eth0"; known are tap, vmnet, netgraph, netmap, vale, slirp'],
-        ['virtio-net,Tap0', 'unknown network backend "Tap0"; known are tap, vmnet, netgraph, netmap, vale, slirp'],
-        ['e1000,tap0,type=eth', 'unknown network backend "eth"; known are tap, vmnet, netgraph, netmap, vale, slirp'],
+        ['virtio-net,eth0', `unknown network backend "eth0"; known are ${KINDS}`],
+        ['virtio-net,Tap0', `unknown network backend "Tap0"; known are ${KINDS}`],
+        ['e1000,tap0,type=eth', `unknown network backend "eth"; known are ${KINDS}`],
         // Wrong values come before the backend.
         ['e1000,eth0,mac=1:2:3:4:5:6', 'Invalid MAC 1:2:3:4:5:6'],
         ['virtio-net,eth0,mtu=1', 'Invalid value 1 for mtu: an integer from 68 to 65535 is expected'],
@@ -148,15 +151,40 @@ describe('a machine that cannot be built', () => {
     ],
     ...(
       [
-        ...['tap0', 'vmnet1', 'netgraph,path=a:,peerhook=b', 'netmap:em0', 'vale0:1', 'x,type=tap', 'slirp,open'],
-        'slirp,hostfwd=tcp::2222-10.0.2.15:22;udp:0.0.0.0:53-:53',
+        ['tap77', 'tap77 does not exist; make it with "ip tuntap add tap77 mode tap user $USER"'],
+        ['x77,type=tap', 'x77 does not exist; make it with "ip tuntap add x77 mode tap user $USER"'],
+        [
+          'netgraph,path=a:,peerhook=b',
+          'netgraph: its nodes exist on FreeBSD only; socket=NAME joins machines on this host',
+        ],
+        ['netmap:em0', "netmap:em0: netmap needs FreeBSD's driver; socket=NAME joins machines on this host"],
+        ['vale0:1', "vale0:1: netmap needs FreeBSD's driver; socket=NAME joins machines on this host"],
+        ['fetch', 'fetch: this backend is for browsers; slirp and socket=NAME are those of this host'],
       ] as const
-    ).flatMap((backend) =>
+    ).flatMap(([backend, message]) =>
       ['virtio-net', 'e1000'].map((device): [string, string] => [
         `${ROM} -s 3,${device},${backend} vm`,
-        `${device}: webhyve knows this device's options but does not emulate it yet\n`,
+        `${message}\n${INITIALIZATION}Invalid argument\n`,
       ]),
     ),
+    [
+      `${ROM} -s 3,virtio-net,slirp,hostfwd=tcp:203.0.113.1:2222-:22 vm`,
+      "Unable to add hostfwd rule 'tcp:203.0.113.1:2222-10.0.2.15:22': " +
+        `listen EADDRNOTAVAIL: address not available 203.0.113.1:2222\n${INITIALIZATION}Can't assign requested address\n`,
+    ],
+    ...(
+      [
+        [
+          'slirp,allow=lan',
+          'allow: "lan" is neither loopback nor private nor a block of addresses such as 192.168.1.0/24',
+        ],
+        ['ws=http://x', 'ws: an address such as ws://127.0.0.1:8086/room is needed'],
+        ['socket=a/b', 'socket: a name of letters, digits, dots and dashes is needed'],
+      ] as const
+    ).map(([backend, message]): [string, string] => [
+      `${ROM} -s 3,virtio-net,${backend} vm`,
+      `${message}\n${INITIALIZATION}Invalid argument\n`,
+    ]),
     [`${ROM} -l tpm,swtpm,@/s vm`, "tpm: webhyve knows this device's options but does not emulate it yet\n"],
     [
       `${ROM} -o cpu.model=8086 vm`,

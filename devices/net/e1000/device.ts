@@ -273,7 +273,6 @@ export class E1000 extends PciFunction {
   // Frames from the guest
 
   #makeTransmitter(): Transmitter {
-    // eslint-disable-next-line @typescript-eslint/no-this-alias -- accessors of object literals have a `this` of their own
     const card = this;
     const ring = {
       get base() {
