@@ -1,7 +1,7 @@
 /** The two-byte opcode map 0F, and the scalar parts of 0F38 and 0F3A (SDM vol. 2, tables ). */
 import { SIMD_W_IS_GPR } from '../simd/row';
 import { simdDescribe } from '../simd/table';
-import { farSize, jumpNear, loadFarSegment, stackSize } from './decode';
+import { farSize, jumpNear, loadFarSegment, stackSize } from './decode-forms';
 import {
   dmode,
   emit,

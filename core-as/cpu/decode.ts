@@ -1,6 +1,7 @@
 /** The one-byte opcode map (SDM vol. 2, appendix A, table A-2) as micro-ops. */
 import { CFGF_PAUSE_EXITS, CFG_FLAGS } from '../layout';
 import { decodeTwoByte } from './decode-0f';
+import { branchSize, farSize, jump, jumpNear, loadFarSegment, stackSize } from './decode-forms';
 import { decodeVex } from './decode-vex';
 import {
   asize,
@@ -18,9 +19,7 @@ import {
   modrm,
   offsetInT1,
   osize,
-  out,
   segmentOverride,
-  prefix66,
   readModrm,
   readPrefixes,
   reg,
@@ -42,7 +41,6 @@ import {
   u8next,
   undefinedOpcode,
 } from './decode-state';
-import { isAmd } from './features';
 import { CS, DS, ES, MODE_64, protectedMode } from './state';
 import {
   K,
@@ -53,32 +51,14 @@ import {
   SUB_SIZE_SHIFT,
   T0,
   T1,
-  UOP_SIZE,
   U_D,
   U_IMM,
   U_LINK,
   U_S,
-  U_SCALE,
   U_SEG,
   U_SUB,
   X,
 } from './uops';
-
-/** Stack and near-branch operand size: 8 in 64-bit mode unless a 66 prefix makes it 2. */
-export function stackSize(): u32 {
-  return dmode === MODE_64 ? (prefix66 && !(rex & 8) ? 2 : 8) : osize;
-}
-
-/** Near branches in 64-bit mode are 64 bits wide; Intel ignores a 66 prefix there, AMD does not. */
-function branchSize(): u32 {
-  if (dmode !== MODE_64) return osize;
-  return osize === 2 && isAmd() ? 2 : 8;
-}
-
-/** Offsets of far pointers in memory: AMD knows none of 64 bits. */
-export function farSize(): u32 {
-  return osize === 8 && isAmd() ? 4 : osize;
-}
 
 /** An ALU operation (0-7) on modrm operands. `toRm`: rm is the destination. */
 function alu(operation: u32, sizeBytes: u32, toRm: bool): void {
@@ -206,26 +186,6 @@ function emitXImm(x: u32, sizeBytes: u32, imm: i64): u32 {
 function endX(x: u32, sizeBytes: u32): u32 {
   setEnds();
   return emitX(x, sizeBytes);
-}
-
-/** A relative jump, conditional when code is 0-15 (16: always). */
-function jump(code: u32, relative: i64, pageOffset: u32, start: u32): void {
-  if (branchSize() === 2) {
-    const p = emitBranch(K.CALL_X, relative, pageOffset, start);
-    store<u32>(p, code === 16 ? X.JMP_REL16 : X.JCC_REL16, U_SUB);
-    store<u8>(p, <u8>code, U_SCALE);
-    setEnds();
-    return;
-  }
-  const p = emitBranch(code === 16 ? K.JMP : K.JO + code, relative, pageOffset, start);
-  store<u32>(p, SUB_LINKABLE, U_SUB);
-  if (code === 16) setEnds();
-}
-
-/** A conditional jump of the two-byte map. */
-export function jumpNear(code: u32, pageOffset: u32, start: u32): void {
-  const relative = branchSize() === 2 ? <i64>(<i16>u16next()) : s32next();
-  jump(code, relative, pageOffset, start);
 }
 
 /** A string instruction: the source segment may be overridden. */
@@ -833,16 +793,6 @@ function farImmediate(x: u32): void {
   const sel = u16next();
   setEnds();
   emitXImm(x, osize, (<i64>offset) | ((<i64>sel) << 32));
-}
-
-/** Gives the LOAD_FAR just emitted its segment register. */
-export function loadFarSegment(s: u32): void {
-  if (!isMemory) {
-    undefinedOpcode();
-    return;
-  }
-  store<u64>(out - UOP_SIZE, s, U_IMM);
-  setEnds();
 }
 
 function group3(size: u32): void {

@@ -3,8 +3,8 @@ import { hostPortRead, hostPortWrite } from '../host';
 import { portClaimed, portRead, portWrite } from '../intc/platform';
 import { SEG_ACCESS, SEG_BASE, SEG_LIMIT } from '../layout';
 import { readSystem } from '../mmu/tlb';
-import { portAccess } from './debug';
 import { WORK_DEVICE, WORK_HOST_CALL, charge } from './work';
+import { portAccess } from './watchpoints';
 import { FAULTED, TR, cpl, faulted, iopl, protectedMode, raiseGp, segment, v8086 } from './state';
 
 /** Checks IOPL and the I/O permission bitmap (SDM vol. 1, 19.5); raises #GP(0) and returns false when the access is forbidden. */

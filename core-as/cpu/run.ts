@@ -1,6 +1,7 @@
 /** The vCPU's life between instructions: time slices, pending events, interrupts, HLT, single step, reset and start-up. */
 import { cpuTimerTick } from '../intc/lapic-timer';
-import { acknowledgeNmi, interruptAcknowledge, interruptPending, lapicInit, lapicReset } from '../intc/lapic';
+import { acknowledgeNmi, lapicInit, lapicReset } from '../intc/lapic';
+import { interruptAcknowledge, interruptPending } from '../intc/lapic-acknowledge';
 import { platformTimerTick } from '../intc/platform';
 import { x87Reset } from '../fpu/x87';
 import { moduleIsDue, compileQueued } from '../jit/jit';
@@ -67,14 +68,8 @@ import { flushAll } from '../mmu/tlb';
 import { machineNowNs } from '../time';
 import { MODE_SINGLE, readCodeRing } from './code-cache';
 import { refreshFeatures } from './features';
-import {
-  DR6_BS,
-  breakpointHits,
-  clearBreakpointHits,
-  clearStepDecided,
-  instructionBreakpoint,
-  stepDecided,
-} from './debug';
+import { DR6_BS, clearStepDecided, instructionBreakpoint, stepDecided } from './debug';
+import { breakpointHits, clearBreakpointHits } from './watchpoints';
 import {
   EVENT_EXTERNAL,
   clearEventDelivered,

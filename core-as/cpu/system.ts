@@ -1,6 +1,6 @@
 /** Control and debug registers, descriptor-table registers, and other privileged instructions. */
 import { hostRandom } from '../host';
-import { lapicSetTpr, lapicTpr } from '../intc/lapic';
+import { lapicSetTpr, lapicTpr } from '../intc/lapic-acknowledge';
 import {
   R_CPL,
   R_CR0,

@@ -32,16 +32,16 @@ import {
   L_TPR,
   SVR_ENABLE,
   acceptFixed,
-  lapicEndOfInterrupt,
   lapicError,
   lapicGloballyEnabled,
   lapicInX2Mode,
   lapicInit,
   lapicLogicalId,
   lapicProcessorPriority,
-  lapicWriteTpr,
   sendIpi,
 } from './lapic';
+import { lapicWriteTpr } from './lapic-acknowledge';
+import { lapicEndOfInterrupt } from './lapic-acknowledge';
 import {
   timerCurrentCount,
   timerReadTscDeadline,

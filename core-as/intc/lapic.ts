@@ -23,12 +23,6 @@ import {
   R_PENDING,
   R_SIPI,
 } from '../layout';
-import { ioApicEndOfInterrupt } from './ioapic';
-import { lockPlatform, unlockPlatform } from './lock';
-import { picAcknowledge, picOutput } from './pic';
-
-export { lapicMmioRead, lapicMmioWrite, lapicMsrExists, lapicMsrRead, lapicMsrWrite } from './lapic-registers';
-export { cpuTimerTick } from './lapic-timer';
 
 // ---------------------------------------------------------------------------------------------------------------------
 // State, offsets from the vCPU block
@@ -152,7 +146,7 @@ export function vcpuCount(): u32 {
 }
 
 /** The highest vector that is set in a 256-bit register of eight words, or -1. */
-function highestVector(registers: u32): i32 {
+export function highestVector(registers: u32): i32 {
   for (let i: i32 = 7; i >= 0; i--) {
     const word = atomic.load<u32>(registers + ((<u32>i) << 2));
     if (word) return (i << 5) + 31 - clz<i32>(<i32>word);
@@ -169,14 +163,14 @@ export function lapicProcessorPriority(block: u32): u32 {
 }
 
 /** The vector that IRR and PPR allow now, or -1. */
-function deliverableVector(block: u32): i32 {
+export function deliverableVector(block: u32): i32 {
   const vector = highestVector(block + L_IRR);
   if (vector < 16) return -1;
   return ((<u32>vector) & 0xf0) > (lapicProcessorPriority(block) & 0xf0) ? vector : -1;
 }
 
 /** Whether the 8259's INTR reaches this vCPU as an external interrupt. */
-function takesExtInt(block: u32, cpu: u32): bool {
+export function takesExtInt(block: u32, cpu: u32): bool {
   if (!lapicAccepts(block)) {
     // Disabled, LINT0 is the INTR pin; only the bootstrap processor's is wired.
     if (cpu === 0) return true;
@@ -184,15 +178,6 @@ function takesExtInt(block: u32, cpu: u32): bool {
   }
   const lint0 = load<u32>(block + LVT_LINT0 * 4, L_LVT);
   return !(lint0 & LVT_MASKED) && ((lint0 >> 8) & 7) === DELIVERY_EXTINT;
-}
-
-function extIntPending(block: u32, cpu: u32): bool {
-  return picOutput() && (atomic.load<u32>(block, L_EXTINT) !== 0 || takesExtInt(block, cpu));
-}
-
-/** After PPR fell: has the vCPU look again when something became deliverable. */
-export function lapicReevaluate(cpu: u32): void {
-  if (interruptPending(cpu)) kickVcpu(cpu, PEND_INTR);
 }
 
 /** Notes errors for the next write to ESR and raises the error interrupt of the local vector table. */
@@ -373,72 +358,6 @@ export function lapicPicOutputChanged(rising: bool): void {
     if (mode === DELIVERY_FIXED) acceptFixed(cpu, lint0 & 0xff, false);
     else if (mode === DELIVERY_NMI) raiseNmi(cpu);
   }
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// The processor's side
-
-/** Whether this vCPU would take an interrupt now if RFLAGS.IF were set. */
-export function interruptPending(cpu: u32): bool {
-  const block = vcpuBlock(cpu);
-  if (extIntPending(block, cpu)) return true;
-  return lapicGloballyEnabled(block) && deliverableVector(block) >= 0;
-}
-
-/** Interrupt acknowledge: the vector to deliver (an external interrupt goes first, as in bhyve), or -1. */
-export function interruptAcknowledge(cpu: u32): i32 {
-  const block = vcpuBlock(cpu);
-  if (extIntPending(block, cpu)) {
-    let vector: i32 = -1;
-    lockPlatform();
-    // Under the lock: another vCPU may have acknowledged it meanwhile.
-    if (picOutput()) vector = picAcknowledge();
-    if (!picOutput()) atomic.store<u32>(block, 0, L_EXTINT);
-    unlockPlatform();
-    if (vector >= 0) return vector;
-  }
-  if (!lapicGloballyEnabled(block)) return -1;
-  const vector = deliverableVector(block);
-  if (vector < 0) return -1;
-  const word = block + (((<u32>vector) >> 5) << 2);
-  const bit: u32 = 1 << ((<u32>vector) & 31);
-  atomic.and<u32>(word, ~bit, L_IRR);
-  store<u32>(word, load<u32>(word, L_ISR) | bit, L_ISR);
-  return vector;
-}
-
-/** EOI: ends the highest interrupt in service; a level-triggered one is broadcast to the I/O APIC. */
-export function lapicEndOfInterrupt(cpu: u32): void {
-  const block = vcpuBlock(cpu);
-  const vector = highestVector(block + L_ISR);
-  if (vector < 0) return;
-  const word = block + (((<u32>vector) >> 5) << 2);
-  const bit: u32 = 1 << ((<u32>vector) & 31);
-  store<u32>(word, load<u32>(word, L_ISR) & ~bit, L_ISR);
-  if (atomic.load<u32>(word, L_TMR) & bit) {
-    lockPlatform();
-    ioApicEndOfInterrupt(vector);
-    unlockPlatform();
-  }
-  lapicReevaluate(cpu);
-}
-
-/** MOV to CR8: bits 3:0 are the priority class of TPR (SDM 11.8.6). */
-export function lapicSetTpr(cpu: u32, cr8: u32): void {
-  lapicWriteTpr(cpu, (cr8 & 15) << 4);
-}
-
-/** MOV from CR8. */
-export function lapicTpr(cpu: u32): u32 {
-  return load<u32>(vcpuBlock(cpu), L_TPR) >> 4;
-}
-
-/** A write to TPR; lowering it may let something through. */
-export function lapicWriteTpr(cpu: u32, value: u32): void {
-  const block = vcpuBlock(cpu);
-  const before = load<u32>(block, L_TPR);
-  store<u32>(block, value & 0xff, L_TPR);
-  if ((value & 0xff) < before) lapicReevaluate(cpu);
 }
 
 /** Whether a guest-physical address lies in this vCPU's register page. In x2APIC mode the page answers nothing. */

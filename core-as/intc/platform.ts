@@ -45,15 +45,9 @@ import {
   uartWriteRegister,
 } from './uart';
 
-export {
-  interruptAcknowledge,
-  interruptPending,
-  lapicClaims,
-  lapicInit,
-  lapicReset,
-  lapicSetTpr,
-  lapicTpr,
-} from './lapic';
+export { lapicClaims, lapicInit, lapicReset } from './lapic';
+export { lapicSetTpr, lapicTpr } from './lapic-acknowledge';
+export { interruptAcknowledge, interruptPending } from './lapic-acknowledge';
 export { lapicMmioRead, lapicMmioWrite, lapicMsrExists, lapicMsrRead, lapicMsrWrite } from './lapic-registers';
 export { cpuTimerTick } from './lapic-timer';
 export { pmTimerValue } from './pmtimer';

@@ -1,5 +1,5 @@
 /** Where the operand of a locked operation lies when the write half of the TLB does not say: in two pages, in decoded code, while something is armed. */
-import { accessAllowed } from '../cpu/debug';
+import { accessAllowed } from '../cpu/watchpoints';
 import { FAULTED, checkedBank, cpu, faulted, tlbBank } from '../cpu/state';
 import { R_CPL } from '../layout';
 import { ramWrite } from './physical';

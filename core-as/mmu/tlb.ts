@@ -30,7 +30,7 @@ import {
   raiseNonCanonical,
   tlbBank,
 } from '../cpu/state';
-import { accessAllowed } from '../cpu/debug';
+import { accessAllowed } from '../cpu/watchpoints';
 import { drainStores } from '../cpu/fence';
 import { WORK_DEVICE, WORK_DROP_CODE, WORK_HOST_CALL, charge } from '../cpu/work';
 import { forgetJumps } from '../jit/jump-cache';
