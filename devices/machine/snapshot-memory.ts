@@ -112,14 +112,15 @@ export async function readPages(
  */
 export function checkChunkTable(state: CoreState, plan: MemoryPlan, saved: Uint8Array, usedChunks: number): void {
   const poolBytes = plan.poolEndPages * 65536 - plan.poolStart;
-  const view = new DataView(saved.buffer, saved.byteOffset, saved.byteLength);
+  const entries = new Uint32Array(saved.slice().buffer);
+  const ownEntries = new Uint32Array(state.memory.buffer, CHUNKS, CHUNK_COUNT);
   const taken = new Set<number>();
   const damaged = (): SnapshotError =>
     new SnapshotError("the snapshot's map of guest memory does not fit this machine", 'memory');
   if (usedChunks * CHUNK_SIZE > poolBytes) throw damaged();
   for (let chunk = 0; chunk < CHUNK_COUNT; chunk++) {
-    const entry = view.getUint32(chunk * 4, true);
-    const own = state.u32(CHUNKS + chunk * 4);
+    const entry = entries[chunk] ?? 0;
+    const own = ownEntries[chunk] ?? 0;
     if (((entry ^ own) & CHUNK_FLAGS) !== 0) throw damaged();
     const linear = entry - (entry & CHUNK_FLAGS);
     if (linear === 0) continue;
