@@ -41,6 +41,8 @@ const C_LATCH = 0x2e;
 const C_LATCH_BYTES = 0x30;
 const C_STATUS_LATCHED = 0x31;
 const C_STATUS = 0x32;
+/** Mode bits as the control word had them, for the status byte: modes 6 and 7 are 2 and 3. */
+const C_MODE_WRITTEN = 0x33;
 
 /** After all channels: u64 tick of channel 0's next interrupt, or NEVER; u32 bits 3:0 of port 0x61. */
 const S_NEXT_IRQ = PIT + 0xc0;
@@ -276,7 +278,7 @@ function latchStatus(block: u32, now: u64): void {
     (output(block, now) ? 0x80 : 0) |
     (notLoaded ? 0x40 : 0) |
     ((<u32>load<u8>(block, C_ACCESS)) << 4) |
-    ((<u32>load<u8>(block, C_MODE)) << 1) |
+    ((<u32>load<u8>(block, C_MODE_WRITTEN)) << 1) |
     (<u32>load<u8>(block, C_BCD));
   store<u8>(block, status, C_STATUS);
   store<u8>(block, 1, C_STATUS_LATCHED);
@@ -300,6 +302,7 @@ function writeControl(value: u32, now: u64): void {
     return;
   }
   let mode = (value >> 1) & 7;
+  store<u8>(block, mode, C_MODE_WRITTEN);
   // Bit 2 of the mode is "don't care" for the periodic ones.
   if (mode > 5) mode -= 4;
   store<u8>(block, access, C_ACCESS);
@@ -414,7 +417,14 @@ function channelIsSound(block: u32): bool {
   if (count === 0 || count > 0x10000 || next > 0x10000) return false;
   const nextMatters = load<u32>(block, C_SWITCHING) !== 0 || (isGateTriggered(mode) && phase !== PHASE_EMPTY);
   if (next === 0 && nextMatters) return false;
-  return mode <= 5 && phase <= PHASE_HELD && access >= 1 && access <= 3 && load<u8>(block, C_LATCH_BYTES) <= 2;
+  return (
+    mode <= 5 &&
+    load<u8>(block, C_MODE_WRITTEN) <= 7 &&
+    phase <= PHASE_HELD &&
+    access >= 1 &&
+    access <= 3 &&
+    load<u8>(block, C_LATCH_BYTES) <= 2
+  );
 }
 
 /** Whether the state, which came from outside, is one that the timer can get into. */

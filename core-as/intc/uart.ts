@@ -5,7 +5,8 @@
  *
  * Where real guests need the real chip, this differs from bhyve:
  * - Enabling the THRE interrupt while the transmitter is empty raises it (Linux starts every transmission so).
- * - MSR shows CTS, DSR and DCD while a backend is attached; bhyve always shows 0, and `stty crtscts` then hangs.
+ * - MSR shows CTS beside DSR and DCD, which bhyve shows as well whether a backend is attached or not: an open(2) without CLOCAL does
+ *   not wait, and `stty crtscts` does not hang.
  * - THRE and TEMT go away while the ring to the host is nearly full: a slow reader slows the guest, nothing is lost.
  * - Input waits in the host's ring until the guest listens: until it enables the receive interrupt (IER.ERBFI), or has read
  *   LSR {@link LISTEN_POLLS} times with nothing received and nothing sent between (firmware, boot loaders). Listening ends when ERBFI is
@@ -306,7 +307,7 @@ function transmit(n: u32, byte: u32): void {
 // ---------------------------------------------------------------------------------------------------------------------
 // Modem lines and the interrupt
 
-/** MSR's line bits: from MCR in loopback (data sheet 8.6), else those of a terminal that is there or not. */
+/** MSR's line bits: from MCR in loopback (data sheet 8.6), else those of a terminal that is there. */
 function modemLines(block: u32): u32 {
   const mcr = load<u32>(block, U_MCR);
   if (mcr & MCR_LOOPBACK) {
@@ -317,7 +318,7 @@ function modemLines(block: u32): u32 {
       (mcr & MCR_OUT2 ? MSR_DCD : 0)
     );
   }
-  return load<u32>(block, UART_CONNECTED) ? MSR_CTS | MSR_DSR | MSR_DCD : 0;
+  return MSR_CTS | MSR_DSR | MSR_DCD;
 }
 
 /** Sets the delta bits of lines that changed; TERI only when RI fell. */

@@ -1,5 +1,5 @@
 /** Memory-mapped I/O of the user half: disjoint ranges of guest-physical addresses, found by binary search. */
-import { allOnes, type AccessSize } from './port-bus.ts';
+import { allOnes, RangeTakenError, type AccessSize } from './port-bus.ts';
 import { PostedRanges, type PostedListener, type PostedRange } from './posted-ranges.ts';
 
 export interface MmioHandler {
@@ -23,7 +23,7 @@ export class MmioBus {
   readonly #posted = new PostedRanges();
 
   /**
-   * Claims [base, base + length). Throws when it overlaps another range. Returns a function that releases it. Writes within `posted` need
+   * Claims [base, base + length). Throws {@link RangeTakenError} when it overlaps another range. Returns a function that releases it. Writes within `posted` need
    * no answer: doorbells, whose effect no driver waits for.
    */
   claim(
@@ -38,8 +38,8 @@ export class MmioBus {
     const index = at === -1 ? this.#ranges.length : at;
     const before = this.#ranges[index - 1];
     const after = this.#ranges[index];
-    if (before && before.base + before.length > base) throw new Error(`${name} overlaps ${before.name}`);
-    if (after && base + length > after.base) throw new Error(`${name} overlaps ${after.name}`);
+    if (before && before.base + before.length > base) throw new RangeTakenError(`${name} overlaps ${before.name}`);
+    if (after && base + length > after.base) throw new RangeTakenError(`${name} overlaps ${after.name}`);
     this.#ranges.splice(index, 0, range);
     const withdraw = this.#posted.add(base, posted);
     return () => {

@@ -10,6 +10,11 @@ export interface PortHandler {
   writePort(port: number, size: AccessSize, value: number): void;
 }
 
+/** A range is wanted that another claim has. */
+export class RangeTakenError extends Error {
+  override readonly name = 'RangeTakenError';
+}
+
 /** Value that a read of `size` bytes returns where nothing answers. */
 export function allOnes(size: AccessSize): number {
   return size === 4 ? 0xffffffff : size === 2 ? 0xffff : 0xff;
@@ -33,7 +38,7 @@ export class PortBus {
   readonly #posted = new PostedRanges();
 
   /**
-   * Claims ports [first, first + count). Throws when one of them is taken. Returns a function that releases them. Writes within `posted`
+   * Claims ports [first, first + count). Throws {@link RangeTakenError} when one of them is taken. Returns a function that releases them. Writes within `posted`
    * need no answer: doorbells, whose effect no driver waits for.
    */
   claim(
@@ -46,7 +51,7 @@ export class PortBus {
     const claim: Claim = { name, first, count, handler };
     for (let port = first; port < first + count; port++) {
       const taken = this.#claims.get(port);
-      if (taken) throw new Error(`port 0x${port.toString(16)} wanted by ${name} belongs to ${taken.name}`);
+      if (taken) throw new RangeTakenError(`port 0x${port.toString(16)} wanted by ${name} belongs to ${taken.name}`);
     }
     for (let port = first; port < first + count; port++) this.#claims.set(port, claim);
     const withdraw = this.#posted.add(first, posted);
@@ -66,6 +71,15 @@ export class PortBus {
   /** True when some device answers at the port. */
   claimed(port: number): boolean {
     return this.#claims.has(port);
+  }
+
+  /** The port after the claim that has a port of [first, first + count); undefined when all of them are free. */
+  takenUntil(first: number, count: number): number | undefined {
+    for (let port = first; port < first + count; port++) {
+      const claim = this.#claims.get(port);
+      if (claim) return claim.first + claim.count;
+    }
+    return undefined;
   }
 
   read(port: number, size: AccessSize, vcpu = 0): number {

@@ -162,6 +162,7 @@ export class Platform {
       setLevelTriggered: (irq) => this.#setLevelTriggered(irq),
       stall: parts.stall,
       deviceError: parts.deviceError,
+      message: (text) => parts.host.message(text),
     });
     this.#setLevelTriggered(SCI_IRQ);
   }

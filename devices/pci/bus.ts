@@ -32,6 +32,9 @@ const IO_SLOP = 32;
 const MEM32_SLOP = 0x100000;
 const MEM64_SLOP = 512 * 1024 * 1024;
 
+/** A guest can bring conflicts about as often as it likes; functions count them all. */
+const MAX_CONFLICT_MESSAGES = 20;
+
 const STATE_KIND = 'pci';
 const STATE_VERSION = 1;
 
@@ -53,6 +56,8 @@ export interface PciBusOptions {
   readonly stall?: (where: PciAddress, until: Promise<void>) => void;
   /** A device threw: a bug of its own. */
   readonly deviceError?: (error: unknown) => void;
+  /** Something for the user to read. */
+  readonly message?: (text: string) => void;
 }
 
 /** An address range [base, limit) that a bus decodes; base === limit when it has none. */
@@ -108,6 +113,7 @@ export class PciBus implements Device, PortHandler, MmioHandler {
   readonly #buses = new Map<number, Bus>();
   #configAddress = 0;
   #configured = false;
+  #conflictMessages = 0;
 
   constructor(options: PciBusOptions) {
     this.#options = options;
@@ -200,6 +206,12 @@ export class PciBus implements Device, PortHandler, MmioHandler {
       rangeReleased: () => {
         for (const other of this.functions()) other.fn.claimBars();
       },
+      rangeTaken: (barIndex, error) => {
+        if (this.#conflictMessages++ >= MAX_CONFLICT_MESSAGES) return;
+        this.#options.message?.(
+          `pci ${where.bus}:${where.slot}.${where.func}: BAR ${barIndex} decodes nothing: ${error.message}`,
+        );
+      },
     };
   }
 
@@ -237,7 +249,8 @@ export class PciBus implements Device, PortHandler, MmioHandler {
       bars.sort((a, b) => b.bar.sizeBytes - a.bar.sizeBytes);
       for (const { fn, bar } of bars) {
         const take = (next: number, limit: number): number => {
-          const address = roundUp(next, bar.sizeBytes);
+          let address = roundUp(next, bar.sizeBytes);
+          if (bar.kind === 'io') address = this.#freePorts(address, bar.sizeBytes);
           if (address + bar.sizeBytes > limit) throw new PciResourceError(`no room for BAR ${bar.index} of ${fn.kind}`);
           fn.assignBar(bar, address);
           return address + bar.sizeBytes;
@@ -253,6 +266,16 @@ export class PciBus implements Device, PortHandler, MmioHandler {
       bus.mem32 = { base: start.mem32, limit: mem32 };
       bus.mem64 = { base: start.mem64, limit: mem64 };
     }
+  }
+
+  /** The first place for a BAR of ports from an aligned one up that no other device has taken. */
+  #freePorts(first: number, count: number): number {
+    let address = first;
+    for (let next = this.#options.ports.takenUntil(address, count); next !== undefined;) {
+      address = roundUp(next, count);
+      next = this.#options.ports.takenUntil(address, count);
+    }
+    return address;
   }
 
   /** Windows and interrupt routes of every bus, for ACPI and the MP table. */

@@ -3,7 +3,7 @@
  * declares what it has in its constructor, answers {@link PciFunction.readBar} and {@link PciFunction.writeBar}, and overrides the hooks
  * of the life cycle that concern it ({@link PciFunction.startDevice} and its neighbours).
  */
-import { allOnes, type AccessSize, type PortHandler } from '../bus/port-bus.ts';
+import { allOnes, RangeTakenError, type AccessSize, type PortHandler } from '../bus/port-bus.ts';
 import type { MmioHandler } from '../bus/mmio-bus.ts';
 import { DEVICE_RAM_GRANULE_BYTES, type DeviceRam } from '../bus/device-ram.ts';
 import type { PostedRange } from '../bus/posted-ranges.ts';
@@ -39,7 +39,7 @@ export interface PciAddress {
 export interface PciAttachment {
   readonly where: PciAddress;
   readonly pirqs: PirqRouter;
-  /** Both throw when the range overlaps another claim; both return a function that releases. */
+  /** Both throw {@link RangeTakenError} when the range overlaps another claim; both return a function that releases. */
   claimPorts(
     name: string,
     first: number,
@@ -66,6 +66,8 @@ export interface PciAttachment {
   deviceError(error: unknown): void;
   /** A range became free: other functions' BARs that were in conflict try again. */
   rangeReleased(): void;
+  /** A BAR decodes nothing where it was put, because another device has the place. */
+  rangeTaken(barIndex: number, error: RangeTakenError): void;
 }
 
 const STATE_VERSION = 1;
@@ -524,8 +526,12 @@ export abstract class PciFunction implements Device {
         bar.conflictAddress = undefined;
         bar.ram?.map(address);
         this.barDecoded(bar.index, address);
-      } catch {
-        if (bar.conflictAddress !== address) this.barConflicts++;
+      } catch (error) {
+        if (!(error instanceof RangeTakenError)) throw error;
+        if (bar.conflictAddress !== address) {
+          this.barConflicts++;
+          attachment.rangeTaken(bar.index, error);
+        }
         bar.conflictAddress = address;
       }
     }

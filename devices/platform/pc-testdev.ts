@@ -41,7 +41,7 @@ export class PcTestDevice extends PassiveDevice {
   readonly #levels = new Uint8Array(IO_APIC_PINS);
   readonly #lines: LineSource[];
 
-  /** Throws when the interrupt ports collide with a PCI device's ports at 0x2000. */
+  /** The interrupt lines lie where PCI BARs begin: the bus hands out ports behind them. */
   constructor(ports: PortBus, mmio: MmioBus, lines: InterruptLines, suspend: Suspend) {
     super();
     this.#lines = Array.from({ length: IO_APIC_PINS }, (_, pin) =>

@@ -270,6 +270,10 @@ export class VirtioBlk extends VirtioDevice {
     // The unmap flag is for WRITE ZEROES alone, the others are reserved (virtio 1.1, 5.2.6.2).
     if (range.getUint32(12, true) !== 0) return UNSUPPORTED;
     if (count > MAX_DISCARD_SECTORS || sector + count > this.#sectorCount) return this.#reject();
+    // As with reads and writes the backend is asked for whole logical sectors alone.
+    if ([sector, count].some((sectors) => (sectors * SECTOR_BYTES) % this.#backend.logicalSectorBytes !== 0)) {
+      return this.#reject();
+    }
     return this.#backend.discard(sector * SECTOR_BYTES, count * SECTOR_BYTES).then(() => OK);
   }
 

@@ -148,6 +148,21 @@ describe('8254', () => {
     expect(m.in(0x40) | (m.in(0x40) << 8)).toBe(1000 - 299);
   });
 
+  test.each([6, 7])('mode %i counts as mode %i - 4, and reads back as it was written', (mode) => {
+    m.out(0x43, 0x30 | (mode << 1));
+    m.out(0x40, 100);
+    m.out(0x40, 0);
+    at(30);
+    m.out(0x43, 0xe2);
+    expect(m.in(0x40) & 0x3f).toBe(0x30 | (mode << 1));
+    const count = m.in(0x40) | (m.in(0x40) << 8);
+    m.out(0x43, 0x30 | ((mode - 4) << 1));
+    m.out(0x40, 100);
+    m.out(0x40, 0);
+    at(60);
+    expect(m.in(0x40) | (m.in(0x40) << 8)).toBe(count);
+  });
+
   test('low-byte and high-byte access', () => {
     m.out(0x43, 0x14);
     m.out(0x40, 200);

@@ -189,8 +189,21 @@ describe('BARs', () => {
     expect(device.badAccesses).toBe(2);
   });
 
-  test('one that collides stays dark until the other goes', () => {
+  test('ports that another device has are not handed out', () => {
     const machine = new FakeMachine();
+    // As pc-testdev: 24 interrupt lines from the first port on that BARs may use.
+    machine.ports.claim('test irq lines', 0x2000, 24, { readPort: () => 0, writePort: () => undefined });
+    const [large, small] = [new Sample({ bars: [[0, 'io', 64]] }), new Sample({ bars: [[0, 'io', 8]] })];
+    machine.pci.add(slot(1), large);
+    machine.pci.add(slot(2), small);
+    machine.pci.configure();
+    expect([large, small].map((fn) => fn.bars[0]?.address)).toEqual([0x2040, 0x2080]);
+    expect([large, small].map((fn) => fn.barConflicts)).toEqual([0, 0]);
+  });
+
+  test('one that collides is told of and stays dark until the other goes', () => {
+    const messages: string[] = [];
+    const machine = new FakeMachine({ message: (text) => messages.push(text) });
     const first = new Sample({ bars: [[0, 'io', 8]] });
     const second = new Sample({ bars: [[0, 'io', 8]] });
     machine.pci.add(slot(1), first);
@@ -198,6 +211,9 @@ describe('BARs', () => {
     machine.pci.configure();
     machine.setConfig(2, 0x10, 4, 0x2000);
     expect(second.barConflicts).toBe(1);
+    expect(messages).toEqual([
+      'pci 0:2.0: BAR 0 decodes nothing: port 0x2000 wanted by sample BAR0 belongs to sample BAR0',
+    ]);
     machine.ports.write(0x2000, 1, 7);
     expect([first.writes.length, second.writes.length]).toEqual([1, 0]);
     machine.setConfig(1, 0x10, 4, 0x5000);
@@ -207,6 +223,18 @@ describe('BARs', () => {
     machine.setConfig(1, 0x10, 4, 0xcf8);
     machine.ports.write(0xcf8, 4, 0x80000000);
     expect(first.writes.length).toBe(1);
+  });
+
+  test('conflicts that a guest makes by the hundred are counted, and told of twenty times', () => {
+    const messages: string[] = [];
+    const machine = new FakeMachine({ message: (text) => messages.push(text) });
+    const sample = new Sample({ bars: [[0, 'io', 8]] });
+    machine.ports.claim('other', 0x6000, 0x1000, { readPort: () => 0, writePort: () => undefined });
+    machine.pci.add(slot(1), sample);
+    machine.pci.configure();
+    for (let i = 0; i < 200; i++) machine.setConfig(1, 0x10, 4, 0x6000 + 8 * i);
+    expect(sample.barConflicts).toBe(200);
+    expect(messages.length).toBe(20);
   });
 
   test('with a boot ROM decoders start off', () => {

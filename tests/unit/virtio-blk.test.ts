@@ -221,6 +221,26 @@ describe('requests', () => {
     expect(await range(0, 32769, 0)).toBe(B.VIRTIO_BLK_S_IOERR);
   });
 
+  test.each([
+    [1, 1],
+    [8, 1],
+    [1, 8],
+  ])('DISCARD from sector %i, %i sectors, is no whole sector of a disk with 4096 bytes each', async (sector, count) => {
+    const backend = new MemoryBackend(new Uint8Array(65536).fill(1), { logicalSectorBytes: 4096 });
+    const rig = setUp(Object.assign(backend, { canDiscard: true }));
+    rig.driver.start(DISCARD_FEATURE);
+    const { memory } = rig.machine;
+    memory.writeU64(DATA, BigInt(sector));
+    memory.writeU32(DATA + 8, count);
+    memory.writeU32(DATA + 12, 0);
+    const data = [{ gpa: DATA, lengthBytes: 16 }];
+    expect(await perform(rig, B.VIRTIO_BLK_T_DISCARD, 0, data)).toBe(B.VIRTIO_BLK_S_IOERR);
+    expect(rig.device.badRequests).toBe(1);
+    memory.writeU64(DATA, 8n);
+    memory.writeU32(DATA + 8, 8);
+    expect(await perform(rig, B.VIRTIO_BLK_T_DISCARD, 0, data)).toBe(B.VIRTIO_BLK_S_OK);
+  });
+
   const bad: [string, number, number, Buffer[]][] = [
     ['beyond the end', B.VIRTIO_BLK_T_IN, 2047, [{ gpa: DATA, lengthBytes: 1024, write: true }]],
     ['far beyond the end', B.VIRTIO_BLK_T_IN, 2 ** 52, [{ gpa: DATA, lengthBytes: 512, write: true }]],
