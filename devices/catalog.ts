@@ -15,6 +15,7 @@ import { buildDummy } from './pci/dummy.ts';
 import { buildHostBridge } from './pci/hostbridge.ts';
 import { buildLpc } from './pci/lpc.ts';
 import { buildPciUart } from './serial/pci-uart.ts';
+import { buildXhci } from './usb/xhci/xhci.ts';
 import { buildVirtioBlk } from './virtio/blk.ts';
 import { buildVirtioConsole } from './virtio/console.ts';
 import { buildVirtioNineP } from './virtio/nine-p.ts';
@@ -51,7 +52,7 @@ const CATALOG: readonly CatalogEntry[] = [
   { declaration: VIRTIO_NET, build: buildVirtioNet },
   { declaration: VIRTIO_RND, build: buildVirtioRnd },
   { declaration: VIRTIO_SCSI },
-  { declaration: XHCI },
+  { declaration: XHCI, build: buildXhci },
 ];
 
 export const PCI_DEVICES: readonly DeviceDeclaration[] = CATALOG.map((entry) => entry.declaration);

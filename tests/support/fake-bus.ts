@@ -19,6 +19,7 @@ export class FakeMachine {
   readonly interrupts = new FakeInterrupts();
   readonly lines = new InterruptLines(this.interrupts);
   readonly log: string[] = [];
+  readonly input = new InputRouter();
   readonly pci: PciBus;
 
   constructor(
@@ -90,7 +91,7 @@ export class FakeMachine {
       open: (kind, settings) => openBackend(openers, kind, settings),
       allocateRam: (lengthBytes) => new FakeDeviceRam(lengthBytes),
       entropy: (into) => into.fill(0x5a),
-      input: new InputRouter(),
+      input: this.input,
       addDisplay: () => {},
       holdStart: () => {},
       takeUart: () => ({

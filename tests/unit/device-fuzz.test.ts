@@ -19,6 +19,7 @@ import { FakeNetwork } from '../support/fake-network.ts';
 import { HostileAhciDriver } from '../support/hostile-ahci.ts';
 import { HostileE1000Driver } from '../support/hostile-e1000.ts';
 import { HostileGuest, type HostileGuestOptions } from '../support/hostile-guest.ts';
+import { HostileXhciDriver } from '../support/xhci-driver.ts';
 
 const OPERATIONS = 1_000_000;
 /** Between two of them the host's event loop runs: disks answer. */
@@ -73,6 +74,7 @@ const VARIABLES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'port.3.type': 'cd',
   },
   'virtio-9p': { sharename: 'files', path: '/share' },
+  xhci: { 'slot.1.device': 'tablet' },
   'virtio-blk': { path: '/img' },
   e1000: { backend: 'tap0' },
   'virtio-net': { backend: 'tap0', mtu: '9000' },
@@ -175,6 +177,13 @@ function optionsFor(device: string, { machine, clients, cable }: Rig, random: Fa
       };
     case 'virtio-9p':
       return { fill: (gpa, lengthBytes) => memory.write(gpa, ninePMessage(random).subarray(0, lengthBytes)) };
+    case 'xhci': {
+      const user = machine.input.openSession();
+      return {
+        driver: (places) => new HostileXhciDriver(machine, SLOT, random, places),
+        event: () => user.pointer(random.below(32), random.below(2), random.below(2), 1024, 768),
+      };
+    }
     case 'virtio-blk':
       return {
         fill: (gpa) => {
