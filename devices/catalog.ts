@@ -11,6 +11,8 @@ import type { DeviceDeclaration } from './config/declare.ts';
 import { buildAhci } from './ahci/build.ts';
 import type { DeviceBuilder, DeviceVariables } from './device-context.ts';
 import { buildE1000 } from './net/e1000/device.ts';
+import { buildHda } from './audio/hda/hda.ts';
+import { buildFbuf, FRAMEBUFFER_BYTES } from './display/fbuf.ts';
 import { buildDummy } from './pci/dummy.ts';
 import { buildHostBridge } from './pci/hostbridge.ts';
 import { buildLpc } from './pci/lpc.ts';
@@ -38,8 +40,8 @@ const CATALOG: readonly CatalogEntry[] = [
   { declaration: AMD_HOSTBRIDGE },
   { declaration: DUMMY, build: buildDummy },
   { declaration: E1000, build: buildE1000 },
-  { declaration: FBUF },
-  { declaration: HDA },
+  { declaration: FBUF, build: buildFbuf, ramBytes: () => FRAMEBUFFER_BYTES },
+  { declaration: HDA, build: buildHda },
   { declaration: HOSTBRIDGE, build: buildHostBridge },
   { declaration: LPC, build: buildLpc },
   { declaration: NVME },

@@ -2,6 +2,7 @@
  * The kinds of backends: for each kind the interface that devices use, and the settings by which a host opens one. A new kind is a file
  * in this folder and a line in each of the two interfaces below; hosts offer openers for the kinds they have.
  */
+import type { AudioBackend, AudioSettings } from './audio.ts';
 import type { BlockBackend, BlockSettings } from './block.ts';
 import type { CharacterAddress, CharacterBackend } from './character.ts';
 import type { DisplayBackend, DisplaySettings } from './display.ts';
@@ -9,6 +10,7 @@ import type { ShareBackend, ShareSettings } from './share.ts';
 import type { NetworkBackend, NetworkSettings } from './network.ts';
 
 export interface Backends {
+  readonly audio: AudioBackend;
   readonly block: BlockBackend;
   readonly character: CharacterBackend;
   readonly display: DisplayBackend;
@@ -17,6 +19,7 @@ export interface Backends {
 }
 
 export interface BackendSettings {
+  readonly audio: AudioSettings;
   readonly block: BlockSettings;
   readonly character: CharacterAddress;
   readonly display: DisplaySettings;

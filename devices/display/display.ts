@@ -3,7 +3,8 @@
  * at the framebuffer only while somebody waits for a change.
  */
 import type { InputRouter } from '../input/input-router.ts';
-import { Frame, MAX_HEIGHT, MAX_WIDTH, type PageRange } from './frame.ts';
+import type { PageRange } from '../bus/device-ram.ts';
+import { Frame, MAX_HEIGHT, MAX_WIDTH } from './frame.ts';
 import { encodePng } from './png.ts';
 import { DisplayView, type ViewOwner } from './view.ts';
 
@@ -11,6 +12,9 @@ import { DisplayView, type ViewOwner } from './view.ts';
 const REFRESH_MS = 1000 / 30;
 const BUSY_REFRESH_MS = 1000 / 60;
 const BUSY_FOR_LOOKS = 60;
+const PAGE_BYTES = 4096;
+const MAX_TOUCHED_RANGES = 1024;
+const EVERY_PAGE: PageRange = { firstPage: 0, pageCount: 0x10000 };
 
 /** What a display shows. Width and height may change at any time; a display clamps them to what `pixels` holds. */
 export interface Framebuffer {
@@ -30,6 +34,7 @@ export class Display implements ViewOwner {
   /** Looks left at the higher rate. */
   #busyLooks = 0;
   #closed = false;
+  #touched: PageRange[] = [];
 
   constructor(
     private readonly framebuffer: Framebuffer,
@@ -55,7 +60,9 @@ export class Display implements ViewOwner {
   /** Brings {@link frame} up to date now, whether or not somebody waits. */
   refresh(): void {
     if (this.#resizeIfAsked()) return;
-    const change = this.frame.update(this.framebuffer.pixels, this.framebuffer.takeDirty());
+    const written = [...this.#touched, ...this.framebuffer.takeDirty()];
+    this.#touched = [];
+    const change = this.frame.update(this.framebuffer.pixels, written);
     if (!change) return;
     this.#busyLooks = BUSY_FOR_LOOKS;
     for (const view of [...this.#views]) view.frameChanged(change);
@@ -65,6 +72,17 @@ export class Display implements ViewOwner {
   png(): Promise<Uint8Array> {
     this.refresh();
     return encodePng(this.frame.width, this.frame.height, this.frame.pixels.slice());
+  }
+
+  /** The framebuffer was written by other means than the guest's stores to RAM, which `takeDirty` tells. */
+  touched(offset: number, lengthBytes: number): void {
+    const firstPage = Math.floor(offset / PAGE_BYTES);
+    const pageCount = Math.floor((offset + lengthBytes - 1) / PAGE_BYTES) - firstPage + 1;
+    // Neighbouring stores are one range; a picture that is drawn this way is drawn slowly anyway.
+    const last = this.#touched.at(-1);
+    if (last && last.firstPage <= firstPage && firstPage + pageCount <= last.firstPage + last.pageCount) return;
+    if (this.#touched.length >= MAX_TOUCHED_RANGES) this.#touched = [EVERY_PAGE];
+    else this.#touched.push({ firstPage, pageCount });
   }
 
   /** The framebuffer was replaced as a whole: a reset, or a snapshot was restored. */

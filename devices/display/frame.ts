@@ -2,6 +2,7 @@
  * The picture that viewers are shown: a copy of the guest's framebuffer, brought up to date from the pages that the guest wrote. All viewers
  * encode from the copy, so a guest that draws meanwhile never tears a rectangle in two.
  */
+import type { PageRange } from '../bus/device-ram.ts';
 import { TILE_PIXELS, TileMap, type Rectangle } from './tile-map.ts';
 
 /** Largest width and height that a picture can have: the limits of bhyve's fbuf (version 15). */
@@ -13,12 +14,6 @@ const PAGE_PIXELS = 1024;
 const SCROLL_MINIMUM_SHARE = 0.25;
 /** And it counts when this share of the rows is found moved by the same distance. */
 const SCROLL_MATCH_SHARE = 0.5;
-
-/** Pages of 4 KiB from the start of the framebuffer that the guest has written. */
-export interface PageRange {
-  readonly firstPage: number;
-  readonly pageCount: number;
-}
 
 /** Rows that moved: what lies at `y` now lay at `sourceY` before. The whole width moves. */
 export interface Scroll {

@@ -1,7 +1,7 @@
 import { createCipheriv } from 'node:crypto';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { Display, type Framebuffer } from '../../devices/display/display.ts';
-import type { PageRange } from '../../devices/display/frame.ts';
+import type { PageRange } from '../../devices/bus/device-ram.ts';
 import { vncKey } from '../../devices/display/rfb/handshake.ts';
 import { RfbServer, type RfbConnection, type RfbServerOptions } from '../../devices/display/rfb/server.ts';
 import { InputRouter } from '../../devices/input/input-router.ts';

@@ -50,14 +50,24 @@ export const FBUF: DeviceDeclaration = {
   variables: FBUF_OPTIONS,
 };
 
+export const HDA_OPTIONS = [
+  {
+    name: 'play',
+    type: PATH,
+    help: 'Where sound goes: a .wav file, a named pipe or file for raw samples, |program, or /dev/dsp',
+  },
+  {
+    name: 'rec',
+    type: PATH,
+    help: 'Where recorded sound comes from: a .wav file, a named pipe or file of raw samples, |program, or /dev/dsp',
+  },
+] as const satisfies readonly VariableDeclaration[];
+
 export const HDA: DeviceDeclaration = {
   name: 'hda',
   summary: 'High Definition Audio controller',
   legacy: GENERIC,
-  variables: [
-    { name: 'play', type: PATH, help: 'Playback device' },
-    { name: 'rec', type: PATH, help: 'Recording device' },
-  ],
+  variables: HDA_OPTIONS,
 };
 
 export const XHCI: DeviceDeclaration = {
