@@ -5,6 +5,7 @@ import { UART, UART_IO_BASE, UART_STRIDE } from '../../core-as/layout.ts';
 import { BUILT_DEVICES, builderOf } from '../../devices/catalog.ts';
 import type { DeviceContext } from '../../devices/device-context.ts';
 import type { PciFunction } from '../../devices/pci/function.ts';
+import type { AudioBackend } from '../../devices/backends/audio.ts';
 import type { CharacterBackend, CharacterPort } from '../../devices/backends/character.ts';
 import { MemoryTree } from '../../devices/share/memory-tree.ts';
 import { frame, MessageWriter } from '../../devices/share/messages.ts';
@@ -12,12 +13,14 @@ import { VirtioDevice } from '../../devices/virtio/device.ts';
 import type { DeviceState } from '../../devices/snapshot.ts';
 import { IntcMachine } from '../core/intc-support.ts';
 import { settle } from '../support/fake-block.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { FakeMachine } from '../support/fake-bus.ts';
 import type { FakeMemory } from '../support/fake-memory.ts';
 import { FakeRandom } from '../support/fake-random.ts';
 import { FakeNetwork } from '../support/fake-network.ts';
 import { HostileAhciDriver } from '../support/hostile-ahci.ts';
 import { HostileE1000Driver } from '../support/hostile-e1000.ts';
+import { HostileHdaDriver } from '../support/hda-driver.ts';
 import { HostileGuest, type HostileGuestOptions } from '../support/hostile-guest.ts';
 import { HostileXhciDriver } from '../support/xhci-driver.ts';
 
@@ -58,11 +61,29 @@ class Client implements CharacterBackend {
   }
 }
 
+/** Plays and records, now and then too slowly. */
+class Speaker implements AudioBackend {
+  #calls = 0;
+  begin(): void {}
+  play(): boolean {
+    return this.#calls++ % 7 !== 0;
+  }
+  record(into: Uint8Array): boolean {
+    into.fill(0x11);
+    return this.#calls++ % 5 !== 0;
+  }
+  end(): void {}
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
 interface Rig {
   readonly machine: FakeMachine;
   readonly fn: PciFunction;
   readonly clients: readonly Client[];
   readonly cable: FakeNetwork;
+  readonly clock: FakeClock;
 }
 
 const VARIABLES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -74,6 +95,7 @@ const VARIABLES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'port.3.type': 'cd',
   },
   'virtio-9p': { sharename: 'files', path: '/share' },
+  hda: { play: '/out', rec: '/in' },
   xhci: { 'slot.1.device': 'tablet' },
   'virtio-blk': { path: '/img' },
   e1000: { backend: 'tap0' },
@@ -93,11 +115,13 @@ async function rigOf(device: string, memory?: FakeMemory): Promise<Rig> {
   const machine = new FakeMachine({}, memory);
   const clients: Client[] = [];
   const cable = new FakeNetwork();
+  const clock = new FakeClock();
   const { core: uart, memory: coreMemory } = IntcMachine.create();
   const coreWords = new DataView(coreMemory.buffer);
   const n = 4;
   const context: DeviceContext = machine.context(
     {
+      clock,
       takeUart: () => ({
         index: n,
         uart: {
@@ -112,6 +136,7 @@ async function rigOf(device: string, memory?: FakeMemory): Promise<Rig> {
       }),
     },
     {
+      audio: () => Promise.resolve(new Speaker()),
       character: () => {
         const client = new Client();
         clients.push(client);
@@ -127,7 +152,7 @@ async function rigOf(device: string, memory?: FakeMemory): Promise<Rig> {
   machine.pci.add(where, fn);
   machine.pci.configure();
   machine.pci.start();
-  return { machine, fn, clients, cable };
+  return { machine, fn, clients, cable, clock };
 }
 
 /** A message that begins or goes on with a session, or nearly. */
@@ -154,7 +179,7 @@ function ninePMessage(random: FakeRandom): Uint8Array {
 }
 
 /** What the device's other end does, and requests that it understands. */
-function optionsFor(device: string, { machine, clients, cable }: Rig, random: FakeRandom): HostileGuestOptions {
+function optionsFor(device: string, { machine, clients, cable, clock }: Rig, random: FakeRandom): HostileGuestOptions {
   const { memory } = machine;
   switch (device) {
     case 'ahci':
@@ -177,6 +202,11 @@ function optionsFor(device: string, { machine, clients, cable }: Rig, random: Fa
       };
     case 'virtio-9p':
       return { fill: (gpa, lengthBytes) => memory.write(gpa, ninePMessage(random).subarray(0, lengthBytes)) };
+    case 'hda':
+      return {
+        driver: (places) => new HostileHdaDriver(machine, SLOT, random, places),
+        event: () => clock.advance(random.below(30_000_000)),
+      };
     case 'xhci': {
       const user = machine.input.openSession();
       return {
