@@ -82,9 +82,16 @@ export class SerialPort implements Device {
     this.#serviceOutput();
   }
 
-  /** Input waits; output that the guest has written already goes on its way, which the guest cannot see. */
+  /**
+   * Input waits. Output that the guest has written goes on its way, which the guest cannot see, even to a far end that is slow: whoever saves
+   * the machine now and ends it would see what is left printed by both machines.
+   */
   pause(): void {
     this.#paused = true;
+    const blocked = this.#outputBlocked;
+    this.#outputBlocked = false;
+    while (this.#serviceOutput()) this.#outputBlocked = false;
+    this.#outputBlocked ||= blocked;
     clearTimeout(this.#looking);
     this.#looking = undefined;
   }

@@ -5,10 +5,9 @@
  * end A offers the socket of end B. A machine at end B connects to that socket when it is there and offers the socket of end A
  * meanwhile; so either machine may come first, go, and come again, and a program (`socat`) may take the place of one.
  */
-import { lstat, mkdir } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CharacterBackend } from '../../devices/backends/character.ts';
+import { openRuntimeDir } from '../registry/runtime-dir.ts';
 import { LinkBackend } from './link.ts';
 import { ClientDoor, Dialer, dialUnix, listenAtPath, socketEnd } from './socket.ts';
 
@@ -26,22 +25,9 @@ export function parseNmdm(path: string): NmdmName | undefined {
   return { pair: match[1], end: match[2] === 'A' ? 'A' : 'B' };
 }
 
-/** The folder of this user's null modems; it is made when it is not there. Throws when it could be another user's. */
-export async function nmdmDirectory(): Promise<string> {
-  const runtime = process.env['XDG_RUNTIME_DIR'];
-  const uid = process.getuid?.() ?? 0;
-  const path = runtime ? join(runtime, 'webhyve') : join(tmpdir(), `webhyve-${uid}`);
-  await mkdir(path, { recursive: true, mode: 0o700 });
-  const info = await lstat(path);
-  if (!info.isDirectory() || (process.getuid && (info.uid !== uid || (info.mode & 0o022) !== 0))) {
-    throw new Error(`${path} is not a folder of this user alone`);
-  }
-  return path;
-}
-
 /** Plugs into one end of a pair. Rejects when another machine has that end. */
 export async function openNmdm(name: NmdmName, directory?: string): Promise<CharacterBackend> {
-  const folder = directory ?? (await nmdmDirectory());
+  const folder = directory ?? openRuntimeDir().path;
   const socketOf = (end: 'A' | 'B'): string => join(folder, `nmdm${name.pair}${end}`);
   const other = name.end === 'A' ? 'B' : 'A';
   const server = await listenAtPath(socketOf(other)).catch((error: unknown) => {

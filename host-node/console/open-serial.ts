@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import type { CharacterAddress, CharacterBackend } from '../../devices/backends/character.ts';
 import { openStdio } from './stdio.ts';
-import { nmdmDirectory, openNmdm, parseNmdm } from './nmdm.ts';
+import { openNmdm, parseNmdm } from './nmdm.ts';
 import { connectUnix, SocketServerBackend } from './socket.ts';
 import { openTty } from './tty.ts';
 
@@ -44,7 +44,7 @@ export class SerialOpener {
   async #openPath(path: string): Promise<CharacterBackend> {
     const nmdm = parseNmdm(path);
     // Where the host has null modems of its own, its devices are what is meant.
-    if (nmdm && !(await exists(path))) return openNmdm(nmdm, this.nmdmFolder ?? (await nmdmDirectory()));
+    if (nmdm && !(await exists(path))) return openNmdm(nmdm, this.nmdmFolder);
     if ((await stat(path)).isSocket()) return connectUnix(path);
     return openTty(path);
   }

@@ -3,7 +3,7 @@
  * socket nobody answers is a leftover (a process that was killed) and is moved away before the name is taken.
  */
 import { randomBytes } from 'node:crypto';
-import { linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, lstatSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { isMachineName, socketPath, type RuntimeDir } from './runtime-dir.ts';
@@ -95,14 +95,19 @@ export class Registry {
 
   /** Names of all records, whether their machines run or not. */
   names(): string[] {
-    return readdirSync(this.dir.path).filter(isMachineName).sort();
+    return readdirSync(this.dir.path, { withFileTypes: true })
+      .filter((entry) => entry.isFile() && isMachineName(entry.name))
+      .map(({ name }) => name)
+      .sort();
   }
 
-  /** The record of a name; undefined when there is none. */
+  /** The record of a name; undefined when there is none. Throws {@link NameError} for the name of something else. */
   read(name: string): MachineRecord | undefined {
+    const path = this.#path(name);
     let text: string;
     try {
-      text = readFileSync(this.#path(name), 'utf8');
+      if (!lstatSync(path).isFile()) throw new NameError('EINVAL', `"${name}" is no machine but a socket or a folder`);
+      text = readFileSync(path, 'utf8');
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return undefined;
       throw error;

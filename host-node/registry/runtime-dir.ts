@@ -1,11 +1,12 @@
 /**
  * The folder in which running machines are found by name: what /dev/vmm is on FreeBSD, but each user's own.
  *
- *   DIR/NAME      one file a machine: a {@link MachineRecord} as JSON
- *   DIR/.run/     control sockets, and files on their way to their names
+ *   DIR/NAME          one file a machine: a {@link MachineRecord} as JSON
+ *   DIR/.run/         control sockets, and files on their way to their names
+ *   DIR/nmdmNA, ...   sockets: ends of null modems (host-node/console/nmdm.ts)
  */
 import { createHash } from 'node:crypto';
-import { chmodSync, lstatSync, mkdirSync } from 'node:fs';
+import { lstatSync, mkdirSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 
@@ -14,6 +15,7 @@ const MAX_NAME_BYTES = 200;
 /** sun_path of a socket address, less its final zero byte: 104 bytes on the BSDs, 108 on Linux. */
 const MAX_SOCKET_PATH_BYTES = 103;
 const OWNER_ONLY = 0o700;
+const WRITABLE_BY_OTHERS = 0o022;
 
 /** The machines of this user cannot be found by name; the message says why. */
 export class RuntimeDirError extends Error {
@@ -36,7 +38,10 @@ export function runtimeDirPath(environment: NodeJS.ProcessEnv = process.env): st
   return join(tmpdir(), `webhyve-${uid === -1 ? username : uid}`);
 }
 
-/** A folder that nobody else can have put there or look into: others could answer in a machine's place. */
+/**
+ * A folder in which nobody else can put anything: others could answer in a machine's place. It is made when it is not there; one that is there
+ * stays as it is, since it may be the system's, and is refused when it does not fit.
+ */
 function ownFolder(path: string): void {
   mkdirSync(path, { recursive: true, mode: OWNER_ONLY });
   const stat = lstatSync(path);
@@ -44,7 +49,7 @@ function ownFolder(path: string): void {
   const uid = process.getuid?.();
   if (uid === undefined) return;
   if (stat.uid !== uid) throw new RuntimeDirError(`${path} belongs to another user`);
-  if ((stat.mode & 0o777) !== OWNER_ONLY) chmodSync(path, OWNER_ONLY);
+  if ((stat.mode & WRITABLE_BY_OTHERS) !== 0) throw new RuntimeDirError(`${path} can be written by other users`);
 }
 
 /** Makes the folder when it is not there. Throws {@link RuntimeDirError}. */

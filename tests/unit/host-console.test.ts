@@ -174,6 +174,28 @@ describe('serial port', () => {
     expect(port.console.transcript).toBe('onetwo');
   });
 
+  test('a pause leaves no output in the ring, where a snapshot would see it and print it again', () => {
+    const uart = new FakeUart();
+    const backend = new SlowBackend();
+    const port = new SerialPort('com1', uart.rings(), backend);
+    port.start();
+    backend.full = true;
+    uart.print('one');
+    port.service();
+    uart.print('two');
+    port.pause();
+    expect(backend.written).toBe('onetwo');
+    expect(uart.rings().hasOutput).toBe(false);
+    // The far end is as full as before.
+    port.resume();
+    uart.print('three');
+    port.service();
+    expect(backend.written).toBe('onetwo');
+    backend.full = false;
+    backend.port?.drained();
+    expect(backend.written).toBe('onetwothree');
+  });
+
   test('input that the guest does not take is held back and lost nowhere', () => {
     const uart = new FakeUart();
     const backend = new SlowBackend();

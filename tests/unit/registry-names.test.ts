@@ -1,5 +1,5 @@
 /** Names of machines: taking them, leftovers, fights, and what must not become a file. */
-import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -72,6 +72,16 @@ test('a record that is no JSON stands for no machine', async () => {
   expect(registry.read('vm')).toEqual(next);
 });
 
+test('what is no file in the folder is no machine, and its name cannot be had', async () => {
+  mkdirSync(join(registry.dir.path, 'folder'));
+  symlinkSync('/dev/null', join(registry.dir.path, 'link'));
+  await registry.claim('vm', leftover(), true);
+  expect(registry.names()).toEqual(['vm']);
+  for (const name of ['folder', 'link']) {
+    await expect(registry.claim(name, leftover(), true)).rejects.toMatchObject({ errno: 'EINVAL' });
+  }
+});
+
 test('of many that fight for a leftover name, exactly one gets it', async () => {
   await registry.claim('vm', leftover(), true);
   const rivals = await Promise.all(Array.from({ length: 12 }, () => life()));
@@ -101,9 +111,18 @@ describe('the folder', () => {
   test.skipIf(process.platform === 'win32')('is for its owner alone, and no link to elsewhere', async () => {
     const path = join(directory, 'open');
     openRuntimeDir(path);
-    chmodSync(path, 0o777);
-    openRuntimeDir(path);
     expect(statSync(path).mode & 0o777).toBe(0o700);
+    // One that others can write to may be the system's own, /tmp for one: it is refused, and stays as it is.
+    for (const mode of [0o1777, 0o770, 0o702]) {
+      chmodSync(path, mode);
+      expect(() => openRuntimeDir(path)).toThrow('can be written by other users');
+      expect(statSync(path).mode & 0o7777).toBe(mode);
+    }
+    chmodSync(path, 0o755);
+    openRuntimeDir(path);
+    expect(statSync(path).mode & 0o777).toBe(0o755);
+    chmodSync(join(path, '.run'), 0o777);
+    expect(() => openRuntimeDir(path)).toThrow(RuntimeDirError);
     const record = await life();
     expect(statSync(record.socket).mode & 0o777).toBe(0o700);
     symlinkSync(path, join(directory, 'link'));
