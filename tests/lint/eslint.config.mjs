@@ -29,9 +29,20 @@ export default [
   },
   {
     files: ['{devices,host-node,host-browser,tests,bench}/**/*.ts'],
-    ignores: ['tests/**/*.entry.ts'],
-    languageOptions: { parser: tseslint.parser },
+    ignores: ['tests/**/*.entry.ts', '**/*.d.ts'],
+    languageOptions: {
+      parser: tseslint.parser,
+      parserOptions: { project: new URL('../../tsconfig.json', import.meta.url).pathname },
+    },
     plugins: { '@typescript-eslint': tseslint.plugin },
-    rules,
+    rules: {
+      ...rules,
+      // A promise that nobody waits for is an unhandled rejection in waiting; `void` says that its errors are dealt with.
+      '@typescript-eslint/no-floating-promises': 'error',
+      '@typescript-eslint/no-misused-promises': [
+        'error',
+        { checksVoidReturn: { arguments: false, attributes: false } },
+      ],
+    },
   },
 ];

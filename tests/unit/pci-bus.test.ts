@@ -316,7 +316,7 @@ describe('INTx', () => {
     expect(machine.config(3, 6, 2) & 8).toBe(8);
     machine.setConfig(3, 4, 2, 0);
     expect(machine.interrupts.asserted().pins).toEqual([16]);
-    machine.pci.reset();
+    void machine.pci.reset();
     expect(machine.interrupts.asserted()).toEqual({ isa: [], pins: [] });
   });
 
@@ -339,7 +339,7 @@ describe('INTx', () => {
     expect(machine.interrupts.asserted()).toEqual({ isa: [], pins: [16] });
     machine.setConfig(31, 0x68, 1, 0xff);
     expect(machine.config(31, 0x68, 1)).toBe(0x8f);
-    machine.pci.reset();
+    void machine.pci.reset();
     expect(machine.config(31, 0x60, 4)).toBe(0x80808003);
   });
 });
@@ -461,7 +461,7 @@ test('the PCI uart passes registers on and tells the core where its BAR and its 
   expect(intx).toBe((1 << 16) | (1 << 10));
   machine.pci.pirqs.writeLink(1, 0x80);
   expect(intx).toBe(1 << 16);
-  machine.pci.reset();
+  void machine.pci.reset();
   expect(intx).toBe(home);
 });
 
@@ -579,7 +579,7 @@ test('random configuration and BAR accesses neither throw nor leave a claim behi
         if (devices[0] instanceof Sample) devices[0].message(random.below(9));
     }
   }
-  machine.pci.reset();
+  void machine.pci.reset();
   for (const device of devices) {
     for (const bar of device.bars) expect(bar.claimedAddress).toBe(bar.address);
   }
