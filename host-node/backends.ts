@@ -3,11 +3,13 @@ import type { BackendOpeners } from '../devices/backends/kinds.ts';
 import { openAudio } from './audio/open-audio.ts';
 import { FileBackend } from './files.ts';
 import { openNetwork } from './network/open-network.ts';
+import { Swtpm } from './swtpm.ts';
 import { FolderShare } from './share/folder.ts';
 
 export const nodeBackends: BackendOpeners = {
   audio: openAudio,
   block: (settings) => FileBackend.open(settings),
   network: (settings) => openNetwork(settings),
+  tpm: ({ path }) => Swtpm.open(path),
   share: ({ path }) => new Promise((resolve) => resolve(FolderShare.open(path))),
 };

@@ -8,6 +8,7 @@ import type { CharacterAddress, CharacterBackend } from './character.ts';
 import type { DisplayBackend, DisplaySettings } from './display.ts';
 import type { ShareBackend, ShareSettings } from './share.ts';
 import type { NetworkBackend, NetworkSettings } from './network.ts';
+import type { TpmBackend, TpmSettings } from './tpm.ts';
 
 export interface Backends {
   readonly audio: AudioBackend;
@@ -16,6 +17,7 @@ export interface Backends {
   readonly display: DisplayBackend;
   readonly share: ShareBackend;
   readonly network: NetworkBackend;
+  readonly tpm: TpmBackend;
 }
 
 export interface BackendSettings {
@@ -25,6 +27,7 @@ export interface BackendSettings {
   readonly display: DisplaySettings;
   readonly share: ShareSettings;
   readonly network: NetworkSettings;
+  readonly tpm: TpmSettings;
 }
 
 export type BackendKind = keyof Backends;

@@ -23,6 +23,7 @@ export {
   type MachineFlags,
   machineSettings,
   type MachineSettings,
+  type NumaDomain,
   pciFunctions,
   type PciFunctionSettings,
 } from './settings.ts';

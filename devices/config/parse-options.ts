@@ -64,8 +64,26 @@ function applyAssignment(tree: ConfigTree, text: string): boolean {
   return true;
 }
 
-/** `-k`: one assignment a line; empty lines and lines that begin with `#` are skipped. */
-function applyConfigurationFile(tree: ConfigTree, path: string, environment: CommandLineEnvironment): void {
+/** Files that include files: deeper ones are taken for a loop. */
+const MAX_INCLUDE_DEPTH = 8;
+
+/** A path named in a file counts from that file's folder. */
+function besideFile(file: string, path: string): string {
+  if (path.startsWith('/')) return path;
+  return file.slice(0, file.lastIndexOf('/') + 1) + path;
+}
+
+/** `var+=value` puts the value behind what the variable has. False when the line is none. */
+function applyAddition(tree: ConfigTree, line: string): boolean {
+  const [, name, value] = /^([^=+]+)\+=(.+)$/s.exec(line) ?? [];
+  if (name === undefined || value === undefined) return false;
+  tree.set(name, (tree.getRaw(name) ?? '') + value);
+  return true;
+}
+
+/** `-k`: one assignment or `include FILE` a line; empty lines and lines that begin with `#` are skipped. */
+function applyConfigurationFile(tree: ConfigTree, path: string, environment: CommandLineEnvironment, depth = 0): void {
+  if (depth > MAX_INCLUDE_DEPTH) throw tree.exit(`${path}: too many files include each other`);
   let text: string;
   try {
     text = environment.readTextFile(path);
@@ -74,6 +92,11 @@ function applyConfigurationFile(tree: ConfigTree, path: string, environment: Com
   }
   for (const [index, line] of text.split('\n').entries()) {
     if (line === '' || line.startsWith('#')) continue;
+    if (line.startsWith('include ')) {
+      applyConfigurationFile(tree, besideFile(path, line.slice('include '.length)), environment, depth + 1);
+      continue;
+    }
+    if (applyAddition(tree, line)) continue;
     if (!applyAssignment(tree, line)) {
       throw tree.exit(`${path} line ${index + 1}: invalid config option '${line}'`);
     }

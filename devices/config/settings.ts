@@ -21,6 +21,8 @@ export interface MachineFlags {
   readonly acpiTablesInMemory: boolean;
   /** -C */
   readonly guestInCore: boolean;
+  /** -M */
+  readonly monitor: boolean;
   /** -D */
   readonly destroyOnPoweroff: boolean;
   /** Not -Y */
@@ -76,6 +78,13 @@ export interface GdbSettings {
   readonly wait: boolean;
 }
 
+export interface NumaDomain {
+  readonly id: number;
+  readonly memoryBytes: number;
+  /** vCPUs, ascending. */
+  readonly cpus: readonly number[];
+}
+
 export interface MachineSettings {
   /** Empty only when the name is to come from a snapshot. */
   readonly name: string;
@@ -84,6 +93,8 @@ export interface MachineSettings {
   readonly topology: Topology;
   /** Guest memory, a multiple of 4096. */
   readonly memoryBytes: number;
+  /** NUMA domains in the order of their numbers (-n); empty: the guest sees one. Their memory adds up to `memoryBytes`. */
+  readonly domains: readonly NumaDomain[];
   /** Pinning as given, by vCPU. */
   readonly cpusets: readonly (string | undefined)[];
   readonly flags: MachineFlags;
@@ -93,6 +104,8 @@ export interface MachineSettings {
   /** `virtio.transport` */
   readonly virtioTransport: (typeof VIRTIO_TRANSPORTS)[number];
   readonly keyboardLayout: string | undefined;
+  /** `rundir`: where the host notes its process and the control socket. */
+  readonly runFolder: string | undefined;
   readonly tpm: { readonly type: string; readonly path: string; readonly version: string } | undefined;
   readonly cpu: {
     readonly model: string | undefined;
@@ -115,6 +128,8 @@ export interface PciFunctionSettings {
 /** Modules beside the first; more than any kernel takes. */
 const MAX_MODULES = 64;
 const PAGE_BYTES = 4096;
+/** VM_MAXMEMDOM of FreeBSD. */
+const MAX_DOMAINS = 8;
 const ALL_GLOBALS = [...GLOBAL_VARIABLES, ...WEBHYVE_VARIABLES];
 
 function globalDeclaration(path: string): VariableDeclaration {
@@ -149,18 +164,45 @@ function readCpusets(tree: ConfigTree, cpus: number): (string | undefined)[] {
   return sets;
 }
 
-/** Sizes of the NUMA domains take the place of -m, as they do in bhyve. */
-function readMemoryBytes(tree: ConfigTree): number {
-  const domains = tree.findNode('domains');
-  const sizes = (domains?.names() ?? []).map((id) => domains?.get(`${id}.size`) ?? '');
-  if (sizes.length === 0) sizes.push(readString(tree, 'memory.size') ?? '');
-  let total = 0;
-  for (const size of sizes) {
-    const bytes = parseMemorySize(size);
-    if (bytes === undefined) throw tree.exit(`invalid memsize '${size}'`, EX_USAGE);
-    total += bytes;
+function memorySize(tree: ConfigTree, size: string): number {
+  const bytes = parseMemorySize(size);
+  if (bytes === undefined) throw tree.exit(`invalid memsize '${size}'`, EX_USAGE);
+  return bytes;
+}
+
+/** vCPUs of a list such as `0,2-4`, ascending; undefined when it is none, or names one that does not exist. */
+function readCpuList(list: string, cpus: number): number[] | undefined {
+  if (!/^\d+(-\d+)?(,\d+(-\d+)?)*$/.test(list)) return undefined;
+  const members = new Set<number>();
+  for (const range of list.split(',')) {
+    const [first = 0, last = first] = range.split('-').map(Number);
+    if (first > last || last >= cpus) return undefined;
+    for (let cpu = first; cpu <= last; cpu++) members.add(cpu);
   }
-  return total;
+  return [...members].sort((a, b) => a - b);
+}
+
+function readDomains(tree: ConfigTree, cpus: number): NumaDomain[] {
+  const taken = new Set<number>();
+  return [...numberedNodes(tree.findNode('domains'), MAX_DOMAINS - 1)].map(([id, node]) => {
+    const wrong = (what: string): BhyveExit => tree.exit(`NUMA domain ${id}: ${what}`, EX_USAGE);
+    const memoryBytes = memorySize(tree, node.get('size') ?? '');
+    if (memoryBytes === 0 || memoryBytes % PAGE_BYTES !== 0) throw wrong('its size is not in whole pages');
+    const list = node.get('cpus') ?? '';
+    const members = readCpuList(list, cpus);
+    if (!members) throw wrong(`there are no vCPUs ${list}`);
+    for (const cpu of members) {
+      if (taken.has(cpu)) throw wrong(`vCPU ${cpu} belongs to another one`);
+      taken.add(cpu);
+    }
+    return { id, memoryBytes, cpus: members };
+  });
+}
+
+/** Sizes of the NUMA domains take the place of -m, as they do in bhyve. */
+function readMemoryBytes(tree: ConfigTree, domains: readonly NumaDomain[]): number {
+  if (domains.length > 0) return domains.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+  return memorySize(tree, readString(tree, 'memory.size') ?? '');
 }
 
 function readLpc(tree: ConfigTree): LpcSettings {
@@ -185,7 +227,8 @@ function readGdb(tree: ConfigTree): GdbSettings | undefined {
 export function machineSettings(tree: ConfigTree): MachineSettings {
   const topology = readTopology(tree);
   const cpusets = readCpusets(tree, topology.cpus);
-  const memoryBytes = readMemoryBytes(tree);
+  const domains = readDomains(tree, topology.cpus);
+  const memoryBytes = readMemoryBytes(tree, domains);
   checkVcpuCount(topology);
   if (memoryBytes === 0 || memoryBytes % PAGE_BYTES !== 0) throw tree.exit('Unable to setup memory (22)');
   const lpc = readLpc(tree);
@@ -197,11 +240,13 @@ export function machineSettings(tree: ConfigTree): MachineSettings {
     uuid: readString(tree, 'uuid'),
     topology,
     memoryBytes,
+    domains,
     cpusets,
     flags: {
       acpiTables: flag('acpi_tables'),
       acpiTablesInMemory: flag('acpi_tables_in_memory'),
       guestInCore: flag('memory.guest_in_core'),
+      monitor: flag('monitor'),
       destroyOnPoweroff: flag('destroy_on_poweroff'),
       mptable: flag('x86.mptable'),
       rtcUseLocalTime: flag('rtc.use_localtime'),
@@ -227,6 +272,7 @@ export function machineSettings(tree: ConfigTree): MachineSettings {
     virtioTransport:
       VIRTIO_TRANSPORTS.find((known) => known === readString(tree, 'virtio.transport')) ?? 'transitional',
     keyboardLayout: readString(tree, 'keyboard.layout'),
+    runFolder: readString(tree, 'rundir'),
     tpm:
       tpmType === undefined
         ? undefined
@@ -344,7 +390,8 @@ export function configurationWarnings(tree: ConfigTree): string[] {
     if (hasLpc || /^(bootrom|bootvars|fwcfg)$/.test(path)) continue;
     warnings.push(`lpc.${path} has no effect without an lpc bridge (-s 31,lpc)`);
   }
-  if (tree.findNode('domains')) warnings.push('NUMA domains are accepted; the guest sees a single one');
-  if (tree.getBoolean('monitor', false)) warnings.push('monitor mode is accepted and has no effect');
+  if (tree.findNode('domains') && !tree.getBoolean('acpi_tables', false)) {
+    warnings.push('NUMA domains have no effect without ACPI tables (-A)');
+  }
   return warnings;
 }

@@ -18,7 +18,7 @@ const MAX_TOPOLOGY = 0xffff;
 /** VM_MAXCPU: bhyve(8), -c, "The current maximum number of guest virtual CPUs is 16." */
 export const MAX_VCPUS = 16;
 
-/** Applies one `-c`: `[[cpus=]N][,sockets=N][,cores=N][,threads=N]`. The values are looked at by {@link readTopology}. */
+/** Applies one `-c`: `[[cpus=]N][,sockets=N][,cores=N][,threads=N][,model=NAME]`. The values are looked at by {@link readTopology}. */
 export function parseTopologyOption(tree: ConfigTree, argument: string): void {
   if (argument === '') {
     for (const key of ['sockets', 'cores', 'threads', 'cpus'] as const) tree.set(key, '1');
@@ -27,6 +27,7 @@ export function parseTopologyOption(tree: ConfigTree, argument: string): void {
   for (const token of argument.split(',')) {
     const key = KEYS.find((name) => token.startsWith(`${name}=`));
     if (key) tree.set(key, token.slice(key.length + 1));
+    else if (token.startsWith('model=')) tree.set('cpu.model', token.slice('model='.length));
     else if (token.includes('=')) throw tree.exit(`invalid cpu topology '${argument}'`, EX_USAGE);
     else tree.set('cpus', token);
   }

@@ -12,6 +12,17 @@ export const ACPI_RSDP_GPA = 0xf2400;
 export const FIRMWARE_TABLES_START = 0xf0000;
 export const FIRMWARE_TABLES_END = 0x100000;
 
+/**
+ * The VM generation identifier, in the first page of the BIOS area, which no guest takes for memory. bhyve puts it into the boot ROM's region;
+ * here machines without a boot ROM have one, too.
+ */
+export const GENERATION_ID_GPA = 0xe0000;
+export const GENERATION_ID_BYTES = 16;
+
+/** Locality 0 of a TPM (TCG PC Client Platform TPM Profile, 6.3.2). */
+export const TPM_GPA = 0xfed40000;
+export const TPM_BYTES = 0x5000;
+
 /** End of conventional memory that a loader may hand to a guest; the last KiB is where an EBDA would lie. */
 export const CONVENTIONAL_MEMORY_END = 0x9fc00;
 export const LOW_MEGABYTE_END = 0x100000;

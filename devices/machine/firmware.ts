@@ -9,8 +9,9 @@ import {
   type FwCfgItem,
   type LoaderModule,
   type MachineSettings,
+  type NumaDomain,
 } from '../config/index.ts';
-import { FirmwareTableError, type AcpiParameters } from '../firmware/acpi/parameters.ts';
+import { FirmwareTableError, type AcpiDomain, type AcpiParameters } from '../firmware/acpi/parameters.ts';
 import { buildFirmwareTables, rsdpGpa, type FirmwareTable } from '../firmware/firmware-tables.ts';
 import { fwCfgFiles, type BootDevice } from '../firmware/fw-cfg-files.ts';
 import { FwCfg, type FwCfgFile } from '../firmware/fw-cfg.ts';
@@ -18,6 +19,7 @@ import { Fwctl, fwctlVariables } from '../firmware/fwctl.ts';
 import { concatBytes } from '../firmware/byte-writer.ts';
 import { lowMemory } from '../firmware/low-memory.ts';
 import { LoaderError, type BootImage, type BootModule } from '../firmware/loaders/boot-image.ts';
+import { FOUR_GIB, GENERATION_ID_GPA, TPM_GPA } from '../firmware/layout.ts';
 import { loadKernel } from '../firmware/loaders/loader.ts';
 import type { SmbiosStrings } from '../firmware/smbios.ts';
 import { ECAM_BASE, ECAM_BYTES, type PciBusDescription } from '../pci/bus.ts';
@@ -71,8 +73,28 @@ function smbiosStrings(tree: ConfigTree): SmbiosStrings {
   return strings;
 }
 
-function acpiParameters(settings: MachineSettings, view: FirmwareView): AcpiParameters {
+/** Where each domain's memory lies: one after the other below the hole, and on from 4 GiB. */
+function domainMemory(domains: readonly NumaDomain[], plan: MemoryPlan): AcpiDomain[] {
+  let at = 0;
+  return domains.map(({ id, cpus, memoryBytes }) => {
+    const end = at + memoryBytes;
+    const memory = [
+      { base: at, length: Math.min(end, plan.lowBytes) - at },
+      {
+        base: FOUR_GIB + Math.max(at, plan.lowBytes) - plan.lowBytes,
+        length: end - Math.max(at, plan.lowBytes),
+      },
+    ].filter(({ length }) => length > 0);
+    at = end;
+    return { id, cpus, memory };
+  });
+}
+
+function acpiParameters(settings: MachineSettings, view: FirmwareView, plan: MemoryPlan): AcpiParameters {
   return {
+    generationIdGpa: GENERATION_ID_GPA,
+    domains: domainMemory(settings.domains, plan),
+    tpmGpa: settings.tpm ? TPM_GPA : undefined,
     cpus: settings.topology.cpus,
     lpc: view.lpcAddress,
     comPorts: view.comPorts,
@@ -112,7 +134,7 @@ export function buildTables(
 ): { readonly tables: FirmwareTable[]; readonly rsdpGpa: number | undefined } {
   const rootBus = view.describePci().find(({ bus }) => bus === 0);
   const parameters = {
-    acpi: settings.flags.acpiTables ? acpiParameters(settings, view) : undefined,
+    acpi: settings.flags.acpiTables ? acpiParameters(settings, view, plan) : undefined,
     mpTable: settings.flags.mptable
       ? {
           cpus: settings.topology.cpus,

@@ -1,6 +1,7 @@
 /** One virtual machine: processors, buses, devices, firmware tables and the kernel, put together from its configuration. */
 import {
   CFGF_DETERMINISTIC,
+  CFG_FLAGS,
   CFGF_HPET,
   CFGF_IGNORE_MSRS,
   CFGF_JIT,
@@ -71,7 +72,9 @@ import {
   requireKernel,
   writeTables,
 } from './firmware.ts';
+import { writeGeneration } from './generation.ts';
 import { CoreGuestMemory } from './guest-memory.ts';
+import { GPE_VM_GENERATION } from '../platform/acpi-pm.ts';
 import { MachineDebugTarget } from './debugger.ts';
 import type { MachineHost } from './host.ts';
 import { HostPump } from './host-pump.ts';
@@ -79,7 +82,7 @@ import { Stall } from './stall.ts';
 import { MailboxServer, ringHostDoorbell, type MailboxTarget } from './mailbox.ts';
 import { Notes } from './notes.ts';
 import { Platform } from './platform.ts';
-import { notEmulated, refuseNotBuilt } from './not-emulated.ts';
+import { notEmulated } from './not-emulated.ts';
 import { readRegisters, type Registers } from './registers.ts';
 import { checkWired, populate } from './wire.ts';
 import { InlineRunner, ThreadRunner, type VcpuRunner } from './runners.ts';
@@ -213,7 +216,6 @@ export class Machine implements AsyncDisposable {
   /** Builds the machine that the tree describes. Rejects with {@link BhyveExit} when that cannot be done. */
   static async create(tree: ConfigTree, host: MachineHost, options: MachineOptions = {}): Promise<Machine> {
     const settings = machineSettings(tree);
-    refuseNotBuilt(settings);
     const rom = await loadBootRom(tree, settings.lpc, host);
     try {
       return await Machine.#build(tree, settings, rom, host, options);
@@ -257,7 +259,7 @@ export class Machine implements AsyncDisposable {
       threadsPerCore: settings.topology.threads,
       coresPerSocket: settings.topology.cores,
       cpuLevel: cpuLevelOf(tree, settings.cpu.model),
-      features: featureChanges(tree, settings.cpu.features),
+      features: featureChanges(tree, settings.cpu.features, settings.cpu.model),
       insnsPerSecond: BigInt(deterministic?.insnsPerSecond ?? DEFAULT_INSNS_PER_SECOND),
     });
 
@@ -314,6 +316,7 @@ export class Machine implements AsyncDisposable {
       if (!rom && !restored) requireKernel(settings);
       const tables = buildTables(tree, settings, platform, plan, host.hostName);
       writeTables(guestMemory, tables.tables);
+      if (settings.flags.acpiTables) writeGeneration(guestMemory, sources.random);
       if (rom) {
         mapBootRom(state, core.exports, rom);
         platform.bootVariables = plugVariables(target.mmio, rom);
@@ -535,7 +538,14 @@ export class Machine implements AsyncDisposable {
 
   /** Puts a snapshot into this machine, which was not started yet and has the same configuration. `begins` hears of each step. */
   restore(snapshot: Uint8Array | SnapshotSource, begins?: (step: RestoreStep) => void): Promise<void> {
-    return restoreMachine(this, snapshot, begins);
+    return restoreMachine(this, snapshot, begins).then(() => this.#bumpGeneration());
+  }
+
+  /** What the snapshot's machine did afterwards, this one may do again: the guest is told, unless it is to do just that. */
+  #bumpGeneration(): void {
+    if (!this.settings.flags.acpiTables || this.state.u32(CFG_FLAGS) & CFGF_DETERMINISTIC) return;
+    writeGeneration(this.memory, hostRandom);
+    this.platform.acpiPm.raiseGpe(GPE_VM_GENERATION);
   }
 
   /**

@@ -32,6 +32,7 @@ import { InterruptLines } from '../platform/interrupt-lines.ts';
 import { KEYBOARD_IRQ, KeyboardController, MOUSE_IRQ } from '../platform/keyboard-controller.ts';
 import { PcTestDevice } from '../platform/pc-testdev.ts';
 import { ResetControl } from '../platform/reset-control.ts';
+import { TpmCrb } from '../tpm/crb.ts';
 import type { Suspend } from '../platform/suspend.ts';
 import type { VariableFlash } from '../firmware/variable-flash.ts';
 import type { Console } from '../serial/console.ts';
@@ -115,6 +116,8 @@ export class Platform {
   readonly keyboardController: KeyboardController;
   readonly pci: PciBus;
   readonly testDevice: PcTestDevice | undefined;
+  /** -l tpm */
+  tpm: TpmCrb | undefined;
   readonly input = new InputRouter();
   /** Only with a frame buffer device. */
   display: MachineDisplay | undefined;
@@ -180,6 +183,7 @@ export class Platform {
       await platform.#chooseLayout();
       await platform.#addFunctions();
       await platform.#openPorts();
+      await platform.#openTpm();
     } catch (error) {
       await platform.close('error');
       throw error;
@@ -281,6 +285,25 @@ export class Platform {
     }
   }
 
+  async #openTpm(): Promise<void> {
+    const { settings, mmio, backends, deviceError } = this.parts;
+    if (!settings.tpm) return;
+    const { type, path, version } = settings.tpm;
+    const refuse = (reason: string): never => {
+      throw new BhyveExit(EXIT_ERROR, `tpm: ${reason}\nFailed to init TPM\n`);
+    };
+    if (type === 'passthru') refuse('a TPM of the host cannot be handed to an emulated machine; use swtpm');
+    if (type !== 'swtpm') refuse(`unsupported type "${type}"`);
+    if (version !== '2.0') refuse(`unsupported version "${version}"`);
+    try {
+      const backend = await openBackend(backends, 'tpm', { path });
+      if (backend) this.tpm = new TpmCrb(mmio, backend, deviceError);
+    } catch (error) {
+      const reason = error instanceof NoBackendError ? error.message : errnoText(error);
+      refuse(`cannot connect to ${path}: ${reason}`);
+    }
+  }
+
   async #openPort(name: string, uart: number, path: string, what: string): Promise<void> {
     const { core, host } = this.parts;
     const rings = new UartRings(core.state, uart, (changed) => core.exports.uartHostEvent(changed));
@@ -329,6 +352,7 @@ export class Platform {
       ['reset-control', this.resetControl],
       ['keyboard-controller', this.keyboardController],
       ...(this.testDevice ? [['pc-testdev', this.testDevice] as const] : []),
+      ...(this.tpm ? [['tpm', this.tpm] as const] : []),
       ...(this.firmwareInterface ? [['firmware-interface', this.firmwareInterface] as const] : []),
       ...(this.bootVariables ? [['boot-variables', this.bootVariables] as const] : []),
       ['pci', this.pci],

@@ -1,15 +1,17 @@
 /** bhyve(8). */
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import { BhyveExit, machineSettings, parseCommandLine } from '../../devices/config/index.ts';
+import { BhyveExit, errnoText, machineSettings, parseCommandLine } from '../../devices/config/index.ts';
 import { restoreCheckpoint } from '../../devices/machine/checkpoint.ts';
 import { ABORT_STATUS, type ExitReason } from '../../devices/machine/exit-reason.ts';
 import { Machine } from '../../devices/machine/machine.ts';
 import { loadCore, vcpuWorkerUrl } from '../assets.ts';
 import { writeCoreFile } from '../core-dump.ts';
 import { SerialOpener } from '../console/open-serial.ts';
+import { isMonitored, monitor, reportReboot } from '../monitor.ts';
 import { createNodeHost, ignoreLostReaders, writeMessage } from '../node-host.ts';
 import { openCheckpoint } from '../registry/checkpoint-file.ts';
+import { RunFolder } from '../run-folder.ts';
 import { register, type Registration } from '../registry/registration.ts';
 
 /** Status of a run that its user left with Ctrl-A x: the machine is off, and callers that loop on resets stop. */
@@ -28,6 +30,7 @@ async function run(argv: readonly string[]): Promise<number> {
   const { restoreFile } = parsed;
   const checkpoint = restoreFile === undefined ? undefined : await openCheckpoint(restoreFile, parsed.tree);
   const settings = machineSettings(parsed.tree);
+  if (settings.flags.monitor && !isMonitored()) return monitor(argv, settings.name);
   const registration = await register(settings.name, programName, writeMessage);
 
   let left = false;
@@ -59,9 +62,21 @@ async function run(argv: readonly string[]): Promise<number> {
   };
   process.on('SIGTERM', onTerminate);
   if (settings.flags.guestInCore) dumpOnAbort(started);
+  let folder: RunFolder | undefined;
+  try {
+    if (settings.runFolder !== undefined) {
+      folder = RunFolder.enter(settings.runFolder, settings.name, registration?.socket);
+    }
+  } catch (error) {
+    await started.destroy();
+    await registration?.abandon();
+    throw new BhyveExit(ERROR_STATUS, `${programName}: rundir ${settings.runFolder}: ${errnoText(error)}\n`);
+  }
   started.start();
   registration?.attach(started);
   const reason = await started.exited;
+  folder?.leave();
+  if (reason.reason === 'reset' && registration?.end === undefined) reportReboot();
   if (settings.flags.guestInCore && (reason.reason === 'error' || reason.reason === 'triplefault')) dump(started);
   await registration?.finish(reason, settings.flags.destroyOnPoweroff && reason.reason === 'poweroff');
   if (left) return LEFT_STATUS;

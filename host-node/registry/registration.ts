@@ -34,6 +34,11 @@ export class Registration {
     return new Registration(registry, name, record, server);
   }
 
+  /** Path of the control socket. */
+  get socket(): string {
+    return this.record.socket;
+  }
+
   /** How the machine was ended over the control socket, if it was. */
   get end(): ControlEnd | undefined {
     return this.#end;

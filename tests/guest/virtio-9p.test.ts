@@ -127,6 +127,8 @@ test('a mounted share goes on after a snapshot', { timeout: 240_000 }, async () 
     copy.machine.start();
     const { output } = await copy.com1.run('cat <&5; echo more >> file; cat /s/file', { timeout: 60_000 });
     expect(output).toBe('kept\nkept\nmore\n');
+    // The generation identifier is another one: the guest's random numbers are seeded anew.
+    expect((await copy.com1.run('dmesg | grep -i "machine fork"')).output).toContain('due to virtual machine fork');
   } finally {
     scratch.remove();
   }

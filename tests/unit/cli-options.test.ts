@@ -13,6 +13,9 @@ const FILES: Readonly<Record<string, string>> = {
   'bad.conf': 'cpus=2\n bogus\n',
   'blank.conf': ' # not a comment=1\n',
   'crlf.conf': 'cpus=2\r\n',
+  'sub/outer.conf': 'vcpu.0.cpuset=0\ninclude inner.conf\nadded+=text\n',
+  'sub/inner.conf': 'vcpu.0.cpuset+=,2-3\ncpus=3\n',
+  'loop.conf': 'include loop.conf\n',
 };
 
 function readTextFile(path: string): string {
@@ -53,7 +56,6 @@ describe('options that set variables', () => {
     [['-H'], ['x86.vmexit_on_hlt=true']],
     [['-I'], []],
     [['-g', '0'], []],
-    [['-M'], ['monitor=true']],
     [['-P'], ['x86.vmexit_on_pause=true']],
     [['-S'], ['memory.wired=true']],
     [['-u'], ['rtc.use_localtime=false']],
@@ -107,10 +109,18 @@ describe('options that set variables', () => {
       ['-k', 'vm.conf'],
       ['memory.size=1G', 'cpus=2', 'pci.0.3.0.device=virtio-rnd'],
     ],
+    [
+      ['-c', '2,model=Haswell'],
+      ['cpus=2', 'cpu.model=Haswell'],
+    ],
     [['-c', '8', '-k', 'last-line.conf'], ['cpus=3']],
     [['-k', 'last-line.conf', '-c', '8'], ['cpus=8']],
     [['-k', 'blank.conf'], [' # not a comment=1']],
     [['-k', 'crlf.conf'], ['cpus=2\r']],
+    [
+      ['-k', 'sub/outer.conf'],
+      ['vcpu.0.cpuset=0,2-3', 'cpus=3', 'added=text'],
+    ],
     [
       ['-n', 'id=0,size=107,cpus=0-3'],
       ['domains.0.size=107', 'domains.0.cpus=0-3'],
@@ -363,6 +373,7 @@ describe('errors', () => {
         'bhyve: Failed to create configuration node acpi_tables\n',
     ],
     [['-o', 'virtio_msix=maybe', 'vm'], 4, 'bhyve: Invalid value maybe for boolean variable virtio_msix\n'],
+    [['-k', 'loop.conf', 'vm'], 4, 'bhyve: loop.conf: too many files include each other\n'],
     [['-k', 'none.conf', 'vm'], 4, 'bhyve: Failed to open configuration file none.conf: No such file or directory\n'],
     [['-k', 'bad.conf', 'vm'], 4, "bhyve: bad.conf line 2: invalid config option ' bogus'\n"],
     [['-p', '1', 'vm'], 64, "invalid format: 1\nbhyve: invalid vcpu pinning configuration '1'\n"],
@@ -509,11 +520,13 @@ describe('settings', () => {
       uuid: undefined,
       topology: { cpus: 1, sockets: 1, cores: 1, threads: 1 },
       memoryBytes: 256 << 20,
+      domains: [],
       cpusets: [undefined],
       flags: {
         acpiTables: false,
         acpiTablesInMemory: true,
         guestInCore: false,
+        monitor: false,
         destroyOnPoweroff: false,
         mptable: true,
         rtcUseLocalTime: true,
@@ -538,6 +551,7 @@ describe('settings', () => {
       loader: { kernel: undefined, initrd: undefined, cmdline: '', modules: [], protocol: 'auto' },
       gdb: undefined,
       keyboardLayout: undefined,
+      runFolder: undefined,
       tpm: undefined,
       cpu: { model: undefined, features: undefined, vendor: 'intel', jit: true },
     });
@@ -588,9 +602,23 @@ describe('settings', () => {
   });
 
   it('add up the memory of NUMA domains', () => {
-    const { settings, warnings } = parse('-n', 'id=0,size=107,cpus=0', '-n', 'id=1,size=107,cpus=1', '-m', '9', 'vm');
+    const domains = ['-n', 'id=0,size=107,cpus=0', '-n', 'id=1,size=107,cpus=1-2'];
+    const { settings, warnings } = parse('-c', '3', ...domains, '-m', '9', 'vm');
     expect(settings.memoryBytes).toBe(214 << 20);
-    expect(warnings).toEqual(['bhyve: NUMA domains are accepted; the guest sees a single one']);
+    expect(settings.domains).toEqual([
+      { id: 0, memoryBytes: 107 << 20, cpus: [0] },
+      { id: 1, memoryBytes: 107 << 20, cpus: [1, 2] },
+    ]);
+    expect(warnings).toEqual(['bhyve: NUMA domains have no effect without ACPI tables (-A)']);
+    expect(parse('-A', '-c', '3', ...domains, 'vm').warnings).toEqual([]);
+    const wrong = (...argv: string[]) => exitOf(() => parse(...argv, 'vm'));
+    expect(wrong('-c', '2', ...domains)).toMatchObject({
+      status: 64,
+      stderr: 'bhyve: NUMA domain 1: there are no vCPUs 1-2\n',
+    });
+    expect(wrong('-c', '2', '-n', 'id=0,size=1,cpus=0', '-n', 'id=1,size=1,cpus=0-1').stderr).toContain(
+      'vCPU 0 belongs to another one',
+    );
   });
 
   it('take the name from the operand, else from the configuration, else from a snapshot', () => {
@@ -619,7 +647,6 @@ describe('warnings', () => {
         'bhyve: Trailing \\ in configuration value "%()\\"',
       ],
     ],
-    [['-M'], ['bhyve: monitor mode is accepted and has no effect']],
     [['-o', 'memory.size=%(zz)64M'], ['bhyve: Failed to fetch referenced configuration variable zz']],
   ])('%j', (argv, expected) => {
     expect(parse(...argv, 'vm').warnings).toEqual(expected);

@@ -34,6 +34,18 @@ const FULL: AcpiParameters = {
   hpet: true,
   generationIdGpa: 0xff000000,
   fwCfg: true,
+  tpmGpa: 0xfed40000,
+  domains: [
+    { id: 0, cpus: [0, 1, 2], memory: [{ base: 0, length: 0x10000000 }] },
+    {
+      id: 1,
+      cpus: [3],
+      memory: [
+        { base: 0x10000000, length: 0xb0000000 },
+        { base: 0x1_0000_0000, length: 0x10000000 },
+      ],
+    },
+  ],
 };
 const MINIMAL: AcpiParameters = {
   cpus: 1,
@@ -90,7 +102,9 @@ describe.each([
     for (let at = 36; at < rsdt.bytes.length; at += 4) by32.push(viewOf(rsdt).getUint32(at, true));
     const by64: number[] = [];
     for (let at = 36; at < xsdt.bytes.length; at += 8) by64.push(Number(viewOf(xsdt).getBigUint64(at, true)));
-    const wanted = tables.filter(({ name }) => ['MADT', 'FADT', 'HPET', 'MCFG'].includes(name)).map(({ gpa }) => gpa);
+    const wanted = tables
+      .filter(({ name }) => ['MADT', 'FADT', 'HPET', 'MCFG', 'SRAT', 'TPM2'].includes(name))
+      .map(({ gpa }) => gpa);
     expect([...by32].sort()).toEqual([...wanted].sort());
     expect([...by64].sort()).toEqual([...wanted].sort());
     const fadt = viewOf(find(tables, 'FADT'));
@@ -123,6 +137,26 @@ describe('ACPI table contents', () => {
       '020a0009090000000f00',
       '0406ff050001',
     ]);
+  });
+
+  it('SRAT puts processors and memory into domains; TPM2 leads to the control area', () => {
+    const srat = viewOf(find(tables, 'SRAT'));
+    const entries: (number | bigint)[][] = [];
+    for (let at = 48; at < srat.byteLength; at += srat.getUint8(at + 1)) {
+      if (srat.getUint8(at) === 0)
+        entries.push([srat.getUint8(at + 2), srat.getUint8(at + 3), srat.getUint32(at + 4, true)]);
+      else
+        entries.push([srat.getUint32(at + 2, true), srat.getBigUint64(at + 8, true), srat.getBigUint64(at + 16, true)]);
+    }
+    expect(entries).toEqual([
+      ...[0, 1, 2].map((cpu) => [0, cpu, 1]),
+      [1, 3, 1],
+      [0, 0n, 0x10000000n],
+      [1, 0x10000000n, 0xb0000000n],
+      [1, 0x1_0000_0000n, 0x10000000n],
+    ]);
+    const tpm2 = viewOf(find(tables, 'TPM2'));
+    expect([tpm2.getBigUint64(40, true), tpm2.getUint32(48, true)]).toEqual([0xfed40040n, 7]);
   });
 
   it('FADT states the PM block, the reset register and the flags', () => {

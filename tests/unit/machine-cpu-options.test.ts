@@ -25,6 +25,12 @@ test('models and features', () => {
   expect(featureChanges(tree(), '-avx,+avx,+sse,-sse')).toEqual({ on: 1n << 12n, off: 2n });
   expect(() => featureChanges(tree(), 'avx')).toThrow(/unknown cpu.features word "avx"/);
   expect(() => featureChanges(tree(), '-nonsense')).toThrow(BhyveExit);
+  const haswell = featureChanges(tree(), '-avx2', 'Haswell');
+  const has = (mask: bigint, name: string): boolean => ((mask >> BigInt(CPU_FEATURES.indexOf(name))) & 1n) === 1n;
+  expect(cpuLevelOf(tree(), 'Haswell')).toBe(3);
+  expect(haswell.on & haswell.off).toBe(0n);
+  expect(haswell.on | haswell.off).toBe((1n << BigInt(CPU_FEATURES.length)) - 1n);
+  expect(['fma', 'bmi2', 'avx2', 'adx'].map((name) => has(haswell.on, name))).toEqual([true, true, false, false]);
   expect(vendorFlags(undefined)).toBe(0);
   expect(vendorFlags('amd')).toBe(CFGF_AMD);
 });

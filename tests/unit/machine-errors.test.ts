@@ -185,10 +185,16 @@ describe('a machine that cannot be built', () => {
       `${ROM} -s 3,virtio-net,${backend} vm`,
       `${message}\n${INITIALIZATION}Invalid argument\n`,
     ]),
-    [`${ROM} -l tpm,swtpm,@/s vm`, "tpm: webhyve knows this device's options but does not emulate it yet\n"],
+    [`${ROM} -l tpm,swtpm,@/s vm`, 'tpm: cannot connect to @/s: No such file or directory\nFailed to init TPM\n'],
+    [
+      `${ROM} -l tpm,passthru,/dev/tpm0 vm`,
+      'tpm: a TPM of the host cannot be handed to an emulated machine; use swtpm\nFailed to init TPM\n',
+    ],
+    [`${ROM} -l tpm,swtpm,@/s,version=1.2 vm`, 'tpm: unsupported version "1.2"\nFailed to init TPM\n'],
     [
       `${ROM} -o cpu.model=8086 vm`,
-      'bhyve: unknown cpu.model "8086"; known are x86-64, x86-64-v1, x86-64-v2, x86-64-v3, v1, v2, v3\n',
+      'bhyve: unknown cpu.model "8086"; known are x86-64, x86-64-v1, x86-64-v2, x86-64-v3, v1, v2, v3, ' +
+        'kvm64, qemu64, nehalem, westmere, sandybridge, ivybridge, haswell, broadwell, skylake-client, max\n',
     ],
     [`${ROM} -o cpu.features=avx vm`, 'bhyve: unknown cpu.features word "avx"\n'],
     [`${ROM} -o system.sku=\u00e9 vm`, '"\u00e9" is not printable ASCII\n'],

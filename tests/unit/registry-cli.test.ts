@@ -1,5 +1,6 @@
 /** bhyve and bhyvectl as users run them: processes of their own, over the core without a processor. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import {
   existsSync,
   mkdirSync,
@@ -10,6 +11,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
@@ -263,4 +265,37 @@ test('--checkpoint goes on, --suspend ends with 0, -r continues either', { timeo
   const devices = start(...machine(ECHO), '-s', '3,virtio-rnd', '-r', join(directory, 'sus'), 'vm');
   expect((await devices.end).code).toBe(1);
   expect(devices.stderr()).toMatch(/^Failed to restore PCI device state\.\n.+\n$/);
+});
+
+describe('rundir and monitor mode', () => {
+  test('a folder with the process’s number and the control socket, while the machine runs', async () => {
+    const folder = join(directory, 'rundir');
+    const running = await startEcho('-o', `rundir=${folder}`, 'vm');
+    expect(readFileSync(join(folder, 'vm.pid'), 'utf8')).toBe(`${running.child.pid}\n`);
+    const socket = createConnection(join(folder, 'vm.sock'));
+    await once(socket, 'connect');
+    socket.destroy();
+    running.child.stdin?.write('q');
+    expect((await running.end).code).toBe(1);
+    expect(existsSync(join(folder, 'vm.pid')) || existsSync(join(folder, 'vm.sock'))).toBe(false);
+  });
+
+  test('-M starts the machine again after a reboot, and forgets it when it ends', async () => {
+    const folder = join(directory, 'monitored');
+    const running = await startEcho('-M', '-o', `rundir=${folder}`, 'vm');
+    const pid = (): string => readFileSync(join(folder, 'vm.pid'), 'utf8');
+    const first = pid();
+    expect(first).not.toBe(`${running.child.pid}\n`);
+    expect(ctl('--vm=vm', '--force-reset').status).toBe(0);
+    await expect.poll(() => (existsSync(join(folder, 'vm.pid')) ? pid() : first), { timeout: 20_000 }).not.toBe(first);
+    running.child.stdin?.write('q');
+    expect(await running.end).toEqual({ code: 1, signal: null });
+    expect(exists('vm')).toBe(false);
+  });
+
+  test('-M hands a signal on and ends as its machine does', async () => {
+    const running = await startEcho('-M', 'vm');
+    running.child.kill('SIGTERM');
+    expect(await running.end).toEqual({ code: null, signal: 'SIGTERM' });
+  });
 });

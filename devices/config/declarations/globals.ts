@@ -45,7 +45,12 @@ export const GLOBAL_VARIABLES: readonly VariableDeclaration[] = [
   },
   { name: 'virtio_msix', type: BOOLEAN, default: 'true', help: 'Virtio devices offer MSI-X; otherwise one MSI vector' },
   { name: 'config.dump', type: BOOLEAN, default: 'false', help: 'Print all variables and exit with status 1' },
-  { name: 'monitor', type: BOOLEAN, default: 'false', help: 'Accepted for later versions of bhyve' },
+  {
+    name: 'monitor',
+    type: BOOLEAN,
+    default: 'false',
+    help: 'A parent process starts the machine again after a reboot, and forgets it when it ends',
+  },
   {
     name: 'pci.enable_bars',
     type: BOOLEAN,
@@ -103,7 +108,12 @@ export const WEBHYVE_VARIABLES: readonly VariableDeclaration[] = [
     default: 'transitional',
     help: "Registers of virtio functions: those of virtio 1.0 beside the legacy ones, or one kind alone; bhyve's are legacy",
   },
-  { name: 'cpu.model', type: STRING, help: 'Processor that CPUID describes' },
+  { name: 'rundir', type: PATH, help: 'Folder for NAME.pid and NAME.sock, the control socket, while the machine runs' },
+  {
+    name: 'cpu.model',
+    type: STRING,
+    help: 'Processor that CPUID describes: a level such as x86-64-v3, or a name such as Haswell',
+  },
   { name: 'cpu.vendor', type: choice('intel', 'amd'), default: 'intel', help: 'Whose processor it is' },
   { name: 'cpu.jit', type: BOOLEAN, default: 'true', help: 'Compile hot code; off: interpret everything' },
   { name: 'cpu.features', type: STRING, help: 'Features to add (+name) and to hide (-name), separated by commas' },

@@ -1,6 +1,15 @@
 /** The machine's definition block: what bhyve 14 declares, as AML (ACPI 6.5, chapters 5, 6 and 20). */
 import { concatBytes } from '../byte-writer.ts';
-import { GPE0_PORT, HPET_BYTES, HPET_GPA, PCI_IO_BASE, PM1A_EVT_PORT, PM_TMR_PORT, SMI_CMD_PORT } from '../layout.ts';
+import {
+  GPE0_PORT,
+  HPET_BYTES,
+  HPET_GPA,
+  PCI_IO_BASE,
+  PM1A_EVT_PORT,
+  PM_TMR_PORT,
+  SMI_CMD_PORT,
+  TPM_BYTES,
+} from '../layout.ts';
 import * as aml from './aml.ts';
 import type { Aml } from './aml.ts';
 import { FirmwareTableError, type AcpiBus, type AcpiParameters } from './parameters.ts';
@@ -42,6 +51,7 @@ export function buildDsdtBody(parameters: AcpiParameters): Aml {
   // Linux trusts the MCFG table only when some PNP0C02 device reserves the area, which is the LPC bridge's SIO if any.
   if (!lpc && parameters.ecam) terms.push(aml.scope('\\_SB', motherboard('MRES', ecamResource(parameters))));
   if (parameters.fwCfg) terms.push(aml.scope('\\_SB', fwCfg()));
+  if (parameters.tpmGpa !== undefined) terms.push(aml.scope('\\_SB', tpm(parameters.tpmGpa)));
   if (parameters.generationIdGpa !== undefined) terms.push(...generationCounter(parameters.generationIdGpa));
   return concatBytes(...terms);
 }
@@ -253,6 +263,17 @@ function fwCfg(): Aml {
     aml.name('_HID', aml.string('QEMU0002')),
     aml.name('_STA', aml.integer(0x0f)),
     aml.name('_CRS', resources.resourceTemplate(resources.ioPorts(0x510, 2))),
+  );
+}
+
+/** A TPM 2.0 (TCG ACPI specification 1.2, 8). */
+function tpm(gpa: number): Aml {
+  return aml.device(
+    'TPM',
+    aml.name('_HID', aml.string('MSFT0101')),
+    aml.name('_UID', aml.integer(1)),
+    aml.name('_STA', aml.integer(0xf)),
+    aml.name('_CRS', resources.resourceTemplate(resources.memory32Fixed(gpa, TPM_BYTES, true))),
   );
 }
 

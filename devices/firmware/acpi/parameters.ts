@@ -22,6 +22,14 @@ export interface AcpiBus {
   readonly routing: readonly InterruptRoute[];
 }
 
+/** A NUMA domain: a proximity domain in ACPI's words. */
+export interface AcpiDomain {
+  readonly id: number;
+  /** Processors, which are local APICs by their number. */
+  readonly cpus: readonly number[];
+  readonly memory: readonly Window[];
+}
+
 export interface AcpiParameters {
   readonly cpus: number;
   /** Where the LPC bridge sits; absent: no ISA devices and no PIRQ links. It must lie on one of `buses`. */
@@ -34,6 +42,10 @@ export interface AcpiParameters {
   readonly hpet: boolean;
   /** Guest-physical address of the 16-byte VM generation identifier; absent: no GENC device. */
   readonly generationIdGpa?: number | undefined;
+  /** NUMA domains; absent or empty: no SRAT. */
+  readonly domains?: readonly AcpiDomain[] | undefined;
+  /** Guest-physical address of a TPM's command-response buffer (locality 0); absent: no TPM2 table, no device. */
+  readonly tpmGpa?: number | undefined;
   /** QEMU's fw_cfg device answers at ports 0x510-0x511. */
   readonly fwCfg?: boolean | undefined;
 }

@@ -2,7 +2,7 @@
 import { ByteWriter, checksumByte } from '../byte-writer.ts';
 import * as at from '../layout.ts';
 import { buildDsdtBody } from './dsdt.ts';
-import { FirmwareTableError, type AcpiParameters } from './parameters.ts';
+import { FirmwareTableError, type AcpiDomain, type AcpiParameters } from './parameters.ts';
 
 /** A table and its guest-physical address. */
 export interface PlacedTable {
@@ -24,6 +24,7 @@ const XSDT_OFFSET = 0x80;
 const MADT_OFFSET = 0x100;
 const FADT_SLOT = 0x140;
 const SMALL_SLOT = 0x40;
+const TABLE_ALIGN = 0x40;
 
 /** The most local APICs that 8-bit APIC ids can name, 0xFF being the broadcast id. */
 const MAX_CPUS = 254;
@@ -195,6 +196,38 @@ function mcfg(ecam: { readonly base: number; readonly buses: number }): Uint8Arr
   return table('MCFG', 1, 'BVMCFG', body.finish());
 }
 
+const AFFINITY_ENABLED = 1;
+
+/** SRAT (5.2.16): which processors and which memory are near each other. */
+function srat(domains: readonly AcpiDomain[]): Uint8Array {
+  const body = new ByteWriter().u32(1).zeros(8);
+  for (const { id, cpus } of domains) {
+    for (const cpu of cpus) body.u8(0).u8(16).u8(id).u8(cpu).u32(AFFINITY_ENABLED).zeros(8);
+  }
+  for (const { id, memory } of domains) {
+    for (const { base, length } of memory) {
+      body.u8(1).u8(40).u32(id).zeros(2).u64(base).u64(length).zeros(4).u32(AFFINITY_ENABLED).zeros(8);
+    }
+  }
+  return table('SRAT', 1, 'BVSRAT', body.finish());
+}
+
+/** Start methods of a TPM (TCG ACPI specification 1.2, 7.3): command-response buffer. */
+const TPM_START_CRB = 7;
+/** The control area lies behind the locality's registers (TCG PC Client Platform TPM Profile, 6.5.3.1). */
+const TPM_CONTROL_AREA = 0x40;
+
+/** TPM2, revision 4. */
+function tpm2(gpa: number): Uint8Array {
+  const body = new ByteWriter()
+    .u16(0)
+    .u16(0)
+    .u64(gpa + TPM_CONTROL_AREA)
+    .u32(TPM_START_CRB);
+  body.zeros(12).u32(0).u64(0);
+  return table('TPM2', 4, 'BVTPM2', body.finish());
+}
+
 /** FACS version 2 (5.2.10): no header, no checksum. */
 function facs(): Uint8Array {
   return new ByteWriter().text('FACS', 4).u32(64).zeros(24).u8(2).zeros(31).finish();
@@ -222,6 +255,15 @@ export function buildAcpiTables(parameters: AcpiParameters): PlacedTable[] {
   const optional: PlacedTable[] = [];
   if (parameters.hpet) optional.push({ name: 'HPET', gpa: hpetGpa, bytes: hpet() });
   if (ecam) optional.push({ name: 'MCFG', gpa: mcfgGpa, bytes: mcfg(ecam) });
+  const dsdt = table('DSDT', 2, 'BVDSDT', buildDsdtBody(parameters));
+  let end = dsdtGpa + dsdt.length;
+  const append = (name: string, bytes: Uint8Array): void => {
+    const gpa = Math.ceil(end / TABLE_ALIGN) * TABLE_ALIGN;
+    optional.push({ name, gpa, bytes });
+    end = gpa + bytes.length;
+  };
+  if (parameters.tpmGpa !== undefined) append('TPM2', tpm2(parameters.tpmGpa));
+  if (parameters.domains && parameters.domains.length > 0) append('SRAT', srat(parameters.domains));
   const optionalGpas = optional.map(({ gpa }) => gpa);
   const tables: PlacedTable[] = [
     { name: 'RSDP', gpa: base, bytes: rsdp(rsdtGpa, xsdtGpa) },
@@ -231,10 +273,9 @@ export function buildAcpiTables(parameters: AcpiParameters): PlacedTable[] {
     { name: 'FADT', gpa: fadtGpa, bytes: fadt(facsGpa, dsdtGpa) },
     ...optional,
     { name: 'FACS', gpa: facsGpa, bytes: facs() },
-    { name: 'DSDT', gpa: dsdtGpa, bytes: table('DSDT', 2, 'BVDSDT', buildDsdtBody(parameters)) },
+    { name: 'DSDT', gpa: dsdtGpa, bytes: dsdt },
   ];
-  const last = tables.at(-1);
-  if (last && last.gpa + last.bytes.length > at.FIRMWARE_TABLES_END) {
+  if (end > at.FIRMWARE_TABLES_END) {
     throw new FirmwareTableError('the ACPI tables do not fit below 1 MiB');
   }
   return tables;
