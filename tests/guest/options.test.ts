@@ -66,6 +66,60 @@ test('-S: all of guest memory is taken at the start; what does not fit is refuse
   });
 });
 
+/** Text that firmware left in guest memory. */
+async function firmwareArea(args: readonly string[]): Promise<string> {
+  await using guest = await payloadMachine(SPIN, { args });
+  const bytes = new Uint8Array(0x10000);
+  guest.machine.memory.read(0xf0000, bytes);
+  return Buffer.from(bytes).toString('latin1');
+}
+
+test('-A, -Y and -U: tables in guest memory', async () => {
+  const uuid = '00112233-4455-6677-8899-aabbccddeeff';
+  const plain = await firmwareArea(['-U', uuid]);
+  expect([plain.startsWith('RSD PTR ', 0x2400), plain.startsWith('_MP_')]).toEqual([true, true]);
+  expect(plain).toContain(Buffer.from('33221100554477668899aabbccddeeff', 'hex').toString('latin1'));
+  const bare = await firmwareArea(['-Y', '-o', 'acpi_tables=false']);
+  expect([bare.includes('RSD PTR '), bare.includes('_MP_')]).toEqual([false, false]);
+});
+
+/** Runs code that leaves EAX at 3 MiB, and returns it. */
+async function resultOf(code: readonly number[], args: readonly string[]): Promise<number> {
+  await using guest = await payloadMachine([...code, 0xa3, ...u32(0x300000), ...POWER_OFF], {
+    args,
+    backend: 'inline',
+  });
+  guest.machine.start();
+  await guest.machine.exited;
+  return guest.machine.memory.readU32(0x300000);
+}
+
+test('-x and -a: the mode of the local APIC', async () => {
+  // mov ecx, IA32_APIC_BASE; rdmsr
+  const code = [0xb9, ...u32(0x1b), 0x0f, 0x32];
+  expect((await resultOf(code, ['-x'])) & 0x400).toBe(0x400);
+  expect((await resultOf(code, ['-x', '-a'])) & 0x400).toBe(0);
+});
+
+test('-u: the clock shows UTC, and otherwise the host’s local time', async () => {
+  const before = process.env['TZ'];
+  process.env['TZ'] = 'Asia/Tokyo';
+  try {
+    // The hours of the RTC: mov al, 4; out 0x70, al; xor eax, eax; in al, 0x71
+    const code = [0xb0, 4, 0xe6, 0x70, 0x31, 0xc0, 0xe4, 0x71];
+    const hours = async (args: readonly string[]): Promise<number> => {
+      const value = await resultOf(code, args);
+      return (value >> 4) * 10 + (value & 15);
+    };
+    const [local, utc] = [await hours([]), await hours(['-u'])];
+    expect([8, 9, 10]).toContain((local - utc + 24) % 24);
+    expect([0, 1, 23]).toContain((utc - new Date().getUTCHours() + 24) % 24);
+  } finally {
+    if (before === undefined) delete process.env['TZ'];
+    else process.env['TZ'] = before;
+  }
+});
+
 const hasTaskset = process.platform === 'linux' && spawnSync('taskset', ['-V']).status === 0;
 test.skipIf(!hasTaskset || availableParallelism() < 2)('-p: a vCPU’s thread runs where it was pinned', async () => {
   const pinned = (): number =>
