@@ -13,6 +13,7 @@ const ENTRIES = [
   'host-node/bin/bhyvectl.ts',
   'host-node/bin/webhyve-web.ts',
   'host-node/bin/webhyve-site.ts',
+  'host-node/bin/webhyve-switch.ts',
   'host-node/vcpu-worker.ts',
   'host-node/network/tap-reader.mjs',
   'host-node/index.ts',

@@ -5,8 +5,8 @@ import { decompress } from './deb.mjs';
 /** Drivers of the devices that a Linux guest finds here; what a kernel has built in is not among its modules. */
 export const WANTED_MODULES = [
   ...['virtio_pci', 'virtio_blk', 'virtio_rng', 'virtio_net', 'virtio_console'],
-  // The other network card, and the sockets of DHCP clients.
-  ...['e1000', 'af_packet'],
+  // The sockets of DHCP clients.
+  'af_packet',
   // The power button, and the event device from which acpid hears of it.
   ...['button', 'evdev'],
 ];
@@ -14,6 +14,8 @@ export const WANTED_MODULES = [
 /** Drivers besides those, for the kernel that has all: the other disk controllers, disks and CDs, their file systems. */
 export const GENERIC_MODULES = [
   ...['crc32c_generic', 'ext4', 'ahci', 'nvme', 'virtio_scsi', 'sd_mod', 'sr_mod', 'sg', 'isofs', 'loop'],
+  // The other network card.
+  'e1000',
   // Shared folders.
   ...['9p', '9pnet_virtio'],
 ];

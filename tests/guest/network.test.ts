@@ -75,7 +75,8 @@ test.each([
   });
   const forwarded = await freePort();
   const slirp = `slirp,open,allow=loopback,hostfwd=tcp:127.0.0.1:${forwarded}-:22`;
-  await using guest = await bootLinux({ timeLimit: 100_000, args: [...args, '-s', `3,${card},${slirp}`] });
+  const variant = card === 'e1000' ? 'generic' : 'small';
+  await using guest = await bootLinux({ variant, timeLimit: 150_000, args: [...args, '-s', `3,${card},${slirp}`] });
   await run(guest, leased);
   expect(await run(guest, 'ip addr show eth0')).toContain('10.0.2.15/24');
   expect(await run(guest, 'cat /etc/resolv.conf')).toContain('nameserver 10.0.2.3');
