@@ -149,11 +149,11 @@ describe('machines joined by name', () => {
     a.send(255, 'hello');
     await expect.poll(() => [b.texts, c.texts]).toEqual([['hello'], ['hello']]);
     // The switch has to have heard of c.
-    c.send(2, 'to b alone');
-    await expect.poll(() => b.texts).toEqual(['hello', 'to b alone']);
+    c.send(1, 'to a alone');
+    await expect.poll(() => a.texts).toEqual(['to a alone']);
     b.send(3, 'to c alone');
     await expect.poll(() => c.texts).toEqual(['hello', 'to c alone']);
-    expect(a.texts).toEqual([]);
+    expect([a.texts, b.texts]).toEqual([['to a alone'], ['hello']]);
     expect(other.texts).toEqual([]);
     await a.backend.close();
     await expect.poll(() => [b.links.at(-1), c.links.at(-1)], { timeout: 10_000 }).toEqual([true, true]);
