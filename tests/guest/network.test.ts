@@ -90,6 +90,26 @@ test.each([
   guest.com1.send('nc -l -p 22 > /tmp/greeting; echo "nc "over\n');
   await greet(forwarded, 'through the forwarded port');
   await guest.com1.expect('nc over', { timeout: PATIENCE_MS });
-  expect(await run(guest, 'cat /tmp/greeting')).toBe('through the forwarded port');
+  expect(await run(guest, 'cat /tmp/greeting; echo')).toBe('through the forwarded port\n');
   expect(guest.machine.deviceErrors).toBe(0);
+});
+
+test('two machines joined by name: ping and bulk between them', { timeout: 240_000 }, async () => {
+  const name = `test${process.pid}`;
+  const boot = (last: number): Promise<TestMachine> =>
+    bootLinux({ timeLimit: 150_000, args: ['-s', `3,virtio-net,socket=${name},mac=52:54:00:00:00:0${last}`] });
+  await using a = await boot(1);
+  await using b = await boot(2);
+  const configure = (last: number): string =>
+    `killall udhcpc; ip addr flush dev eth0; ip addr add 192.168.7.${last}/24 dev eth0; ip link set eth0 up`;
+  await run(a, configure(1));
+  await run(b, configure(2));
+  expect(await run(a, 'ping -c 3 -i 0.2 192.168.7.2')).toContain(' 0% packet loss');
+  await run(a, 'head -c 4000000 /dev/urandom > /tmp/data');
+  const sum = (await run(a, 'md5sum /tmp/data')).slice(0, 32);
+  b.com1.send('nc -l -p 5000 < /dev/null > /tmp/data; echo "nc "over\n');
+  // The listener takes a moment.
+  await run(a, 'for i in $(seq 50); do nc 192.168.7.2 5000 < /tmp/data && break; sleep 0.2; done');
+  await b.com1.expect('nc over', { timeout: PATIENCE_MS });
+  expect(await run(b, 'md5sum /tmp/data')).toContain(sum);
 });
