@@ -1,0 +1,31 @@
+/** What .ci/run installs on a bare machine is what the tests look for: without a program its tests are skipped, and nobody notices. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+
+const root = new URL('../..', import.meta.url).pathname;
+
+/** Programs of packages that every Debian has (dash, dpkg, apt, bsdutils, coreutils, util-linux, libc-bin), and the compiler that records vectors. */
+const ALWAYS = ['sh', '/bin/sh', 'apt-cache', 'apt-get', 'dpkg-deb', 'script', 'stty', 'taskset', 'ldd', 'gcc'];
+
+/** A program's name where a process is started. */
+const STARTED = /\b(?:spawn|spawnSync|execFile|execFileSync|runCaptured)\(\s*'([^'\n]+)'/g;
+
+test('every program that tests and set-up start is in the list of .ci/run', () => {
+  const used = new Set<string>();
+  for (const folder of ['tests', 'host-node/setup']) {
+    for (const entry of readdirSync(join(root, folder), { recursive: true, withFileTypes: true })) {
+      if (!entry.isFile() || !/\.m?ts$|\.mjs$/.test(entry.name)) continue;
+      const text = readFileSync(join(entry.parentPath, entry.name), 'utf8');
+      for (const [, program = ''] of text.matchAll(STARTED)) used.add(program);
+    }
+  }
+  const script = readFileSync(join(root, '.ci/run'), 'utf8');
+  const list = /^programs=\(([^)]*)\)/m.exec(script)?.[1] ?? '';
+  const listed = list
+    .trim()
+    .split(/\s+/)
+    .map((entry) => entry.split(':')[0]);
+  // A program that the tests no longer start is not installed for them either.
+  expect([...used].filter((program) => !ALWAYS.includes(program)).sort()).toEqual([...new Set(listed)].sort());
+});
