@@ -20,6 +20,7 @@ import { buildPciUart } from './serial/pci-uart.ts';
 import { buildXhci } from './usb/xhci/xhci.ts';
 import { buildVirtioBlk } from './virtio/blk.ts';
 import { buildVirtioConsole } from './virtio/console.ts';
+import { buildVirtioInput } from './virtio/input.ts';
 import { buildVirtioNineP } from './virtio/nine-p.ts';
 import { buildVirtioNet } from './virtio/net.ts';
 import { buildVirtioRnd } from './virtio/rnd.ts';
@@ -50,7 +51,7 @@ const CATALOG: readonly CatalogEntry[] = [
   { declaration: VIRTIO_9P, build: buildVirtioNineP },
   { declaration: VIRTIO_BLK, build: buildVirtioBlk },
   { declaration: VIRTIO_CONSOLE, build: buildVirtioConsole },
-  { declaration: VIRTIO_INPUT },
+  { declaration: VIRTIO_INPUT, build: buildVirtioInput },
   { declaration: VIRTIO_NET, build: buildVirtioNet },
   { declaration: VIRTIO_RND, build: buildVirtioRnd },
   { declaration: VIRTIO_SCSI },

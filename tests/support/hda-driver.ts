@@ -141,7 +141,9 @@ export class HostileHdaDriver implements HostileDriver {
       case 2: {
         const buffers = Array.from({ length: 1 + random.below(6) }, () => {
           const [gpa, lengthBytes] = places.buffer();
-          const length = random.pick([0, 128, 4096, lengthBytes, random.nasty()]);
+          // A stream that records would go on into memory that no buffer is in.
+          const long = index >= R.INPUT_STREAMS ? random.nasty() : lengthBytes;
+          const length = random.pick([0, Math.min(128, lengthBytes), lengthBytes, long]);
           return [gpa, length, random.below(2) === 0] as const;
         });
         driver.run(

@@ -96,6 +96,7 @@ const VARIABLES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   'virtio-9p': { sharename: 'files', path: '/share' },
   hda: { play: '/out', rec: '/in' },
+  'virtio-input': { path: 'tablet' },
   xhci: { 'slot.1.device': 'tablet' },
   'virtio-blk': { path: '/img' },
   e1000: { backend: 'tap0' },
@@ -205,8 +206,12 @@ function optionsFor(device: string, { machine, clients, cable, clock }: Rig, ran
     case 'hda':
       return {
         driver: (places) => new HostileHdaDriver(machine, SLOT, random, places),
-        event: () => clock.advance(random.below(30_000_000)),
+        event: () => clock.advance(random.below(2_000_000)),
       };
+    case 'virtio-input': {
+      const user = machine.input.openSession();
+      return { event: () => user.pointer(random.below(32), random.below(1024), random.below(768), 1024, 768) };
+    }
     case 'xhci': {
       const user = machine.input.openSession();
       return {

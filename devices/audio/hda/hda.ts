@@ -191,6 +191,7 @@ export class Hda extends PciFunction implements StreamHost, CommandHost {
     this.#interruptControl = 0;
     this.#synchronize = 0;
     this.#positions = [0, 0];
+    this.#wallOriginNs = 0;
     this.#rings.reset();
     for (const stream of this.streams) stream.reset();
     this.runChanged();

@@ -1,5 +1,5 @@
 /** The other virtio devices: 9p, console, input, rnd, scsi. */
-import type { DeviceDeclaration } from '../declare.ts';
+import type { DeviceDeclaration, VariableDeclaration } from '../declare.ts';
 import { CONSOLE_PORTS, firstField, GENERIC, SHARE } from '../legacy.ts';
 import { BOOLEAN, integer, PATH, STRING } from '../variable-types.ts';
 
@@ -39,11 +39,19 @@ export const VIRTIO_CONSOLE: DeviceDeclaration = {
       : undefined,
 };
 
+export const VIRTIO_INPUT_OPTIONS = [
+  {
+    name: 'path',
+    type: PATH,
+    help: '`keyboard`, `mouse` or `tablet`: what the user of the display has (webhyve only)',
+  },
+] as const satisfies readonly VariableDeclaration[];
+
 export const VIRTIO_INPUT: DeviceDeclaration = {
   name: 'virtio-input',
   summary: 'Virtio input interface',
   legacy: firstField('path'),
-  variables: [{ name: 'path', type: PATH, help: 'Event device of the host' }],
+  variables: VIRTIO_INPUT_OPTIONS,
 };
 
 export const VIRTIO_RND: DeviceDeclaration = {

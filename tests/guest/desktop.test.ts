@@ -1,0 +1,128 @@
+/** Linux's drivers for the screen's devices: keyboard, tablet and sound, used by evtest, aplay and arecord. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, expect, test } from 'vitest';
+import { parseWav } from '../../host-node/audio/wav.ts';
+import { desktopGuest, LOAD_DRIVERS } from '../support/desktop-guest.ts';
+import {
+  BASIC_ARGS,
+  destroyTestMachines,
+  linuxMissing,
+  QUICK_CMDLINE,
+  scratchDirectory,
+  testMachine,
+  type TestMachine,
+} from '../support/machine.ts';
+
+afterEach(destroyTestMachines);
+
+const RATE = 48_000;
+const SECONDS = 2;
+
+/** Two channels that are nowhere alike: a rising tone, and noise. */
+function sound(frames: number): Buffer {
+  const samples = Buffer.alloc(frames * 4);
+  let noise = 1;
+  for (let i = 0; i < frames; i++) {
+    noise = (Math.imul(noise, 1103515245) + 12345) | 0;
+    const t = i / RATE;
+    samples.writeInt16LE(Math.round(20_000 * Math.sin(2 * Math.PI * (200 + 300 * t) * t)), 4 * i);
+    samples.writeInt16LE((noise >> 17) & ~1, 4 * i + 2);
+  }
+  return samples;
+}
+
+function wavFile(samples: Buffer): Buffer {
+  const header = Buffer.alloc(44);
+  header.write('RIFF....WAVEfmt ', 0, 'latin1');
+  header.writeUInt32LE(36 + samples.length, 4);
+  header.writeUInt32LE(16, 16);
+  header.writeUInt16LE(1, 20);
+  header.writeUInt16LE(2, 22);
+  header.writeUInt32LE(RATE, 24);
+  header.writeUInt32LE(RATE * 4, 28);
+  header.writeUInt16LE(4, 32);
+  header.writeUInt16LE(16, 34);
+  header.write('data', 36, 'latin1');
+  header.writeUInt32LE(samples.length, 40);
+  return Buffer.concat([header, samples]);
+}
+
+async function run(guest: TestMachine, command: string, timeout = 60_000): Promise<string> {
+  const { output, status } = await guest.com1.run(command, { timeout });
+  expect(status, `status of: ${command}\n${output}`).toBe(0);
+  return output;
+}
+
+/** Runs evtest on the input device of that name while `act` does something, and returns what it saw. */
+async function eventsOf(guest: TestMachine, name: string, act: () => Promise<void> | void): Promise<string> {
+  const find = `for e in /sys/class/input/event*; do grep -q '${name}' $e/device/name && echo /dev/input/\${e##*/}; done`;
+  const device = (await run(guest, find)).trim().split('\n')[0] ?? '';
+  expect(device, `an input device ${name}`).toMatch(/^\/dev\/input\/event\d+$/);
+  await run(guest, `(evtest ${device} > /tmp/events 2>&1 & echo $! > /tmp/evtest); sleep 1`);
+  await act();
+  await run(guest, 'sleep 1; kill $(cat /tmp/evtest); sleep 1');
+  return run(guest, 'cat /tmp/events');
+}
+
+test('keyboard, tablet and sound', { timeout: 300_000 }, async (context) => {
+  const missing = await linuxMissing('generic');
+  if (missing !== undefined) context.skip(missing);
+  const scratch = scratchDirectory();
+  try {
+    const recorded = sound(RATE * SECONDS * 3);
+    writeFileSync(join(scratch.path, 'in.wav'), wavFile(recorded));
+    const argv = [
+      ...[...BASIC_ARGS, '-m', '512M', '-K', 'de'],
+      ...['-s', `29,fbuf,rfb=unix:${join(scratch.path, 'vnc')}`, '-s', '30,xhci,tablet'],
+      ...['-s', `28,hda,play=${join(scratch.path, 'out.wav')},rec=${join(scratch.path, 'in.wav')}`],
+      'desktop',
+    ];
+    await using guest = await testMachine(argv, { cmdline: QUICK_CMDLINE, ...(await desktopGuest()) });
+    guest.machine.start();
+    await guest.com1.expect('/ # ', { timeout: 150_000 });
+    expect(await run(guest, LOAD_DRIVERS)).not.toContain('failed');
+    const display = guest.machine.display;
+    if (!display) throw new Error('there is no display');
+
+    // Upper case, punctuation and AltGr of a German keyboard.
+    const keys = await eventsOf(guest, 'AT Translated', () => display.type('Zy/@\n'));
+    const pressed = [...keys.matchAll(/type 1 \(EV_KEY\), code \d+ \((KEY_\w+)\), value 1/g)].map(([, key]) => key);
+    expect(pressed).toEqual([
+      ...['KEY_LEFTSHIFT', 'KEY_Y', 'KEY_Z', 'KEY_LEFTSHIFT', 'KEY_7', 'KEY_RIGHTALT', 'KEY_Q', 'KEY_ENTER'],
+    ]);
+
+    // The pointer at a pixel: the tablet divides the screen into 32768 parts each way.
+    const { width, height } = display.size;
+    const events = await eventsOf(guest, 'BHYVE HID Tablet', async () => {
+      await display.click(700, 300);
+      display.pointer(701, 301, 8);
+      display.pointer(701, 301, 0);
+    });
+    const last = (name: string): number =>
+      Number([...events.matchAll(new RegExp(`\\(${name}\\), value (-?\\d+)`, 'g'))].at(-1)?.[1]);
+    expect(Math.floor((last('ABS_X') * width) / 32768 + 0.999)).toBe(701);
+    expect(Math.floor((last('ABS_Y') * height) / 32768 + 0.999)).toBe(301);
+    expect(events).toMatch(/\(BTN_LEFT\), value 1[\s\S]*\(BTN_LEFT\), value 0/);
+    expect(events).toContain('(REL_WHEEL), value 1');
+
+    // What the guest records and plays again is what it was given.
+    await run(
+      guest,
+      'mknod /dev/null c 1 3 2>/dev/null; amixer -q -c 0 sset Master 100% unmute; amixer -q -c 0 sset Capture 100% cap; true',
+    );
+    await run(guest, `arecord -q -D hw:0,0 -d ${SECONDS} -f S16_LE -r ${RATE} -c 2 /tmp/heard.wav`);
+    await run(guest, 'aplay -q -D hw:0,0 /tmp/heard.wav');
+    await run(guest, 'sleep 1');
+    expect(guest.machine.deviceErrors).toBe(0);
+    await guest.machine.destroy();
+    const { format, samples } = parseWav(readFileSync(join(scratch.path, 'out.wav')));
+    expect(format).toEqual({ sampleRateHz: RATE, channels: 2 });
+    // Sample by sample: nothing is missing, nothing is there twice.
+    const frames = RATE * SECONDS;
+    expect(samples.length).toBeGreaterThanOrEqual(frames * 4);
+    expect(samples.subarray(0, frames * 4).equals(recorded.subarray(0, frames * 4))).toBe(true);
+  } finally {
+    scratch.remove();
+  }
+});
