@@ -56,7 +56,7 @@ async function run(guest: TestMachine, command: string, timeout = 60_000): Promi
 
 /** Runs evtest on the input device of that name while `act` does something, and returns what it saw. */
 async function eventsOf(guest: TestMachine, name: string, act: () => Promise<void> | void): Promise<string> {
-  const find = `for e in /sys/class/input/event*; do grep -q '${name}' $e/device/name && echo /dev/input/\${e##*/}; done`;
+  const find = `for e in /sys/class/input/event*; do grep -q '${name}' $e/device/name && echo /dev/input/\${e##*/}; done; true`;
   const device = (await run(guest, find)).trim().split('\n')[0] ?? '';
   expect(device, `an input device ${name}`).toMatch(/^\/dev\/input\/event\d+$/);
   await run(guest, `(evtest ${device} > /tmp/events 2>&1 & echo $! > /tmp/evtest); sleep 1`);
