@@ -48,6 +48,11 @@ export class GuestSession {
     return new Error(`${message}; its last lines:\n${this.#text.split('\n').slice(-TAIL_LINES).join('\n')}`);
   }
 
+  /** The process, for reading its processor time. */
+  get pid() {
+    return this.#child.pid;
+  }
+
   /** Resolves to the match and the time at which it was printed. */
   expect(pattern, timeoutMs) {
     return new Promise((resolve, reject) => {

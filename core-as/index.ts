@@ -2,13 +2,13 @@
 import { lastException as delivered } from './cpu/exception';
 import { initCodeCache } from './cpu/code-cache';
 import { rflags, writeRflags } from './cpu/flags';
-import { bindCpu, cpu, updateMode } from './cpu/state';
+import { bindCpu, clearFault, cpu, updateMode } from './cpu/state';
 import { raiseNmi as sendNmi } from './intc/lapic';
 import { vcpuBlock } from './kick';
 import { platformReset } from './intc/platform';
 import { R_INDEX } from './layout';
 import { mapRam } from './mmu/physical';
-import { initTlb, probe } from './mmu/tlb';
+import { initTlb, probe, readPointer, writePointer } from './mmu/tlb';
 
 export { run, stateChanged, stepOne, vcpuReset } from './cpu/run';
 export { commitChunk, flushAllVcpus, noteWrite } from './mmu/physical';
@@ -69,6 +69,13 @@ export function raiseNmi(vcpu: u32): void {
 /** Guest-physical address of a linear address with this vCPU's page tables; u64.MAX_VALUE when it is not mapped. */
 export function translate(address: u64): u64 {
   return probe(address);
+}
+
+/** Has the TLB hold the page of a linear address, for reading or for writing: for tests of compiled code, which leaves on a miss. */
+export function fillTlb(address: u64, write: bool): void {
+  if (write) writePointer(address);
+  else readPointer(address);
+  clearFault();
 }
 
 /** Vector | error code << 8 of the exception delivered during the last stepOne(), -1 for none. */

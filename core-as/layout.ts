@@ -324,9 +324,9 @@ export const R_JIT_FAULT = 0x3030;
 export const R_JIT_BANK = 0x3034;
 /** u32: instructions left of the budget. */
 export const R_JIT_BUDGET = 0x3038;
-/** u32: the micro-op that faulted. */
-export const R_JIT_UOP = 0x303c;
-/** u64: linear address to go on at; of the instruction that faulted. */
+/** u32: JIT_*: why a helper ends the region. */
+export const R_JIT_STATUS = 0x303c;
+/** u64: linear address to go on at. */
 export const R_JIT_TARGET = 0x3040;
 /** Flags that a region left for the next one (core-as/jit/flags.ts): u32 kind, 0 when R_LAZY_* holds them; u64 operands. */
 export const R_JIT_KIND = 0x3048;
@@ -334,6 +334,8 @@ export const R_JIT_FLAG_A = 0x3050;
 export const R_JIT_FLAG_B = 0x3058;
 /** u32: the bank of instruction translations in use (state.ts: itlbBank). */
 export const R_ITLB_BANK = 0x3060;
+/** u32: the table of sites of the region that runs (linear address). */
+export const R_JIT_SITES = 0x3064;
 
 /** u32: always 0; exchanged where a fence is needed (fence.ts). */
 export const R_FENCE = 0x3068;

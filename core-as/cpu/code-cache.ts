@@ -93,6 +93,15 @@ export function findBlock(linear: u32, mode: u32): u32 {
   return block;
 }
 
+/** Memory beside the blocks, which lives as long as they do. 0 when the cache is full. */
+export function allocate(lengthBytes: u32): u32 {
+  const start = freeBlock;
+  const end = start + ((lengthBytes + 7) & ~7);
+  if (end > blocksEnd) return 0;
+  freeBlock = end;
+  return start;
+}
+
 /** Makes room for a block of the longest size; starts the cache again when it is full. */
 export function reserveBlock(): u32 {
   if (freeBlock + MAX_BLOCK_BYTES > blocksEnd) {

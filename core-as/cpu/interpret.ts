@@ -4,11 +4,24 @@
  * One function with one dispatch: a case either ends with `continue` (the next micro-op) or breaks out of the switch with `target` set (a
  * branch was taken) or a fault pending. The vCPU block's address, the micro-op pointer and the current page live in locals.
  */
-import { JIT_EXIT_RUN, JIT_FAULT, JIT_GO } from '../jit/abi';
+import {
+  JIT_EXIT_RUN,
+  JIT_FAULT,
+  JIT_GO,
+  SITE_ASIDE,
+  SITE_DYNAMIC,
+  SITE_FAULT,
+  SITE_GO,
+  S_CODE,
+  S_OFFSET,
+  S_PAGE,
+  S_REST,
+  S_UOP,
+} from '../jit/abi';
 import { settleRegionFlags } from '../jit/flags';
 import { findJump, rememberJump } from '../jit/jump-cache';
-import { HOT, compileNow, compilesAtOnce, enterRegion, queueAgain, queueBlock } from '../jit/jit';
-import { R_ICOUNT, R_INT_SHADOW, R_JIT_BUDGET, R_JIT_TARGET, R_JIT_UOP, R_PENDING, R_RIP } from '../layout';
+import { HOT, compileNow, compilesAtOnce, enterRegion, noteAside, queueAgain, queueBlock } from '../jit/jit';
+import { R_ICOUNT, R_INT_SHADOW, R_JIT_BUDGET, R_JIT_STATUS, R_JIT_TARGET, R_PENDING, R_RIP } from '../layout';
 import { codePage, itlbEntry, slowRead, slowWrite, tlbEntry } from '../mmu/tlb';
 import {
   add16,
@@ -323,29 +336,20 @@ export function interpret(budget: i32, modeBits: u32): i32 {
   let page: u64 = 1;
   let linearPage: u32 = 0;
   let p: u32 = 0;
+  /** The micro-op to go on at, where a region was left aside. */
+  let resume: u32 = 0;
 
   // Enters the block at `target`, then runs it; each turn of the outer loop is one block.
   for (;;) {
     // ---- dispatch ----
-    if (mode !== MODE_64) {
-      target &= 0xffffffff;
-      if (segmentLimitFault(target)) {
-        store<u64>(r, (target - csBase) & 0xffffffff, R_RIP);
-        deliverFault();
-        target = load<u64>(r, R_RIP) + csBase;
-        page = 1;
-        budget--;
-        if (budget <= 0 || load<u32>(r, R_PENDING)) break;
-        continue;
-      }
-    }
-    if ((target & ~0xfff) !== page) {
-      const e = itlbEntry(itlbBank, target);
-      if (load<u64>(e) === (target & ~0xfff)) linearPage = load<u32>(e, 8);
-      else {
-        linearPage = codePage(target);
-        if (faulted & FAULTED) {
-          store<u64>(r, target - csBase, R_RIP);
+    if (resume) {
+      p = resume;
+      resume = 0;
+    } else {
+      if (mode !== MODE_64) {
+        target &= 0xffffffff;
+        if (segmentLimitFault(target)) {
+          store<u64>(r, (target - csBase) & 0xffffffff, R_RIP);
           deliverFault();
           target = load<u64>(r, R_RIP) + csBase;
           page = 1;
@@ -354,65 +358,107 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           continue;
         }
       }
-      page = target & ~0xfff;
-      store<u64>(r, page, REG_PAGE);
-      store<u64>(r, page + 0x80000000, REG_PAGE_HIGH);
-    }
-    const linear = linearPage ? linearPage | ((<u32>target) & 0xfff) : 0;
-    const block = linear ? findBlock(linear, mode | modeBits) : 0;
-    if (block && (!load<u32>(block, B_PAGE2) || codePage(nextPage(page)) === load<u32>(block, B_PAGE2))) {
-      p = block + BLOCK_HEADER;
-      if (!modeBits || compilesAtOnce) {
-        let entry = load<u32>(block, B_JIT);
-        if (!entry && compilesAtOnce) entry = compileNow(block, page);
-        if (entry) {
-          if (rememberJump(target, entry)) queueAgain(block, page);
-          let code: u32;
-          do {
-            code = enterRegion(entry, target & ~0xfff, budget);
-            budget = load<i32>(r, R_JIT_BUDGET);
-            if (code !== JIT_GO) break;
-            target = load<u64>(r, R_JIT_TARGET);
-            if (budget <= 0 || load<u32>(r, R_PENDING)) break;
-            entry = findJump(target);
-          } while (entry);
-          settleRegionFlags(r);
-          if (code === JIT_FAULT) {
-            p = load<u32>(r, R_JIT_UOP);
-            if (faultNonCanonical && faultedOnStack(p)) makeStackFault();
-            store<u64>(r, load<u64>(r, R_JIT_TARGET), R_RIP);
+      if ((target & ~0xfff) !== page) {
+        const e = itlbEntry(itlbBank, target);
+        if (load<u64>(e) === (target & ~0xfff)) linearPage = load<u32>(e, 8);
+        else {
+          linearPage = codePage(target);
+          if (faulted & FAULTED) {
+            store<u64>(r, target - csBase, R_RIP);
             deliverFault();
             target = load<u64>(r, R_RIP) + csBase;
             page = 1;
-          } else if (code !== JIT_GO) {
-            if (code === JIT_EXIT_RUN) return leave(r, start - budget, INTERPRET_EXIT);
-            if (budget <= 0 || endsAfterRedispatch(r)) return leave(r, start - budget, INTERPRET_YIELD);
-            target = load<u64>(r, R_RIP) + csBase;
-            page = 1;
-            // Not by way of the look at R_PENDING below: what came up meanwhile would be taken in the shadow.
+            budget--;
+            if (budget <= 0 || load<u32>(r, R_PENDING)) break;
             continue;
           }
+        }
+        page = target & ~0xfff;
+        store<u64>(r, page, REG_PAGE);
+        store<u64>(r, page + 0x80000000, REG_PAGE_HIGH);
+      }
+      const linear = linearPage ? linearPage | ((<u32>target) & 0xfff) : 0;
+      const block = linear ? findBlock(linear, mode | modeBits) : 0;
+      if (block && (!load<u32>(block, B_PAGE2) || codePage(nextPage(page)) === load<u32>(block, B_PAGE2))) {
+        p = block + BLOCK_HEADER;
+        if (!modeBits || compilesAtOnce) {
+          let entry = load<u32>(block, B_JIT);
+          if (!entry && compilesAtOnce) entry = compileNow(block, page);
+          if (entry) {
+            if (rememberJump(target, entry)) queueAgain(block, page);
+            let site: u32;
+            let code: u32;
+            for (;;) {
+              const from = target & ~0xfff;
+              site = enterRegion(entry, from, budget);
+              budget = load<i32>(r, R_JIT_BUDGET) + load<i32>(site, S_REST);
+              code = load<u8>(site, S_CODE);
+              if (code === SITE_DYNAMIC) target = load<u64>(r, R_JIT_TARGET);
+              else {
+                target = from + load<u64>(site, S_OFFSET);
+                if (code !== SITE_GO) {
+                  if (code === SITE_ASIDE) noteAside(site, entry, from);
+                  break;
+                }
+              }
+              if (budget <= 0 || load<u32>(r, R_PENDING)) break;
+              entry = findJump(target);
+              if (!entry) break;
+            }
+            settleRegionFlags(r);
+            if (code === SITE_GO || code === SITE_DYNAMIC) {
+              if (budget <= 0 || load<u32>(r, R_PENDING)) break;
+              continue;
+            }
+            p = load<u32>(site, S_UOP);
+            if (code === SITE_ASIDE) {
+              // On from the middle of a block, whose first instructions are counted already.
+              resume = p;
+              page = target & ~0xfff;
+              linearPage = load<u32>(site, S_PAGE);
+              store<u64>(r, page, REG_PAGE);
+              store<u64>(r, page + 0x80000000, REG_PAGE_HIGH);
+              budget += load<u8>(p, U_INDEX);
+              continue;
+            }
+            const status: u32 = code === SITE_FAULT ? JIT_FAULT : load<u32>(r, R_JIT_STATUS);
+            if (status === JIT_FAULT) {
+              if (faultNonCanonical && faultedOnStack(p)) makeStackFault();
+              store<u64>(r, target, R_RIP);
+              deliverFault();
+              target = load<u64>(r, R_RIP) + csBase;
+              page = 1;
+            } else if (status === JIT_GO) target = load<u64>(r, R_JIT_TARGET);
+            else {
+              if (status === JIT_EXIT_RUN) return leave(r, start - budget, INTERPRET_EXIT);
+              if (budget <= 0 || endsAfterRedispatch(r)) return leave(r, start - budget, INTERPRET_YIELD);
+              target = load<u64>(r, R_RIP) + csBase;
+              page = 1;
+              // Not by way of the look at R_PENDING below: what came up meanwhile would be taken in the shadow.
+              continue;
+            }
+            if (budget <= 0 || load<u32>(r, R_PENDING)) break;
+            continue;
+          }
+          const heat = load<u32>(block, B_HEAT) + 1;
+          store<u32>(block, heat, B_HEAT);
+          if (heat === HOT) queueBlock(block, page);
+        }
+      } else {
+        clearFault();
+        p = decodeBlock(linear, target, mode | modeBits);
+        if (!p) {
+          store<u64>(r, target - csBase, R_RIP);
+          deliverFault();
+          target = load<u64>(r, R_RIP) + csBase;
+          page = 1;
+          budget--;
           if (budget <= 0 || load<u32>(r, R_PENDING)) break;
           continue;
         }
-        const heat = load<u32>(block, B_HEAT) + 1;
-        store<u32>(block, heat, B_HEAT);
-        if (heat === HOT) queueBlock(block, page);
+        // So that it is compiled as well.
+        if (compilesAtOnce && linear && findBlock(linear, mode | modeBits)) continue;
       }
-    } else {
-      clearFault();
-      p = decodeBlock(linear, target, mode | modeBits);
-      if (!p) {
-        store<u64>(r, target - csBase, R_RIP);
-        deliverFault();
-        target = load<u64>(r, R_RIP) + csBase;
-        page = 1;
-        budget--;
-        if (budget <= 0 || load<u32>(r, R_PENDING)) break;
-        continue;
-      }
-      // So that it is compiled as well.
-      if (compilesAtOnce && linear && findBlock(linear, mode | modeBits)) continue;
     }
 
     // ---- run ----

@@ -1,13 +1,49 @@
 /**
  * What compiled regions, the core and the host agree on. Like layout.ts this file is read by both compilers: untyped integer constants only.
  *
- * A region is a WebAssembly function `(cpu, bank, budget, entry: i32, page: i64) -> JIT_*`. It imports the machine's memory and a small table
- * of helpers, nothing else: importing the core's own table is costly on older engines (a copy for every instance).
+ * A region is a WebAssembly function `(cpu, bank, budget, entry: i32, page: i64) -> i32`: it returns the byte offset of a record in its table of
+ * sites, which says where and why it was left. It imports the machine's memory and a small table of helpers, nothing else: importing the core's
+ * own table is costly on older engines (a copy for every instance).
  */
 
-/** Linear address `page` is where the region's page of code is mapped now; R_JIT_TARGET says where to go on. */
+// A site: a place where a region can be left (jit/exits.ts).
+/** i64: where to go on, relative to the page that the region was entered with. */
+export const S_OFFSET = 0;
+/** u32: the micro-op that the site belongs to. */
+export const S_UOP = 8;
+/** u32: linear address of the page that holds the micro-op's code. */
+export const S_PAGE = 12;
+/** i32: instructions that the region has taken from the budget and not executed. */
+export const S_REST = 16;
+/** u8: SITE_*. */
+export const S_CODE = 20;
+/** u8: how the access was translated (SITE_GROUPED ...). */
+export const S_FORM = 21;
+/** u16: how often the region was left here, for SITE_ASIDE. */
+export const S_TIMES = 22;
+export const SITE_SIZE = 24;
+
+/** Go on at S_OFFSET. */
+export const SITE_GO = 0;
+/** Go on at the linear address R_JIT_TARGET. */
+export const SITE_DYNAMIC = 1;
+/** A side exit: the interpreter runs the micro-op at S_UOP, before which the state is that of its instruction's start. */
+export const SITE_ASIDE = 2;
+/** An exception is pending at the micro-op S_UOP. */
+export const SITE_FAULT = 3;
+/** A micro-op that a helper ran asks for what R_JIT_STATUS says: JIT_*. */
+export const SITE_STATUS = 4;
+
+/** S_FORM: the check covers several accesses. */
+export const FORM_GROUPED = 1;
+/** S_FORM: one access. */
+export const FORM_SINGLE = 2;
+/** S_FORM: not a memory access, or one that cannot be translated otherwise. */
+export const FORM_FIXED = 0;
+
+/** R_JIT_STATUS: leave for R_JIT_TARGET. */
 export const JIT_GO = 0;
-/** An exception is pending at the micro-op R_JIT_UOP. */
+/** An exception is pending at the micro-op. */
 export const JIT_FAULT = 1;
 /** An X function has set R_RIP; modes or translations may have changed. */
 export const JIT_REDISPATCH = 2;
@@ -23,7 +59,7 @@ export const HELPER_WRITE = 1;
 export const HELPER_RMW = 2;
 /** (value i64, size i32) -> i32: ends it: WRITE_*. */
 export const HELPER_RMW_END = 3;
-/** (micro-op i32, page i64) -> i32: a whole micro-op as the interpreter runs it: RUN_*. */
+/** (site i32, page i64) -> i32: the site's micro-op as the interpreter runs it: 0, or not when the region is to be left by SITE_STATUS. */
 export const HELPER_RUN = 4;
 /** (kind i32, a i64, b i64, result i64, aux i32): flags of an operation into R_LAZY_*. */
 export const HELPER_FLAGS = 5;
@@ -33,11 +69,6 @@ export const WRITE_OK = 0;
 export const WRITE_FAULT = 1;
 /** Written, but the page held code: leave the region after this instruction. */
 export const WRITE_LEAVE = 2;
-
-/** The micro-op is done. */
-export const RUN_OK = 0;
-/** RUN_LEAVE + JIT_*: leave the region with that code. */
-export const RUN_LEAVE = 1;
 
 /** Slots of the core's table that regions can have; the host grows the table by so many. */
 export const REGION_SLOTS = 0x8000;

@@ -1,37 +1,103 @@
-/** Ways out of a region. Each sets what the epilogue (translate.ts) hands to the interpreter and branches to it. */
-import { K, U_IMM, U_INDEX, U_KIND, U_LEN, U_OFF } from '../cpu/uops';
-import { RSP } from '../cpu/state';
-import { JIT_FAULT } from './abi';
+/**
+ * Ways out of a region. Each place where one can be left is a _site_, a record in memory (jit/abi.ts); what compiled code does there is to name it.
+ * General registers are in the vCPU block by then (jit/locals.ts), and the flags in their locals.
+ */
+import { UOP_SIZE, U_INDEX, U_IMM, U_KIND, U_LEN, U_OFF, K } from '../cpu/uops';
+import { cpu } from '../cpu/state';
+import { R_ITLB_BANK, R_JIT, R_JIT_BUDGET, R_JIT_TARGET } from '../layout';
+import {
+  FORM_FIXED,
+  SITE_ASIDE,
+  SITE_DYNAMIC,
+  SITE_FAULT,
+  SITE_GO,
+  SITE_SIZE,
+  SITE_STATUS,
+  S_CODE,
+  S_FORM,
+  S_OFFSET,
+  S_PAGE,
+  S_REST,
+  S_TIMES,
+  S_UOP,
+} from './abi';
 import { settleFlagsAside } from './flags';
 import { branchExit, close, openIf } from './flow';
-import { R_ITLB_BANK } from '../layout';
 import {
   LOCAL_ADDRESS,
   LOCAL_BUDGET,
-  LOCAL_CODE,
   LOCAL_CPU,
-  LOCAL_GPR,
   LOCAL_PAGE,
+  LOCAL_SITE,
   LOCAL_TARGET,
   LOCAL_TLB,
-  LOCAL_UOP,
   setPageDistance,
+  storeLocal,
+  storeRegistersAside,
 } from './locals';
 import { N_OFFSET, N_PAGE, node, pageDistance, pageLinear } from './region';
+import { ACCESS_CALLED, formOf } from './slow-sites';
 import * as w from './wasm';
+
+/** In the scratch area: the sites of the region that is being translated. */
+const SITES: u32 = 0x79000;
+const MAX_SITES: u32 = 1100;
+/** Sites that one node may add. */
+export const SITES_ROOM: u32 = 8;
+
+/** The first site: R_JIT_TARGET says where to go on. */
+const SITE_OF_TARGET: u32 = 0;
+
+let sites: u32 = 0;
 
 /** Instructions of the node that is being translated, and the number of its first one in its block. */
 let nodeInstructions: u32 = 0;
 let nodeFirstIndex: u32 = 0;
+let nodeFirst: u32 = 0;
 
 /** Number of its page. */
 let nodePage: u32 = 0;
 
+/** A region's translation begins. */
+export function beginSites(): void {
+  sites = 0;
+  nodePage = 0;
+  nodeInstructions = 0;
+  addSite(SITE_DYNAMIC, 0, 0, 0, FORM_FIXED);
+}
+
+export function hasRoomForSites(): bool {
+  return sites + SITES_ROOM < MAX_SITES;
+}
+
+/** The table of the translated region, and its length in bytes. */
+export function siteTable(): u32 {
+  return cpu + R_JIT + SITES;
+}
+export function siteTableBytes(): u32 {
+  return sites * SITE_SIZE;
+}
+
+function addSite(code: u32, p: u32, rest: i32, offset: i64, form: u32): u32 {
+  const at = sites * SITE_SIZE;
+  const s = siteTable() + at;
+  store<i64>(s, offset, S_OFFSET);
+  store<u32>(s, p, S_UOP);
+  store<u32>(s, pageLinear(nodePage), S_PAGE);
+  store<i32>(s, rest, S_REST);
+  store<u8>(s, <u8>code, S_CODE);
+  store<u8>(s, <u8>form, S_FORM);
+  store<u16>(s, 0, S_TIMES);
+  sites++;
+  return at;
+}
+
 /** A node's translation begins. Its instructions are taken from the budget at its start. */
-export function beginNode(page: u32, instructions: u32, firstIndex: u32): void {
+export function beginNode(page: u32, instructions: u32, first: u32): void {
   nodePage = page;
   nodeInstructions = instructions;
-  nodeFirstIndex = firstIndex;
+  nodeFirst = first;
+  nodeFirstIndex = load<u8>(first, U_INDEX);
   setPageDistance(pageDistance(page));
 }
 
@@ -82,44 +148,72 @@ export function checkPage(to: u32): void {
   w.byte(w.I32_NE);
   w.byte(w.I32_OR);
   openIf();
-  settleFlagsAside();
-  w.get(LOCAL_ADDRESS);
-  w.const64(load<u16>(node(to), N_OFFSET));
-  w.byte(w.I64_ADD);
-  w.set(LOCAL_TARGET);
-  branchExit();
+  leaveBy(addSite(SITE_GO, 0, 0, pageDistance(page) + load<u16>(node(to), N_OFFSET), FORM_FIXED));
   close();
 }
 
-/** Gives back what the node took for the instructions after the micro-op's. */
-export function giveBack(p: u32): void {
-  const rest = <i32>nodeInstructions - <i32>(load<u8>(p, U_INDEX) - nodeFirstIndex) - 1;
-  if (!rest) return;
-  w.get(LOCAL_BUDGET);
-  w.const32(rest);
-  w.byte(w.I32_ADD);
-  w.set(LOCAL_BUDGET);
+/** Instructions of the node after the micro-op's. */
+function restAfter(p: u32): i32 {
+  return <i32>nodeInstructions - <i32>(load<u8>(p, U_INDEX) - nodeFirstIndex) - 1;
+}
+
+function distanceOf(p: u32): i64 {
+  return pageDistance(nodePage) + load<u16>(p, U_OFF);
+}
+
+/** Leaves the region by a site. */
+function leaveBy(site: u32): void {
+  settleFlagsAside();
+  storeRegistersAside();
+  w.const32(site);
+  w.set(LOCAL_SITE);
+  branchExit();
+}
+
+/** The first micro-op of the instruction that the micro-op belongs to. */
+function firstOf(p: u32): u32 {
+  while (p > nodeFirst && load<u16>(p - UOP_SIZE, U_OFF) === load<u16>(p, U_OFF)) p -= UOP_SIZE;
+  return p;
+}
+
+/** Leaves for the interpreter to run the instruction: nothing of it has been done, but in temporaries. `form`: FORM_*. */
+export function leaveAside(p: u32, form: u32): void {
+  leaveBy(addSite(SITE_ASIDE, firstOf(p), restAfter(p) + 1, distanceOf(p), form));
 }
 
 /** Leaves: an exception is pending at the micro-op. */
 export function leaveWithFault(p: u32): void {
-  settleFlagsAside();
-  giveBack(p);
-  w.const32(p);
-  w.set(LOCAL_UOP);
-  pushHere(load<u16>(p, U_OFF));
-  w.set(LOCAL_TARGET);
-  w.const32(JIT_FAULT);
-  w.set(LOCAL_CODE);
-  branchExit();
+  leaveBy(addSite(SITE_FAULT, p, restAfter(p), distanceOf(p), FORM_FIXED));
 }
 
-/** Leaves for an address at a distance from the start of the node's page. */
+/** Leaves for an address at a distance from the start of the node's page, at the end of the node or before it has begun. */
 export function leaveFor(offset: i64): void {
-  settleFlagsAside();
-  pushHere(offset);
-  w.set(LOCAL_TARGET);
-  branchExit();
+  leaveBy(addSite(SITE_GO, 0, 0, pageDistance(nodePage) + offset, FORM_FIXED));
+}
+
+/** Leaves for the instruction after the micro-op's, in the middle of a node. */
+export function leaveAfter(p: u32): void {
+  leaveBy(addSite(SITE_GO, 0, restAfter(p), pageDistance(nodePage) + offsetAfter(p), FORM_FIXED));
+}
+
+/** Leaves for LOCAL_TARGET, at the end of a node. */
+export function leaveForTarget(): void {
+  w.get(LOCAL_CPU);
+  w.get(LOCAL_TARGET);
+  w.access(w.I64_STORE, R_JIT_TARGET);
+  leaveBy(SITE_OF_TARGET);
+}
+
+/** The site for a micro-op that HELPER_RUN runs. */
+export function siteOfStatus(p: u32): u32 {
+  return addSite(SITE_STATUS, p, restAfter(p), distanceOf(p), FORM_FIXED);
+}
+
+/** After HELPER_RUN: leaves at once, registers and flags being in memory. */
+export function leaveWithStatus(site: u32): void {
+  storeLocal(LOCAL_BUDGET, R_JIT_BUDGET);
+  w.const32(site);
+  w.byte(w.RETURN);
 }
 
 /** Offset in the page (perhaps beyond it) of the instruction after the micro-op's. */
@@ -128,20 +222,11 @@ export function offsetAfter(p: u32): i64 {
   return <i64>load<u16>(p, U_OFF) + <i64>load<u8>(p, U_LEN);
 }
 
-/** Leaves after a store into a page that held code; completes PUSH and CALL. */
-export function leaveAfterStore(p: u32): void {
-  const kind: i32 = load<u16>(p, U_KIND);
-  const pushes = kind === K.PUSH || kind === K.PUSHI || kind === K.CALL || kind === K.CALLR;
-  if (pushes) {
-    w.get(LOCAL_GPR + RSP);
-    w.const64(8);
-    w.byte(w.I64_SUB);
-    w.set(LOCAL_GPR + RSP);
-  }
-  giveBack(p);
-  if (kind === K.CALLR) {
-    // LOCAL_TARGET holds it already.
-    settleFlagsAside();
-    branchExit();
-  } else leaveFor(kind === K.CALL ? load<i64>(p, U_IMM) : offsetAfter(p));
+/** How the access or the slow case of a micro-op of the node is translated: ACCESS_*. */
+export function accessForm(p: u32): u32 {
+  return formOf(pageLinear(nodePage) | load<u16>(p, U_OFF));
+}
+
+export function isCalled(p: u32): bool {
+  return accessForm(p) === ACCESS_CALLED;
 }

@@ -129,32 +129,22 @@ export function settleFlagsAside(): void {
   kindLocal = before;
 }
 
-/** Writes the flags to R_LAZY_*, whatever their kind. */
-export function flagsToMemory(): void {
-  if (flagKind === F_CANONICAL || flagKind === F_LOGIC) {
-    storeCanonical();
-    return;
-  }
+/** Before a helper that runs an instruction: the flags where it works them out, whatever their kind. */
+export function leaveFlags(): void {
   if (flagKind === F_UNKNOWN) {
-    w.get(LOCAL_KIND);
-    openIf();
-    callFlags();
-    w.byte(w.ELSE);
-    storeCanonical();
-    close();
+    storeFlags();
     return;
   }
-  settleFlags();
-  callFlags();
-}
-
-function storeCanonical(): void {
+  const canonical = flagKind === F_CANONICAL || flagKind === F_LOGIC;
   w.get(LOCAL_CPU);
-  w.get(LOCAL_RESULT);
-  w.access(w.I64_STORE, R_LAZY_RESULT);
-  w.get(LOCAL_CPU);
-  w.get(LOCAL_AUX);
-  w.access(w.I32_STORE, R_LAZY_AUX);
+  w.const32(canonical ? F_CANONICAL : flagKind);
+  w.access(w.I32_STORE, R_JIT_KIND);
+  if (!canonical) {
+    transfer(w.I64_STORE, R_JIT_FLAG_A, LOCAL_FLAG_A, true);
+    transfer(w.I64_STORE, R_JIT_FLAG_B, LOCAL_FLAG_B, true);
+  }
+  transfer(w.I64_STORE, R_LAZY_RESULT, LOCAL_RESULT, true);
+  transfer(w.I32_STORE, R_LAZY_AUX, LOCAL_AUX, true);
 }
 
 function callFlags(): void {

@@ -11,21 +11,21 @@ import {
   writeRegister,
 } from '../cpu/operand';
 import { simdRun } from '../cpu/simd-operand';
-import { FAULTED, LEAVE_BLOCK, clearFault, cpu, faulted, raiseGp, tlbBank } from '../cpu/state';
+import { FAULTED, LEAVE_BLOCK, clearFault, cpu, faulted, tlbBank } from '../cpu/state';
 import { K, REG_PAGE, REG_PAGE_HIGH, SUB_SIZE_SHIFT, U_D, U_IMM, U_KIND, U_LEN, U_OFF, U_SUB } from '../cpu/uops';
-import { R_JIT_BANK, R_JIT_FAULT, R_JIT_TARGET, R_RIP } from '../layout';
+import { R_JIT_BANK, R_JIT_FAULT, R_JIT_SITES, R_JIT_STATUS, R_JIT_TARGET, R_RIP } from '../layout';
 import {
   JIT_EXIT_RUN,
   JIT_FAULT,
   JIT_GO,
   JIT_REDISPATCH,
-  RUN_LEAVE,
-  RUN_OK,
+  S_OFFSET,
+  S_UOP,
   WRITE_FAULT,
   WRITE_LEAVE,
   WRITE_OK,
 } from './abi';
-import { lazyFlags } from './flags';
+import { lazyFlags, settleRegionFlags } from './flags';
 
 /** HELPER_READ. The region looks in one half of the bank only, so the entry may be there after all. */
 export function jitRead(address: u64, sizeBytes: u32): u64 {
@@ -70,28 +70,38 @@ function setPageRegisters(page: u64): void {
   store<u64>(cpu, page + 0x80000000, REG_PAGE_HIGH);
 }
 
-/** HELPER_RUN: a micro-op of 64-bit code whose page is mapped at `page`. */
-export function jitRun(p: u32, page: u64): u32 {
+/** HELPER_RUN: the micro-op of a site, in a region that was entered with the page `from`. Not 0: R_JIT_STATUS says how to leave. */
+export function jitRun(site: u32, from: u64): u32 {
+  const s = load<u32>(cpu, R_JIT_SITES) + site;
+  const p = load<u32>(s, S_UOP);
+  const page = (from + load<u64>(s, S_OFFSET)) & ~0xfff;
   const next = page + load<u16>(p, U_OFF) + load<u8>(p, U_LEN);
+  settleRegionFlags(cpu);
   // RIP-relative operands refer to the page register; the interpreter's own goes on belonging to the page it came from.
   const before = load<u64>(cpu, REG_PAGE);
   if (before !== page) setPageRegisters(page);
   const status = runUop(p, page, next);
   if (before !== page) setPageRegisters(before);
-  if (status === RUN_LEAVE + JIT_FAULT) store<u64>(cpu, page + load<u16>(p, U_OFF), R_JIT_TARGET);
-  if (status === RUN_OK) store<u32>(cpu, tlbBank + ((<u32>(page >> 63)) << 14), R_JIT_BANK);
-  return status;
+  if (status < 0) {
+    store<u32>(cpu, tlbBank + ((<u32>(page >> 63)) << 14), R_JIT_BANK);
+    return 0;
+  }
+  store<u32>(cpu, status, R_JIT_STATUS);
+  return 1;
 }
 
-function runUop(p: u32, page: u64, next: u64): u32 {
+/** The micro-op is done; otherwise runUop() returns JIT_*. */
+const RUN_OK: i32 = -1;
+
+function runUop(p: u32, page: u64, next: u64): i32 {
   switch (<i32>load<u16>(p, U_KIND)) {
     case K.CALL_X: {
       store<u64>(cpu, next, R_RIP);
       const status = execute(p, page);
       if (status !== DONE) {
-        if (status === FAULT) return RUN_LEAVE + JIT_FAULT;
+        if (status === FAULT) return JIT_FAULT;
         if (faulted & LEAVE_BLOCK) clearFault();
-        return RUN_LEAVE + (status === REDISPATCH ? JIT_REDISPATCH : JIT_EXIT_RUN);
+        return (status === REDISPATCH ? JIT_REDISPATCH : JIT_EXIT_RUN);
       }
       break;
     }
@@ -117,12 +127,11 @@ function runUop(p: u32, page: u64, next: u64): u32 {
       break;
     }
     default:
-      // A branch whose target is not canonical.
-      raiseGp();
+      unreachable();
   }
   if (!faulted) return RUN_OK;
-  if (faulted & FAULTED) return RUN_LEAVE + JIT_FAULT;
+  if (faulted & FAULTED) return JIT_FAULT;
   clearFault();
   store<u64>(cpu, next, R_JIT_TARGET);
-  return RUN_LEAVE + JIT_GO;
+  return JIT_GO;
 }

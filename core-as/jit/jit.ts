@@ -13,23 +13,27 @@ import {
   B_MODE,
   B_PAGE2,
   MODE_DEAD,
+  allocate,
   dropAllBlocks,
   firstBlockOfPage,
   nextBlockOfPage,
 } from '../cpu/code-cache';
 import { MODE_64, cpu, tlbBank } from '../cpu/state';
-import { SUB_LINKABLE, UOP_SIZE, U_KIND, U_LINK, U_SUB } from '../cpu/uops';
+import { SUB_LINKABLE, UOP_SIZE, U_KIND, U_LINK, U_OFF, U_SUB } from '../cpu/uops';
 import { hostJitDropAll, hostJitInstall } from '../host';
-import { CFGF_JIT, CFG_FLAGS, R_CODE_CACHE, R_JIT, R_JIT_SIZE } from '../layout';
+import { CFGF_JIT, CFG_FLAGS, R_CODE_CACHE, R_JIT, R_JIT_SITES, R_JIT_SIZE } from '../layout';
 import { HELPER_COUNT, REGION_SLOTS } from './abi';
 import { TYPE_REGION, emitTypes } from './module-types';
+import { FORM_GROUPED, FORM_SINGLE, S_FORM, S_PAGE, S_TIMES, S_UOP } from './abi';
+import { siteTable, siteTableBytes } from './exits';
+import { endsBlock } from './kinds';
+import { ACCESS_CALLED, ACCESS_SINGLE, SLOW_SITES_BYTES, formOf, initSlowSites, setForm } from './slow-sites';
 import {
   MAX_PAGES,
   N_BLOCK,
   N_ENTRY,
   N_PAGE,
   buildRegion,
-  endsBlock,
   isMappedNow,
   node,
   nodeCount,
@@ -74,9 +78,19 @@ export let compilesAtOnce: bool = false;
 let regionRecords: u32 = 0;
 /** A bit per linear page: some region of another page has code of it. */
 let sharedPages: u32 = 0;
+let slotSites: u32 = 0;
+/** Per slot: the hot block that its region was formed around. */
+let slotSeeds: u32 = 0;
 
-/** Bytes at the beginning of the code cache that belong to this file. */
-export const REGION_TABLES: u32 = REGION_SLOTS * MAX_PAGES * 4 + 0x100000 / 8;
+/** At the beginning of the code cache: a record per slot, bits of shared pages, table of slow sites, address of each slot's sites, its seed. */
+const RECORDS_BYTES: u32 = REGION_SLOTS * MAX_PAGES * 4;
+const SHARED_BYTES: u32 = 0x100000 / 8;
+export const REGION_TABLES: u32 = RECORDS_BYTES + SHARED_BYTES + SLOW_SITES_BYTES + REGION_SLOTS * 8;
+
+/** A block takes part in a region only if it was entered so often. */
+const WARM: u32 = 400;
+/** So often is a region left aside at a place before that is translated in another way. */
+const TIMES_OFTEN: u32 = 400;
 
 /** Slot 0 of the regions is never used, so that B_JIT = 0 means none. */
 export function initJit(tableBase: u32): void {
@@ -102,8 +116,11 @@ export function forgetRegions(): void {
   queued = 0;
   if (nextSlot > 1) hostJitDropAll();
   regionRecords = load<u32>(cpu, R_CODE_CACHE);
-  sharedPages = regionRecords + REGION_SLOTS * REGION_RECORD;
-  memory.fill(sharedPages, 0, 0x100000 / 8);
+  sharedPages = regionRecords + RECORDS_BYTES;
+  memory.fill(sharedPages, 0, SHARED_BYTES);
+  initSlowSites(RECORDS_BYTES + SHARED_BYTES);
+  slotSites = sharedPages + SHARED_BYTES + SLOW_SITES_BYTES;
+  slotSeeds = slotSites + REGION_SLOTS * 4;
   nextSlot = 1;
   modules = 0;
 }
@@ -142,11 +159,13 @@ export function moduleIsDue(): bool {
   return (queued >= BATCH && slicesWaited >= BATCH_PAUSE) || slicesWaited >= BATCH_SLICES;
 }
 
-/** Runs a region. Returns JIT_*. */
+/** Runs a region. Returns the address of the site that it was left by. */
 // @ts-ignore: decorator
 @inline
 export function enterRegion(entry: u32, page: u64, budget: i32): u32 {
-  return call_indirect<u32>(
+  const sites = load<u32>(slotSites + ((entry & SLOT_MASK) << 2));
+  store<u32>(cpu, sites, R_JIT_SITES);
+  return sites + call_indirect<u32>(
     firstSlot + (entry & SLOT_MASK),
     cpu,
     tlbBank + ((<u32>(page >> 63)) << 14),
@@ -154,6 +173,22 @@ export function enterRegion(entry: u32, page: u64, budget: i32): u32 {
     entry >> 16,
     page,
   );
+}
+
+/**
+ * A region was left aside at a site; it had been entered with B_JIT `entry` and its first page at `page`. Where that happens often the access is
+ * checked by itself next time, and after that made by a helper.
+ */
+export function noteAside(site: u32, entry: u32, page: u64): void {
+  const form: u32 = load<u8>(site, S_FORM);
+  if (!form) return;
+  const times = load<u16>(site, S_TIMES) + 1;
+  store<u16>(site, <u16>times, S_TIMES);
+  if (times !== TIMES_OFTEN) return;
+  const linear = load<u32>(site, S_PAGE) | load<u16>(load<u32>(site, S_UOP), U_OFF);
+  const next = form === FORM_GROUPED ? ACCESS_SINGLE : ACCESS_CALLED;
+  if (formOf(linear) < next) setForm(linear, next);
+  enqueue(load<u32>(slotSeeds + ((entry & SLOT_MASK) << 2)), page, FORMED_AGAIN);
 }
 
 /** Compiles what is queued. Not to be called while a region runs. */
@@ -183,7 +218,7 @@ export function compileQueued(): void {
       continue;
     }
     const start = w.at;
-    if (!buildRegion(block, page)) continue;
+    if (!buildRegion(block, page, compilesAtOnce ? 0 : WARM)) continue;
     const length = w.reserveLength();
     if (entries + nodeCount > MAX_ENTRIES || !translateRegion(cpu + R_JIT + CODE_END)) {
       w.setAt(start);
@@ -191,6 +226,14 @@ export function compileQueued(): void {
       if (functions) keepQueued(kept++, page, block, again | (tries << 16));
       continue;
     }
+    const sites = allocate(siteTableBytes());
+    if (!sites) {
+      dropAllBlocks();
+      return;
+    }
+    memory.copy(sites, siteTable(), siteTableBytes());
+    store<u32>(slotSites + ((nextSlot + functions) << 2), sites);
+    store<u32>(slotSeeds + ((nextSlot + functions) << 2), block);
     w.patchLength(length);
     for (let number: u32 = 0; number < nodeCount; number++) {
       const n = node(number);

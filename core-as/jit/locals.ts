@@ -40,19 +40,26 @@ export const I64_LOCALS: u32 = 25;
 export const LOCAL_KIND: u32 = 30;
 export const LOCAL_AUX: u32 = 31;
 export const LOCAL_TLB: u32 = 32;
-export const LOCAL_CODE: u32 = 33;
-export const LOCAL_UOP: u32 = 34;
-export const LOCAL_POINTER: u32 = 35;
-export const LOCAL_STATUS: u32 = 36;
-export const I32_LOCALS: u32 = 7;
+/** Byte offset of the site that the region is left by. */
+export const LOCAL_SITE: u32 = 33;
+export const LOCAL_POINTER: u32 = 34;
+export const LOCAL_STATUS: u32 = 35;
+/** Linear memory addresses of ranges that have been checked (jit/ranges.ts). */
+export const LOCAL_RANGES: u32 = 36;
+export const RANGES: u32 = 6;
+export const I32_LOCALS: u32 = 6 + RANGES;
 
-/** Registers (bit n: GPR n) that the region reads or writes, and those it writes. */
-export let usedRegisters: u32 = 0;
-export let writtenRegisters: u32 = 0;
+/** Registers (bit n: GPR n) that the region reads or writes. */
+let usedRegisters: u32 = 0;
+/**
+ * Registers whose local may be newer than the vCPU block, at this place of the code being translated. Before each place where the region can
+ * be left they are stored, so that leaving it costs no code of its own; nodes begin and end with none.
+ */
+let dirtyRegisters: u32 = 0;
 
 export function clearRegisterUse(): void {
   usedRegisters = 0;
-  writtenRegisters = 0;
+  dirtyRegisters = 0;
 }
 
 /** Distance of the page whose code is being translated from LOCAL_PAGE. */
@@ -63,10 +70,14 @@ export function setPageDistance(bytes: i64): void {
 }
 
 /** Notes that a micro-op uses a register (byte offset in the vCPU block). */
-export function noteUse(offset: u32, written: bool): void {
-  if (offset >= <u32>R_TEMP) return;
-  usedRegisters |= 1 << (offset >> 3);
-  if (written) writtenRegisters |= 1 << (offset >> 3);
+export function noteUse(offset: u32): void {
+  if (offset < <u32>R_TEMP) usedRegisters |= 1 << (offset >> 3);
+}
+
+/** Pops an i64 into general register n. */
+export function setRegister(n: u32): void {
+  set(LOCAL_GPR + n);
+  dirtyRegisters |= 1 << n;
 }
 
 // @ts-ignore: decorator
@@ -109,6 +120,7 @@ export function pushRegister(offset: u32, log2: u32): void {
 /** Pops an i64 into a register of a size; the value must be zero-extended from it (`clean`), or is cut to it. */
 export function popRegister(offset: u32, log2: u32, clean: bool): void {
   const to = local(offset);
+  if (offset < <u32>R_TEMP) dirtyRegisters |= 1 << (offset >> 3);
   if (log2 >= 2) {
     if (!clean && log2 === 2) {
       const64(0xffffffff);
@@ -148,14 +160,6 @@ export function loadRegister(offset: u32): void {
   set(local(offset));
 }
 
-/** Stores one, if the region writes it. */
-export function storeRegister(offset: u32): void {
-  if (offset >= <u32>R_TEMP || !((writtenRegisters >> (offset >> 3)) & 1)) return;
-  get(LOCAL_CPU);
-  get(local(offset));
-  access(I64_STORE, offset);
-}
-
 /** Loads the registers that the region uses. */
 export function loadRegisters(): void {
   for (let n: u32 = 0; n < 16; n++) {
@@ -166,12 +170,18 @@ export function loadRegisters(): void {
   }
 }
 
-/** Stores those that it writes. */
-export function storeRegisters(): void {
+/** Stores the dirty registers on a path of its own: what is known afterwards does not change. */
+export function storeRegistersAside(): void {
   for (let n: u32 = 0; n < 16; n++) {
-    if (!((writtenRegisters >> n) & 1)) continue;
+    if (!((dirtyRegisters >> n) & 1)) continue;
     get(LOCAL_CPU);
     get(LOCAL_GPR + n);
     access(I64_STORE, R_GPR + (n << 3));
   }
+}
+
+/** Stores the dirty registers. Only where every path comes by. */
+export function storeRegisters(): void {
+  storeRegistersAside();
+  dirtyRegisters = 0;
 }

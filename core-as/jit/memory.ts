@@ -1,25 +1,47 @@
-/** Memory accesses of compiled code: the TLB check in line, everything else in helpers. */
+/**
+ * Memory accesses of compiled code: the TLB check in line; what misses it leaves the region, so that the interpreter runs the instruction.
+ * Where that has happened often (device registers, pages with code, accesses across pages or to the other half of the address space) a helper
+ * makes the access.
+ */
 import { R_JIT_FAULT, R_SEG, SEG_BASE, SEG_STRIDE } from '../layout';
 import { FS, TLB_WRITE } from '../cpu/state';
-import { REG_ZERO, SEG_A32, U_BASE, U_DISP, U_IDX, U_SCALE, U_SEG } from '../cpu/uops';
-import { HELPER_READ, HELPER_RMW, HELPER_RMW_END, HELPER_WRITE, WRITE_FAULT } from './abi';
+import { REG_ZERO, SEG_A32, U_BASE, U_DISP, U_IDX, U_KIND, U_SCALE, U_SEG } from '../cpu/uops';
+import { FORM_GROUPED, FORM_SINGLE, HELPER_READ, HELPER_RMW, HELPER_RMW_END, HELPER_WRITE, WRITE_FAULT } from './abi';
+import { accessForm, isCalled, leaveAfter, leaveAside, leaveWithFault } from './exits';
 import { close, openIf, openIfValue } from './flow';
+import { isLoad, isRun, isSegmented, isStore } from './kinds';
 import {
   LOCAL_ADDRESS,
   LOCAL_BANK,
   LOCAL_CPU,
   LOCAL_POINTER,
+  LOCAL_RANGES,
   LOCAL_STATUS,
   LOCAL_TLB,
   LOCAL_VALUE,
   pushRegister,
+  storeRegisters,
 } from './locals';
 import { TYPE_READ, TYPE_RMW_END, TYPE_WRITE, callHelper } from './module-types';
-import { leaveAfterStore, leaveWithFault } from './exits';
+import {
+  accessBase,
+  accessBytes,
+  accessDisplacement,
+  accessWrites,
+  describe,
+  findRange,
+  forgetRanges,
+  planRange,
+  plannedBytes,
+  plannedDistance,
+  plannedWrites,
+  rangeOffset,
+} from './ranges';
+import { ACCESS_GROUPED } from './slow-sites';
 import * as w from './wasm';
 
 /** Pushes the linear address of a micro-op's memory operand in 64-bit mode (i64). */
-export function pushAddress(p: u32, segmented: bool): void {
+function pushAddress(p: u32, segmented: bool): void {
   pushEffectiveAddress(p);
   if (!segmented) return;
   const seg: u32 = load<u8>(p, U_SEG);
@@ -59,39 +81,109 @@ export function pushEffectiveAddress(p: u32): void {
   }
 }
 
+/** Pushes base + displacement, moved by a distance. */
+function pushBaseAddress(base: u32, displacement: i64): void {
+  if (base === REG_ZERO) {
+    w.const64(displacement);
+    return;
+  }
+  pushRegister(base, 3);
+  if (!displacement) return;
+  w.const64(displacement);
+  w.byte(w.I64_ADD);
+}
+
 /**
- * Looks LOCAL_ADDRESS up and pushes whether it hit (i32). LOCAL_BANK already points at the half of the bank for addresses like that of the code;
- * an address of the other half misses, and the helper finds it.
+ * Looks LOCAL_ADDRESS up for an access of a number of bytes and pushes whether it missed (i32). LOCAL_BANK already points at the half of the
+ * bank for addresses like that of the code; an address of the other half misses.
  */
-export function pushHit(log2: u32, write: bool): void {
-  const half: u32 = write ? TLB_WRITE : 0;
+function pushMissed(bytes: u32, write: bool): void {
   w.get(LOCAL_BANK);
   w.get(LOCAL_ADDRESS);
-  w.const64(8);
-  w.byte(w.I64_SHR_U);
   w.byte(w.I32_WRAP_I64);
+  w.const32(8);
+  w.byte(w.I32_SHR_U);
   w.const32(0x3ff0);
   w.byte(w.I32_AND);
   w.byte(w.I32_ADD);
   w.tee(LOCAL_TLB);
-  w.access(w.I64_LOAD, half);
+  w.access(w.I64_LOAD, write ? TLB_WRITE : 0);
   w.get(LOCAL_ADDRESS);
-  if (log2) {
-    w.const64((1 << log2) - 1);
+  if (bytes > 1) {
+    w.const64(bytes - 1);
     w.byte(w.I64_ADD);
   }
   w.const64(~0xfff);
   w.byte(w.I64_AND);
-  w.byte(w.I64_EQ);
+  w.byte(w.I64_NE);
 }
 
-/** Pushes the linear memory address of LOCAL_ADDRESS after a hit. */
-export function pushPointer(write: bool): void {
+/** Sets a local to the linear memory address of LOCAL_ADDRESS after a hit. */
+function setPointer(write: bool, local: u32): void {
   w.get(LOCAL_TLB);
   w.access(w.I32_LOAD, (write ? TLB_WRITE : 0) + 8);
   w.get(LOCAL_ADDRESS);
   w.byte(w.I32_WRAP_I64);
   w.byte(w.I32_ADD);
+  w.set(local);
+}
+
+/** Where the access that was checked last lies: a local, and an offset from it. */
+let pointerLocal: u32 = 0;
+let pointerOffset: u32 = 0;
+
+/** Pushes the pointer of the access that was checked last; returns the offset to use with it. */
+export function pushPointer(): u32 {
+  w.get(pointerLocal);
+  return pointerOffset;
+}
+
+/** The access is done by a helper when the check fails. */
+function mayCall(p: u32): bool {
+  const kind: i32 = load<u16>(p, U_KIND);
+  return (isLoad(kind) || isStore(kind)) && isCalled(p);
+}
+
+/** Checks the memory access of a micro-op, leaving the region on a miss; pushPointer() then gives its place. */
+export function checkAccess(p: u32, end: u32): void {
+  describe(p);
+  const known = findRange();
+  if (known >= 0) {
+    pointerLocal = LOCAL_RANGES + known;
+    pointerOffset = rangeOffset;
+    return;
+  }
+  storeRegisters();
+  const made = accessForm(p) === ACCESS_GROUPED ? planRange(p, end) : -1;
+  if (made >= 0) {
+    pushBaseAddress(accessBase, accessDisplacement + plannedDistance);
+    w.set(LOCAL_ADDRESS);
+    pushMissed(plannedBytes, plannedWrites);
+    openIf();
+    leaveAside(p, FORM_GROUPED);
+    close();
+    pointerLocal = LOCAL_RANGES + made;
+    pointerOffset = rangeOffset;
+    setPointer(plannedWrites, pointerLocal);
+    return;
+  }
+  pushAccessAddress(p);
+  w.set(LOCAL_ADDRESS);
+  pushMissed(accessBytes, accessWrites);
+  openIf();
+  leaveAside(p, FORM_SINGLE);
+  close();
+  setPointer(accessWrites, LOCAL_POINTER);
+  pointerLocal = LOCAL_POINTER;
+  pointerOffset = 0;
+}
+
+/** Pushes the address of the access that describe() found. */
+function pushAccessAddress(p: u32): void {
+  const kind: i32 = load<u16>(p, U_KIND);
+  if (isLoad(kind) || isStore(kind)) pushAddress(p, isSegmented(kind));
+  else if (isRun(kind)) pushEffectiveAddress(p);
+  else pushBaseAddress(accessBase, accessDisplacement);
 }
 
 function loadOpcode(log2: u32): u32 {
@@ -111,12 +203,28 @@ function checkFault(p: u32): void {
   close();
 }
 
-/** Reads memory at the address on the stack and pushes the value, zero-extended (i64). */
-export function readMemory(p: u32, log2: u32): void {
+/** Looks the access up, and pushes whether it hit. */
+function pushHit(p: u32, write: bool): void {
+  storeRegisters();
+  describe(p);
+  pushAccessAddress(p);
   w.set(LOCAL_ADDRESS);
-  pushHit(log2, false);
+  pushMissed(accessBytes, write);
+  w.byte(w.I32_EQZ);
+}
+
+/** Reads the memory operand of a micro-op and pushes the value, zero-extended (i64). */
+export function readMemory(p: u32, log2: u32, end: u32): void {
+  if (!mayCall(p)) {
+    checkAccess(p, end);
+    const offset = pushPointer();
+    w.access(loadOpcode(log2), offset);
+    return;
+  }
+  pushHit(p, false);
   openIfValue(w.TYPE_I64);
-  pushPointer(false);
+  setPointer(false, LOCAL_POINTER);
+  w.get(LOCAL_POINTER);
   w.access(loadOpcode(log2), 0);
   w.byte(w.ELSE);
   w.get(LOCAL_ADDRESS);
@@ -124,15 +232,28 @@ export function readMemory(p: u32, log2: u32): void {
   callHelper(HELPER_READ, TYPE_READ);
   checkFault(p);
   close();
+  forgetRanges();
 }
 
-/** Reads memory that will be written back, and pushes the value. LOCAL_POINTER says where to write, 0: the helper knows. */
-export function readModify(p: u32, log2: u32): void {
-  w.set(LOCAL_ADDRESS);
-  pushHit(log2, true);
+/** LOCAL_POINTER is 0 when a helper must write back. */
+let modifyCalls: bool = false;
+let modifyLocal: u32 = 0;
+let modifyOffset: u32 = 0;
+
+/** Reads memory that will be written back, and pushes the value. */
+export function readModify(p: u32, log2: u32, end: u32): void {
+  modifyCalls = mayCall(p);
+  if (!modifyCalls) {
+    checkAccess(p, end);
+    modifyLocal = pointerLocal;
+    modifyOffset = pushPointer();
+    w.access(loadOpcode(log2), modifyOffset);
+    return;
+  }
+  pushHit(p, true);
   openIfValue(w.TYPE_I64);
-  pushPointer(true);
-  w.tee(LOCAL_POINTER);
+  setPointer(true, LOCAL_POINTER);
+  w.get(LOCAL_POINTER);
   w.access(loadOpcode(log2), 0);
   w.byte(w.ELSE);
   w.get(LOCAL_ADDRESS);
@@ -147,6 +268,13 @@ export function readModify(p: u32, log2: u32): void {
 /** Writes back the value on the stack. The instruction is complete. */
 export function writeBack(p: u32, log2: u32): void {
   w.set(LOCAL_VALUE);
+  if (!modifyCalls) {
+    w.get(modifyLocal);
+    w.get(LOCAL_VALUE);
+    w.access(storeOpcode(log2), modifyOffset);
+    return;
+  }
+  storeRegisters();
   w.get(LOCAL_POINTER);
   openIf();
   w.get(LOCAL_POINTER);
@@ -158,6 +286,7 @@ export function writeBack(p: u32, log2: u32): void {
   callHelper(HELPER_RMW_END, TYPE_RMW_END);
   afterWrite(p);
   close();
+  forgetRanges();
 }
 
 /** What the status of a slow write, on the stack, asks for. */
@@ -170,18 +299,23 @@ function afterWrite(p: u32): void {
   openIf();
   leaveWithFault(p);
   close();
-  leaveAfterStore(p);
+  leaveAfter(p);
   close();
 }
 
-/**
- * Writes LOCAL_VALUE at LOCAL_ADDRESS. When the page held code the region is left after the instruction: `leaveAfterStore` completes what the
- * micro-op does besides the store.
- */
-export function writeMemory(p: u32, log2: u32): void {
-  pushHit(log2, true);
+/** Writes LOCAL_VALUE to the memory operand of a micro-op. When a helper finds that its page held code the region is left after the instruction. */
+export function writeMemory(p: u32, log2: u32, end: u32): void {
+  if (!mayCall(p)) {
+    checkAccess(p, end);
+    const offset = pushPointer();
+    w.get(LOCAL_VALUE);
+    w.access(storeOpcode(log2), offset);
+    return;
+  }
+  pushHit(p, true);
   openIf();
-  pushPointer(true);
+  setPointer(true, LOCAL_POINTER);
+  w.get(LOCAL_POINTER);
   w.get(LOCAL_VALUE);
   w.access(storeOpcode(log2), 0);
   w.byte(w.ELSE);
@@ -191,4 +325,5 @@ export function writeMemory(p: u32, log2: u32): void {
   callHelper(HELPER_WRITE, TYPE_WRITE);
   afterWrite(p);
   close();
+  forgetRanges();
 }

@@ -9,7 +9,7 @@
  */
 import { B_ADDRESS, B_HEAT, B_JIT, B_MODE, B_PAGE2, BLOCK_HEADER, findBlock } from '../cpu/code-cache';
 import { itlbBank } from '../cpu/state';
-import { compilesAtOnce } from './jit';
+import { endsBlock, isConditional } from './kinds';
 import { K, UOP_SIZE, U_IMM, U_INDEX, U_KIND, U_LEN, U_OFF } from '../cpu/uops';
 import { cpu } from '../cpu/state';
 import { R_JIT } from '../layout';
@@ -20,8 +20,6 @@ export const MAX_NODES: u32 = 120;
 const MAX_UOPS: u32 = 400;
 const MAX_RETURN_SITES: u32 = 8;
 
-/** A block takes part only if it was entered so often. */
-const WARM: u32 = 400;
 export const MAX_PAGES: u32 = 8;
 
 /** In the scratch area, per page: u8 node number + 1 by offset; u8 marks of block starts. Then nodes, and the work list. */
@@ -123,19 +121,6 @@ function pageAt(distance: i64, mayAdd: bool): i32 {
 const START_BLOCK: u8 = 1;
 const START_ENTRY: u8 = 2;
 
-/** The last micro-op of a block. */
-// @ts-ignore: decorator
-@inline
-export function endsBlock(kind: i32): bool {
-  return kind === K.END || kind === K.JMP || kind === K.JMPR || (kind >= K.CALL && kind <= K.RETI);
-}
-
-// @ts-ignore: decorator
-@inline
-export function isConditional(kind: i32): bool {
-  return kind >= K.JO && kind <= K.JNLE;
-}
-
 /** Adds the block at an offset from a page's start, if there is one. False when it does not take part. */
 function addBlock(fromPage: u32, offset: i64, mark: u8): bool {
   const away = offset & ~0xfff;
@@ -150,7 +135,7 @@ function addBlock(fromPage: u32, offset: i64, mark: u8): bool {
   if (queued >= MAX_NODES || uops >= MAX_UOPS) return false;
   const block = findBlock(pageLinear(page) | at, regionMode);
   if (!block || load<u32>(block, B_PAGE2)) return false;
-  if (queued && !compilesAtOnce && load<u32>(block, B_HEAT) < WARM && !load<u32>(block, B_JIT)) return false;
+  if (queued && load<u32>(block, B_HEAT) < warm && !load<u32>(block, B_JIT)) return false;
   store<u8>(start, START_BLOCK | mark);
   const work = cpu + R_JIT + WORK + (queued << 3);
   store<u32>(work, block);
@@ -256,8 +241,15 @@ export function isMappedNow(block: u32, address: u64): bool {
   return load<u64>(e) === address && load<u32>(e, 8) === (load<u32>(block, B_ADDRESS) & ~0xfff);
 }
 
-/** Builds the nodes of the region around a block whose page is mapped at `address`. False when there is nothing to compile. */
-export function buildRegion(block: u32, address: u64): bool {
+/** A block takes part only if it was entered so often. */
+let warm: u32 = 0;
+
+/**
+ * Builds the nodes of the region around a block whose page is mapped at `address`, of blocks that were entered `minimumHeat` times. False when
+ * there is nothing to compile.
+ */
+export function buildRegion(block: u32, address: u64, minimumHeat: u32): bool {
+  warm = minimumHeat;
   const linear = load<u32>(block, B_ADDRESS);
   nodeCount = 0;
   returnSites = 0;

@@ -1,73 +1,52 @@
 /** The micro-ops of straight-line code in WebAssembly: moves, arithmetic, stack; what is rare runs in the interpreter's code. */
-import { R_JIT_BANK, R_JIT_BUDGET, R_JIT_KIND, R_JIT_UOP } from '../layout';
-import { RSP } from '../cpu/state';
-import { K, SUB_SIZE_SHIFT, T0, T1, UOP_SIZE, U_D, U_IMM, U_KIND, U_OFF, U_S, U_SUB } from '../cpu/uops';
+import { R_JIT_BANK } from '../layout';
+import { RBP, RCX, RDX, RSP } from '../cpu/state';
+import { K, LOADS_APART, STORES_APART, SUB_SIZE_SHIFT, T0, T1, UOP_SIZE, U_D, U_IMM, U_KIND, U_OFF, U_S, U_SUB } from '../cpu/uops';
 import { HELPER_RUN } from './abi';
-import { giveBack, pushHere } from './exits';
+import { leaveWithStatus, siteOfStatus } from './exits';
 import * as f from './flags';
 import { close, openIf } from './flow';
+import { isLoad, isRun, isSegmented, isStore } from './kinds';
 import {
-  LOCAL_ADDRESS,
   LOCAL_AUX,
   LOCAL_BANK,
-  LOCAL_BUDGET,
   LOCAL_CPU,
   LOCAL_FLAG_A,
   LOCAL_FLAG_B,
   LOCAL_GPR,
   LOCAL_KIND,
+  LOCAL_PAGE,
   LOCAL_RESULT,
   LOCAL_STATUS,
   LOCAL_VALUE,
   LOCAL_VALUE2,
+  loadRegisters,
   popRegister,
   pushRegister,
+  setRegister,
   sizeMask,
-  loadRegisters,
-  storeLocal,
   storeRegisters,
 } from './locals';
-import { pushAddress, pushEffectiveAddress, readMemory, readModify, writeBack, writeMemory } from './memory';
+import { pushEffectiveAddress, readMemory, readModify, writeBack, writeMemory } from './memory';
 import { TYPE_RUN, callHelper } from './module-types';
-import { forgetVectorChecks, isVectorInLine, translateVector } from './vector';
+import { forgetRanges } from './ranges';
+import { forgetVectorChecks, translateVector } from './vector';
+import { isVectorInLine } from './vector-forms';
 import * as w from './wasm';
-
-/** Micro-ops that a helper runs as the interpreter would, on the registers in memory. */
-// @ts-ignore: decorator
-@inline
-export function isRun(kind: i32): bool {
-  return kind >= K.CALL_X;
-}
-
-export function isStore(kind: i32): bool {
-  return kind >= K.ST8 && kind <= K.GSTI64;
-}
-
-export function isLoad(kind: i32): bool {
-  return kind >= K.LD8 && kind <= K.GLDW64;
-}
-
-/** RSP - 8 into LOCAL_ADDRESS. */
-export function pushSlot(): void {
-  w.get(LOCAL_GPR + RSP);
-  w.const64(8);
-  w.byte(w.I64_SUB);
-  w.set(LOCAL_ADDRESS);
-}
 
 /** RSP := RSP - 8. */
 export function commitPush(): void {
   w.get(LOCAL_GPR + RSP);
   w.const64(8);
   w.byte(w.I64_SUB);
-  w.set(LOCAL_GPR + RSP);
+  setRegister(RSP);
 }
 
 export function moveStack(bytes: i64): void {
   w.get(LOCAL_GPR + RSP);
   w.const64(bytes);
   w.byte(w.I64_ADD);
-  w.set(LOCAL_GPR + RSP);
+  setRegister(RSP);
 }
 
 /** Translates a micro-op that is not a branch; `end` is where those of its node end. */
@@ -76,7 +55,7 @@ export function translateUop(p: u32, kind: i32, end: u32): void {
   const s: u32 = load<u8>(p, U_S);
   if (isRun(kind)) {
     if (kind !== K.CALL_X && isVectorInLine(p)) {
-      translateVector(p);
+      translateVector(p, end);
       return;
     }
     run(p);
@@ -84,18 +63,16 @@ export function translateUop(p: u32, kind: i32, end: u32): void {
     return;
   }
   if (isLoad(kind)) {
-    translateLoad(p, kind, d);
+    translateLoad(p, kind, d, end);
     return;
   }
   if (isStore(kind)) {
-    const k = kind >= K.GST8 ? kind - (K.GST8 - K.ST8) : kind;
+    const k = isSegmented(kind) ? kind - <i32>STORES_APART : kind;
     const log2 = <u32>((k - K.ST8) & 3);
-    pushAddress(p, kind >= K.GST8);
-    w.set(LOCAL_ADDRESS);
     if (k >= K.STI8) w.const64(load<i64>(p, U_IMM));
     else pushRegister(s, log2);
     w.set(LOCAL_VALUE);
-    writeMemory(p, log2);
+    writeMemory(p, log2, end);
     return;
   }
   if (kind >= K.STW8 && kind <= K.STW64) {
@@ -118,42 +95,40 @@ export function translateUop(p: u32, kind: i32, end: u32): void {
     shift(operation, d, log2, load<u32>(p, U_IMM));
     return;
   }
-  translateRest(p, kind, d, s);
+  translateRest(p, kind, d, s, end);
 }
 
-function translateLoad(p: u32, kind: i32, d: u32): void {
-  const segmented = kind >= K.GLD8;
-  const k = segmented ? kind - (K.GLD8 - K.LD8) : kind;
-  pushAddress(p, segmented);
+function translateLoad(p: u32, kind: i32, d: u32, end: u32): void {
+  const k = isSegmented(kind) ? kind - <i32>LOADS_APART : kind;
   if (k >= K.LDW8) {
     const log2 = <u32>(k - K.LDW8);
-    readModify(p, log2);
+    readModify(p, log2, end);
     popRegister(d, log2, true);
     return;
   }
   if (k <= K.LD64) {
     const log2 = <u32>(k - K.LD8);
-    readMemory(p, log2);
+    readMemory(p, log2, end);
     popRegister(d, log2, true);
     return;
   }
   switch (k) {
     case K.LDZ8:
     case K.LDZ16:
-      readMemory(p, k === K.LDZ8 ? 0 : 1);
+      readMemory(p, k === K.LDZ8 ? 0 : 1, end);
       break;
     case K.LDS8_32:
     case K.LDS8_64:
-      readMemory(p, 0);
+      readMemory(p, 0, end);
       f.extend(0);
       break;
     case K.LDS16_32:
     case K.LDS16_64:
-      readMemory(p, 1);
+      readMemory(p, 1, end);
       f.extend(1);
       break;
     default:
-      readMemory(p, 2);
+      readMemory(p, 2, end);
       f.extend(2);
   }
   popRegister(d, k === K.LDS8_32 || k === K.LDS16_32 ? 2 : 3, false);
@@ -366,7 +341,7 @@ function translateShift(p: u32, d: u32, byCl: bool): void {
     }
     return;
   }
-  w.get(LOCAL_GPR + 1);
+  w.get(LOCAL_GPR + RCX);
   w.const64(countMask);
   w.byte(w.I64_AND);
   w.set(LOCAL_VALUE2);
@@ -469,7 +444,7 @@ function copy(d: u32, toLog2: u32, s: u32, fromLog2: u32, signed: bool): void {
   popRegister(d, toLog2, !signed);
 }
 
-function translateRest(p: u32, kind: i32, d: u32, s: u32): void {
+function translateRest(p: u32, kind: i32, d: u32, s: u32, end: u32): void {
   switch (kind) {
     case K.NOP:
       return;
@@ -578,13 +553,13 @@ function translateRest(p: u32, kind: i32, d: u32, s: u32): void {
       f.extend(2);
       w.const64(63);
       w.byte(w.I64_SHR_S);
-      popRegister(2 << 3, 2, false);
+      popRegister(RDX << 3, 2, false);
       return;
     case K.CQO:
       pushRegister(0, 3);
       w.const64(63);
       w.byte(w.I64_SHR_S);
-      popRegister(2 << 3, 3, true);
+      popRegister(RDX << 3, 3, true);
       return;
     case K.SETCC:
       f.pushCondition(load<u32>(p, U_SUB));
@@ -606,26 +581,23 @@ function translateRest(p: u32, kind: i32, d: u32, s: u32): void {
       if (kind === K.PUSH) pushRegister(s, 3);
       else w.const64(load<i64>(p, U_IMM));
       w.set(LOCAL_VALUE);
-      pushSlot();
-      writeMemory(p, 3);
+      writeMemory(p, 3, end);
       commitPush();
       return;
     case K.POP:
-      w.get(LOCAL_GPR + RSP);
-      readMemory(p, 3);
+      readMemory(p, 3, end);
       w.set(LOCAL_VALUE);
       moveStack(8);
       w.get(LOCAL_VALUE);
       popRegister(d, 3, true);
       return;
     case K.LEAVE:
-      w.get(LOCAL_GPR + 5);
-      readMemory(p, 3);
-      w.get(LOCAL_GPR + 5);
+      readMemory(p, 3, end);
+      w.get(LOCAL_GPR + RBP);
       w.const64(8);
       w.byte(w.I64_ADD);
-      w.set(LOCAL_GPR + RSP);
-      w.set(LOCAL_GPR + 5);
+      setRegister(RSP);
+      setRegister(RBP);
       return;
     default:
       run(p);
@@ -699,24 +671,13 @@ function run(p: u32): void {
     storeTemporary(T0);
     storeTemporary(T1);
   }
-  f.flagsToMemory();
-  w.const32(p);
-  pushHere(0);
+  f.leaveFlags();
+  const site = siteOfStatus(p);
+  w.const32(site);
+  w.get(LOCAL_PAGE);
   callHelper(HELPER_RUN, TYPE_RUN);
-  w.tee(LOCAL_STATUS);
   openIf();
-  giveBack(p);
-  storeLocal(LOCAL_BUDGET, R_JIT_BUDGET);
-  w.get(LOCAL_CPU);
-  w.const32(p);
-  w.access(w.I32_STORE, R_JIT_UOP);
-  w.get(LOCAL_CPU);
-  w.const32(0);
-  w.access(w.I32_STORE, R_JIT_KIND);
-  w.get(LOCAL_STATUS);
-  w.const32(1);
-  w.byte(w.I32_SUB);
-  w.byte(w.RETURN);
+  leaveWithStatus(site);
   close();
   w.get(LOCAL_CPU);
   w.access(w.I32_LOAD, R_JIT_BANK);
@@ -728,4 +689,5 @@ function run(p: u32): void {
   }
   f.flagsAreInMemory();
   f.settleFlags();
+  forgetRanges();
 }

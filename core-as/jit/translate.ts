@@ -1,32 +1,42 @@
 /** Micro-ops of 64-bit code into WebAssembly. */
-import { R_JIT_BUDGET, R_JIT_TARGET, R_JIT_UOP } from '../layout';
-import { RSP } from '../cpu/state';
-import { K, UOP_SIZE, U_BASE, U_D, U_IDX, U_IMM, U_INDEX, U_KIND, U_LEN, U_OFF, U_S } from '../cpu/uops';
-import { HELPER_RUN, JIT_GO } from './abi';
-import { beginNode, changesPage, checkPage, leaveFor, leaveWithFault, offsetAfter, pushHere } from './exits';
+import { R_GPR, R_JIT_BUDGET } from '../layout';
+import { RBP, RCX, RDX, RSP } from '../cpu/state';
+import { K, UOP_SIZE, U_BASE, U_D, U_IDX, U_IMM, U_KIND, U_LEN, U_OFF, U_S } from '../cpu/uops';
+import { FORM_FIXED } from './abi';
+import {
+  beginNode,
+  beginSites,
+  changesPage,
+  checkPage,
+  hasRoomForSites,
+  leaveAside,
+  leaveFor,
+  leaveForTarget,
+  offsetAfter,
+  pushHere,
+} from './exits';
 import * as f from './flags';
-import { branch, branchAway, branchExit, branchIf, close, emitFlow, fallsTo, isLoopHeader, openIf } from './flow';
+import { branch, branchAway, branchIf, close, emitFlow, fallsTo, isLoopHeader, openIf } from './flow';
+import { isConditional, isLoad, isRun, isStore } from './kinds';
 import {
   I32_LOCALS,
   I64_LOCALS,
   LOCAL_BUDGET,
-  LOCAL_CODE,
   LOCAL_CPU,
   LOCAL_GPR,
   LOCAL_PAGE,
-  LOCAL_STATUS,
+  LOCAL_SITE,
   LOCAL_TARGET,
-  LOCAL_UOP,
   LOCAL_VALUE,
   clearRegisterUse,
+  loadRegisters,
   noteUse,
   pushRegister,
-  loadRegisters,
   storeLocal,
   storeRegisters,
 } from './locals';
 import { readMemory, writeMemory } from './memory';
-import { TYPE_RUN, callHelper } from './module-types';
+import { forgetValues, stepValues } from './ranges';
 import {
   N_COUNT,
   N_EDGES,
@@ -38,15 +48,15 @@ import {
   N_PAGE,
   N_RETURNS,
   N_TAKEN,
-  isConditional,
   node,
   nodeCount,
   pageDistance,
   returnSite,
   returnSites,
 } from './region';
-import { commitPush, isLoad, isRun, isStore, moveStack, pushSlot, translateUop } from './translate-uop';
-import { forgetVectorChecks, isVectorInLine, noteVectorRegisters } from './vector';
+import { commitPush, moveStack, translateUop } from './translate-uop';
+import { forgetVectorChecks, noteVectorRegisters } from './vector';
+import { isVectorInLine } from './vector-forms';
 import * as w from './wasm';
 
 /** Longest code of one node's micro-op, in bytes: room that must be left before each. */
@@ -66,22 +76,16 @@ export function translateRegion(end: u32): bool {
   w.byte(w.TYPE_I64);
   w.byte(I32_LOCALS);
   w.byte(w.TYPE_I32);
+  beginSites();
   loadRegisters();
   f.loadFlags();
-  // LOCAL_CODE begins as 0.
-  assert(JIT_GO === 0);
   w.byte(w.BLOCK);
   w.byte(w.TYPE_VOID);
   if (!emitFlow()) return false;
   w.byte(w.END);
-  storeRegisters();
   f.storeFlags();
   storeLocal(LOCAL_BUDGET, R_JIT_BUDGET);
-  storeLocal(LOCAL_UOP, R_JIT_UOP);
-  w.get(LOCAL_CPU);
-  w.get(LOCAL_TARGET);
-  w.access(w.I64_STORE, R_JIT_TARGET);
-  w.get(LOCAL_CODE);
+  w.get(LOCAL_SITE);
   w.byte(w.END);
   return true;
 }
@@ -105,29 +109,28 @@ function noteRegistersOf(p: u32): void {
     return;
   }
   if (isLoad(kind) || isStore(kind) || kind === K.LEA32 || kind === K.LEA64 || kind === K.LEA_G) {
-    noteUse(load<u8>(p, U_BASE), false);
-    noteUse(load<u8>(p, U_IDX), false);
-    if (isStore(kind)) noteUse(s, false);
-    else noteUse(d, true);
+    noteUse(load<u8>(p, U_BASE));
+    noteUse(load<u8>(p, U_IDX));
+    noteUse(isStore(kind) ? s : d);
     return;
   }
   if ((kind >= K.JMPR && kind <= K.LEAVE) || kind === K.CALL) {
-    if (kind === K.JMPR || kind === K.CALLR || kind === K.PUSH) noteUse(s, false);
-    if (kind !== K.JMPR) noteUse(RSP << 3, true);
-    if (kind === K.POP) noteUse(d, true);
-    if (kind === K.LEAVE) noteUse(5 << 3, true);
+    if (kind === K.JMPR || kind === K.CALLR || kind === K.PUSH) noteUse(s);
+    if (kind !== K.JMPR) noteUse(RSP << 3);
+    if (kind === K.POP) noteUse(d);
+    if (kind === K.LEAVE) noteUse(RBP << 3);
     return;
   }
   if (isConditional(kind) || kind === K.JMP) return;
   if (kind === K.CDQ || kind === K.CQO) {
-    noteUse(0, false);
-    noteUse(2 << 3, true);
+    noteUse(0);
+    noteUse(RDX << 3);
     return;
   }
-  if (kind === K.SHIFT_CL) noteUse(1 << 3, false);
-  noteUse(d, true);
+  if (kind === K.SHIFT_CL) noteUse(RCX << 3);
+  noteUse(d);
   // Immediate forms have 0 here: RAX is then kept in a local without need.
-  noteUse(s, kind === K.XCHG32 || kind === K.XCHG64);
+  noteUse(s);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -138,11 +141,14 @@ export function translateNode(number: u32): bool {
   const n = node(number);
   const first = load<u32>(n, N_FIRST);
   const end = load<u32>(n, N_END);
-  if (fellInto !== <i32>number || load<u16>(n, N_EDGES) !== 1 || load<u8>(n, N_ENTRY)) f.forgetFlags();
+  if (fellInto !== <i32>number || load<u16>(n, N_EDGES) !== 1 || load<u8>(n, N_ENTRY)) {
+    f.forgetFlags();
+    forgetValues();
+  }
   fellInto = -1;
   forgetVectorChecks();
   const count: u32 = load<u16>(n, N_COUNT);
-  beginNode(load<u8>(n, N_PAGE), count, load<u8>(first, U_INDEX));
+  beginNode(load<u8>(n, N_PAGE), count, first);
   if (isLoopHeader(number)) {
     w.get(LOCAL_BUDGET);
     w.const32(0);
@@ -159,27 +165,31 @@ export function translateNode(number: u32): bool {
   }
   const last = end - UOP_SIZE;
   for (let p = first; p < end; p += UOP_SIZE) {
-    if (w.at + UOP_ROOM > limit) return false;
+    if (w.at + UOP_ROOM > limit || !hasRoomForSites()) return false;
     const kind: i32 = load<u16>(p, U_KIND);
     if (isConditional(kind)) {
+      storeRegisters();
       translateConditional(p, kind, load<i16>(n, N_TAKEN));
     } else if (kind === K.JMP) {
       goOn(load<i16>(n, N_TAKEN), load<i64>(p, U_IMM));
       return true;
     } else if (kind === K.CALL || kind === K.CALLR) {
-      translateCall(p, kind, load<i16>(n, N_TAKEN));
+      translateCall(p, kind, load<i16>(n, N_TAKEN), end);
       return true;
     } else if (kind === K.RET || kind === K.RETI) {
-      translateReturn(p, load<u8>(n, N_RETURNS) !== 0);
+      translateReturn(p, load<u8>(n, N_RETURNS) !== 0, end);
       return true;
     } else if (kind === K.JMPR) {
+      storeRegisters();
       pushRegister(load<u8>(p, U_S), 3);
       w.set(LOCAL_TARGET);
       checkCanonical(p);
-      f.settleFlags();
-      branchExit();
+      leaveForTarget();
       return true;
-    } else if (kind !== K.END) translateUop(p, kind, end);
+    } else if (kind !== K.END) {
+      translateUop(p, kind, end);
+      stepValues(p);
+    }
   }
   goOn(load<i16>(n, N_FALL), offsetAfter(last));
   return true;
@@ -187,6 +197,7 @@ export function translateNode(number: u32): bool {
 
 /** Goes on at a node of the region, or leaves for an offset of the page. */
 function goOn(to: i32, offset: i64): void {
+  storeRegisters();
   if (to < 0) {
     leaveFor(offset);
     return;
@@ -216,8 +227,8 @@ function translateConditional(p: u32, kind: i32, to: i32): void {
   close();
 }
 
-/** Faults when LOCAL_TARGET is not canonical (48 bits). */
-function checkCanonical(p: u32): void {
+/** Pushes whether LOCAL_TARGET is not canonical (48 bits). */
+function pushIsNotCanonical(): void {
   w.get(LOCAL_TARGET);
   w.const64(16);
   w.byte(w.I64_SHL);
@@ -225,44 +236,39 @@ function checkCanonical(p: u32): void {
   w.byte(w.I64_SHR_S);
   w.get(LOCAL_TARGET);
   w.byte(w.I64_NE);
+}
+
+/** The interpreter raises the fault when LOCAL_TARGET is not canonical. */
+function checkCanonical(p: u32): void {
+  pushIsNotCanonical();
   openIf();
-  runInInterpreter(p);
+  leaveAside(p, FORM_FIXED);
   close();
 }
 
-/** Leaves so that the interpreter runs the micro-op's instruction; the registers are as before it. */
-function runInInterpreter(p: u32): void {
-  // The helper raises the fault and says so.
-  storeRegisters();
-  f.settleFlagsAside();
-  w.const32(p);
-  pushHere(0);
-  callHelper(HELPER_RUN, TYPE_RUN);
-  w.set(LOCAL_STATUS);
-  leaveWithFault(p);
-}
-
-function translateCall(p: u32, kind: i32, to: i32): void {
+function translateCall(p: u32, kind: i32, to: i32, end: u32): void {
   if (kind === K.CALLR) {
+    storeRegisters();
     pushRegister(load<u8>(p, U_S), 3);
     w.set(LOCAL_TARGET);
     checkCanonical(p);
   }
   pushHere(<i64>load<u16>(p, U_OFF) + <i64>load<u8>(p, U_LEN));
   w.set(LOCAL_VALUE);
-  pushSlot();
-  writeMemory(p, 3);
+  writeMemory(p, 3, end);
   commitPush();
-  if (kind === K.CALLR) {
-    f.settleFlags();
-    branchExit();
-  } else goOn(to, load<i64>(p, U_IMM));
+  stepValues(p);
+  storeRegisters();
+  if (kind === K.CALLR) leaveForTarget();
+  else goOn(to, load<i64>(p, U_IMM));
 }
 
-function translateReturn(p: u32, inside: bool): void {
-  w.get(LOCAL_GPR + RSP);
-  readMemory(p, 3);
+function translateReturn(p: u32, inside: bool, end: u32): void {
+  readMemory(p, 3, end);
   w.set(LOCAL_TARGET);
+  const popped = 8 + (load<u16>(p, U_KIND) === K.RETI ? load<i64>(p, U_IMM) : 0);
+  moveStack(popped);
+  storeRegisters();
   if (inside) {
     for (let i: u32 = 0; i < returnSites; i++) {
       const site = returnSite(i);
@@ -272,15 +278,21 @@ function translateReturn(p: u32, inside: bool): void {
       w.byte(w.I64_ADD);
       w.byte(w.I64_EQ);
       openIf();
-      moveStack(8);
       f.settleFlagsAside();
       if (changesPage(site)) checkPage(site);
       branchAway(site);
       close();
     }
   }
-  checkCanonical(p);
-  moveStack(8 + (load<u16>(p, U_KIND) === K.RETI ? load<i64>(p, U_IMM) : 0));
-  f.settleFlags();
-  branchExit();
+  pushIsNotCanonical();
+  openIf();
+  // As if nothing had been popped.
+  w.get(LOCAL_CPU);
+  w.get(LOCAL_GPR + RSP);
+  w.const64(popped);
+  w.byte(w.I64_SUB);
+  w.access(w.I64_STORE, R_GPR + (RSP << 3));
+  leaveAside(p, FORM_FIXED);
+  close();
+  leaveForTarget();
 }

@@ -1,39 +1,23 @@
 /**
  * SSE and AVX instructions in line: moves, lanewise integer operations, shuffles, and arithmetic of scalar doubles.
  *
- * Vector registers stay in the vCPU block; a 256-bit instruction is two operations of 128 bits. What is not here, and every memory
- * operand that misses the TLB, is run by the interpreter's code (HELPER_RUN). So is arithmetic that does anything but round to nearest: the
- * operands and the result must be normal numbers, all exceptions masked and the precision flag, which then needs no computing, set.
+ * Vector registers stay in the vCPU block; a 256-bit instruction is two operations of 128 bits. What is not here is run by the
+ * interpreter's code. So is arithmetic that does anything but round to nearest: operands must be normal numbers or zeros, all exceptions masked
+ * and the precision flag, which then needs no computing, set.
  */
-import { simdFeatureOff } from '../cpu/features';
-import { SIMD_ALIGNED, SIMD_FEATURE_SHIFT, SIMD_MMX } from '../cpu/decode-0f';
-import { CR0_EM, CR0_TS, CR4_OSFXSR, CR4_OSXSAVE, FS } from '../cpu/state';
-import {
-  K,
-  REG_ZERO,
-  SEG_A32,
-  UOP_SIZE,
-  U_BASE,
-  U_D,
-  U_IDX,
-  U_IMM,
-  U_KIND,
-  U_OFF,
-  U_S,
-  U_SEG,
-  U_SUB,
-} from '../cpu/uops';
+import { CR0_EM, CR0_TS, CR4_OSFXSR, CR4_OSXSAVE } from '../cpu/state';
+import { K, REG_ZERO, U_BASE, U_D, U_IDX, U_IMM, U_KIND, U_S } from '../cpu/uops';
 import { R_CR0, R_CR4, R_MXCSR, R_XCR0, R_YMM } from '../layout';
 import * as op from '../simd/operations';
-import { HELPER_RUN, JIT_FAULT, RUN_LEAVE } from './abi';
-import { giveBack, leaveFor, leaveWithFault, offsetAfter, pushHere } from './exits';
+import { FORM_FIXED, FORM_SINGLE, HELPER_RUN } from './abi';
+import { isCalled, leaveAside, leaveWithStatus, siteOfStatus } from './exits';
 import * as f from './flags';
-import { close, openIf, openIfValue } from './flow';
+import { close, openIf } from './flow';
 import {
   LOCAL_ADDRESS,
   LOCAL_AUX,
   LOCAL_CPU,
-  LOCAL_POINTER,
+  LOCAL_PAGE,
   LOCAL_RESULT,
   LOCAL_STATUS,
   LOCAL_VALUE,
@@ -42,27 +26,29 @@ import {
   noteUse,
   popRegister,
   pushRegister,
-  storeRegister,
+  storeRegisters,
 } from './locals';
-import { pushEffectiveAddress, pushHit, pushPointer } from './memory';
+import { checkAccess, pushEffectiveAddress, pushPointer } from './memory';
 import { TYPE_RUN, callHelper } from './module-types';
+import {
+  BINARY,
+  VEX_W,
+  flagsOf,
+  halves,
+  inMemory,
+  isAligned,
+  isUnpack,
+  isVex,
+  operation,
+  vectorBytes,
+  vectorRead,
+  vectorWritten,
+} from './vector-forms';
 import * as w from './wasm';
-
-/** U_IMM bits 16 on. */
-const VEX: u32 = 1;
-const VEX_L: u32 = 2;
-const VEX_W: u32 = 4;
 
 /** MXCSR without its other flags, when arithmetic in line is exact: masks all set, precision flag set, nearest, no flushing. */
 const MXCSR_MODE: u32 = 0xffe0;
 const MXCSR_PLAIN: u32 = 0x1fa0;
-
-/** By operation id up to OP_PACKUSDW: WebAssembly's operation (core specification 5.4.8) that does the same to 128 bits; 0: none. */
-const BINARY = memory.data<u8>([
-  0, 78, 0, 80, 81, 110, 142, 174, 206, 113, 145, 177, 209, 111, 143, 112, 144, 114, 146, 115, 147, 149, 0, 0, 0, 181,
-  0, 0, 186, 0, 0, 123, 155, 119, 150, 121, 152, 118, 151, 182, 183, 120, 153, 184, 185, 35, 45, 55, 214, 39, 49, 59,
-  217, 0, 0, 0, 0, 0, 0, 0, 0, 101, 133, 102, 134,
-]);
 
 /** By OP_PSLLW_I to OP_PSRAD_I: WebAssembly's shift. */
 const SHIFT = memory.data<u8>([139, 171, 203, 141, 173, 205, 140, 172]);
@@ -75,127 +61,14 @@ export function forgetVectorChecks(): void {
   checked = 0;
 }
 
-// @ts-ignore: decorator
-@inline
-function flagsOf(p: u32): u32 {
-  return load<u8>(p, U_IMM + 2) & 15;
-}
-
-// @ts-ignore: decorator
-@inline
-function operation(p: u32): u32 {
-  return load<u32>(p, U_SUB);
-}
-
-function isVex(p: u32): bool {
-  return (flagsOf(p) & VEX) !== 0;
-}
-
-function halves(p: u32): u32 {
-  return flagsOf(p) & VEX_L ? 2 : 1;
-}
-
-function inMemory(p: u32): bool {
-  return load<u16>(p, U_KIND) !== K.SIMD_R;
-}
-
-function operandBytes(p: u32): u32 {
-  return load<u8>(p, U_IMM + 3);
-}
-
-/** True when a SIMD_* micro-op is translated here. */
-export function isVectorInLine(p: u32): bool {
-  const kind: i32 = load<u16>(p, U_KIND);
-  const imm = load<u64>(p, U_IMM);
-  if (kind === K.SIMD_SPECIAL || imm & SIMD_MMX || simdFeatureOff((<u32>(imm >> SIMD_FEATURE_SHIFT)) & 31))
-    return false;
-  // Of an instruction that is several micro-ops.
-  if (load<u16>(p - UOP_SIZE, U_OFF) === load<u16>(p, U_OFF)) return false;
-  if (kind !== K.SIMD_R) {
-    const segment: u32 = load<u8>(p, U_SEG);
-    if ((segment & 7) >= FS || (segment & 0x30) >= SEG_A32) return false;
-  }
-  const id = operation(p);
-  if (id <= op.OP_PACKUSDW) return id === op.OP_PANDN || isUnpack(id) || load<u8>(BINARY + id) !== 0;
-  if (id >= op.OP_PSLLW_I && id <= op.OP_PSRAD_I) return true;
-  switch (id) {
-    case op.OP_PSHUFB:
-    case op.OP_MOV:
-    case op.OP_VPBROADCASTB:
-    case op.OP_VPBROADCASTW:
-    case op.OP_VPBROADCASTD:
-    case op.OP_VPBROADCASTQ:
-    case op.OP_PSHUFD:
-    case op.OP_LOAD32:
-    case op.OP_LOAD64:
-    case op.OP_MOVD_FROM_GPR:
-    case op.OP_MOVD_TO_GPR:
-    case op.OP_ADDSD:
-    case op.OP_SUBSD:
-    case op.OP_MULSD:
-    case op.OP_DIVSD:
-    case op.OP_UCOMISD:
-    case op.OP_COMISD:
-    case op.OP_CVTSI2SD:
-    case op.OP_CVTTSD2SI:
-      return true;
-    case op.OP_MOVSS:
-    case op.OP_MOVSD:
-    case op.OP_MOVMSKPS:
-    case op.OP_MOVMSKPD:
-    case op.OP_PMOVMSKB:
-      return kind === K.SIMD_R;
-    case op.OP_VZERO:
-      return !(flagsOf(p) & VEX_L);
-    case op.OP_LOAD_LOW:
-    case op.OP_LOAD_HIGH:
-      return kind === K.SIMD_LD;
-    case op.OP_STORE:
-    case op.OP_STORE_MOVSS:
-    case op.OP_STORE_MOVSD:
-    case op.OP_STORE_LOW:
-    case op.OP_STORE_HIGH:
-    case op.OP_MOVQ_STORE:
-      return kind === K.SIMD_ST;
-    default:
-      return false;
-  }
-}
-
-function isUnpack(id: u32): bool {
-  return id >= op.OP_PUNPCKLBW && id <= op.OP_PUNPCKHQDQ;
-}
-
-/** Byte offset of the general register that the instruction writes; REG_ZERO: none. */
-function writtenGpr(p: u32): u32 {
-  switch (operation(p)) {
-    case op.OP_MOVMSKPS:
-    case op.OP_MOVMSKPD:
-    case op.OP_PMOVMSKB:
-    case op.OP_CVTTSD2SI:
-      return (<u32>load<u8>(p, U_D)) << 3;
-    case op.OP_MOVD_TO_GPR:
-      return inMemory(p) ? REG_ZERO : (<u32>load<u8>(p, U_S)) << 3;
-    default:
-      return REG_ZERO;
-  }
-}
-
-/** Byte offset of the general register that is its source; REG_ZERO: none. */
-function readGpr(p: u32): u32 {
-  const id = operation(p);
-  const reads = !inMemory(p) && (id === op.OP_MOVD_FROM_GPR || id === op.OP_CVTSI2SD);
-  return reads ? (<u32>load<u8>(p, U_S)) << 3 : REG_ZERO;
-}
-
 /** Notes the general registers of an instruction that is translated here. */
 export function noteVectorRegisters(p: u32): void {
   if (inMemory(p)) {
-    noteUse(load<u8>(p, U_BASE), false);
-    noteUse(load<u8>(p, U_IDX), false);
+    noteUse(load<u8>(p, U_BASE));
+    noteUse(load<u8>(p, U_IDX));
   }
-  noteUse(readGpr(p), false);
-  noteUse(writtenGpr(p), true);
+  noteUse(vectorRead(p));
+  noteUse(vectorWritten(p));
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -231,10 +104,7 @@ function pushFirst(p: u32, half: u32): void {
 
 /** Pushes the pointer that loads of the second operand add their offset to; returns that offset. */
 function pushSecondBase(p: u32): u32 {
-  if (inMemory(p)) {
-    w.get(LOCAL_POINTER);
-    return 0;
-  }
+  if (inMemory(p)) return pushPointer();
   w.get(LOCAL_CPU);
   return place(load<u8>(p, U_S));
 }
@@ -271,28 +141,24 @@ function storeHalf(to: u32, half: u32): void {
 // ---------------------------------------------------------------------------------------------------------------------
 // The way round
 
-/** Has the interpreter's code run the instruction. */
-function runSlowly(p: u32): void {
-  if (inMemory(p)) {
-    storeRegister(load<u8>(p, U_BASE));
-    storeRegister(load<u8>(p, U_IDX));
+/**
+ * Has the interpreter run the instruction, on a path of its own: by leaving the region, or in a helper when that has happened often here. True
+ * when the path comes back.
+ */
+function runSlowly(p: u32): bool {
+  if (!isCalled(p)) {
+    leaveAside(p, FORM_SINGLE);
+    return false;
   }
-  storeRegister(readGpr(p));
-  w.const32(p);
-  pushHere(0);
+  const site = siteOfStatus(p);
+  w.const32(site);
+  w.get(LOCAL_PAGE);
   callHelper(HELPER_RUN, TYPE_RUN);
-  w.tee(LOCAL_STATUS);
   openIf();
-  w.get(LOCAL_STATUS);
-  w.const32(RUN_LEAVE + JIT_FAULT);
-  w.byte(w.I32_EQ);
-  openIf();
-  leaveWithFault(p);
+  leaveWithStatus(site);
   close();
-  giveBack(p);
-  leaveFor(offsetAfter(p));
-  close();
-  loadRegister(writtenGpr(p));
+  loadRegister(vectorWritten(p));
+  return true;
 }
 
 /** The interpreter's code raises #UD or #NM unless the operating system has enabled SSE, or AVX (cpu/simd-operand.ts: simdCheck). */
@@ -314,10 +180,7 @@ function checkEnabled(p: u32): void {
   w.byte(w.I64_EQZ);
   w.byte(w.I32_EQZ);
   openIf();
-  runSlowly(p);
-  // It has not come to that.
-  giveBack(p);
-  leaveFor(offsetAfter(p));
+  leaveAside(p, FORM_FIXED);
   close();
 }
 
@@ -331,65 +194,53 @@ function pushMissing(offset: u32, bits: u64): void {
   w.byte(w.I64_XOR);
 }
 
-/** Pushes whether the memory operand can be accessed in line (i32), its address being in LOCAL_ADDRESS then. */
-function pushAccessible(p: u32, write: bool): void {
-  const bytes = operandBytes(p);
+/** Leaves unless the memory operand is aligned as it must be. */
+function checkAligned(p: u32): void {
+  if (!isAligned(p)) return;
   pushEffectiveAddress(p);
-  w.set(LOCAL_ADDRESS);
-  pushHit(31 - clz<u32>(bytes), write);
-  if (!(load<u64>(p, U_IMM) & SIMD_ALIGNED)) return;
-  w.get(LOCAL_ADDRESS);
-  w.const64(bytes - 1);
+  w.const64(vectorBytes(p) - 1);
   w.byte(w.I64_AND);
   w.byte(w.I64_EQZ);
-  w.byte(w.I32_AND);
+  w.byte(w.I32_EQZ);
+  openIf();
+  leaveAside(p, FORM_FIXED);
+  close();
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Translates an instruction that isVectorInLine. */
-export function translateVector(p: u32): void {
+export function translateVector(p: u32, end: u32): void {
   const id = operation(p);
-  // The slow ways leave from inside, so what is known of the flags must be in its local before.
+  // There are ways out of conditional code, so registers and what is known of the flags must be in place before.
+  storeRegisters();
   f.settleFlags();
   checkEnabled(p);
-  if (id >= op.OP_FP_FIRST) {
-    translateScalar(p, id);
-    return;
+  if (inMemory(p)) {
+    checkAligned(p);
+    checkAccess(p, end);
   }
-  const kind: i32 = load<u16>(p, U_KIND);
-  if (kind === K.SIMD_R) {
-    translateOperation(p, id);
-    return;
-  }
-  const write = kind === K.SIMD_ST;
-  pushAccessible(p, write);
-  openIf();
-  pushPointer(write);
-  w.set(LOCAL_POINTER);
-  if (write) translateStore(p, id);
+  if (id >= op.OP_FP_FIRST) translateScalar(p, id);
+  else if (<i32>load<u16>(p, U_KIND) === K.SIMD_ST) translateStore(p, id);
   else translateOperation(p, id);
-  w.byte(w.ELSE);
-  runSlowly(p);
-  close();
 }
 
 function translateStore(p: u32, id: u32): void {
   const from = place(load<u8>(p, U_D));
   if (id === op.OP_STORE) {
-    for (let half: u32 = 0; half < operandBytes(p) >> 4; half++) {
-      w.get(LOCAL_POINTER);
+    for (let half: u32 = 0; half < vectorBytes(p) >> 4; half++) {
+      const offset = pushPointer();
       w.get(LOCAL_CPU);
       w.vectorAccess(w.V128_LOAD, from + (half << 4));
-      w.vectorAccess(w.V128_STORE, half << 4);
+      w.vectorAccess(w.V128_STORE, offset + (half << 4));
     }
     return;
   }
-  const wide = operandBytes(p) === 8;
-  w.get(LOCAL_POINTER);
+  const wide = vectorBytes(p) === 8;
+  const offset = pushPointer();
   w.get(LOCAL_CPU);
   w.access(wide ? w.I64_LOAD : w.I64_LOAD32_U, from + (id === op.OP_STORE_HIGH ? 8 : 0));
-  w.access(wide ? w.I64_STORE : w.I64_STORE32, 0);
+  w.access(wide ? w.I64_STORE : w.I64_STORE32, offset);
 }
 
 function translateOperation(p: u32, id: u32): void {
@@ -404,7 +255,7 @@ function translateOperation(p: u32, id: u32): void {
     case op.OP_MOVD_TO_GPR:
       w.get(LOCAL_CPU);
       w.access(flagsOf(p) & VEX_W ? w.I64_LOAD : w.I64_LOAD32_U, place(load<u8>(p, U_D)));
-      popRegister(writtenGpr(p), 3, true);
+      popRegister(vectorWritten(p), 3, true);
       return;
     case op.OP_MOVSS:
     case op.OP_MOVSD:
@@ -429,7 +280,7 @@ function translateOperation(p: u32, id: u32): void {
 function loadScalar(p: u32, wide: bool): void {
   const to = destination(p);
   w.get(LOCAL_CPU);
-  if (readGpr(p) !== REG_ZERO) pushRegister(readGpr(p), wide ? 3 : 2);
+  if (vectorRead(p) !== REG_ZERO) pushRegister(vectorRead(p), wide ? 3 : 2);
   else pushSecondScalar(p, wide);
   w.access(w.I64_STORE, to);
   w.get(LOCAL_CPU);
@@ -472,7 +323,7 @@ function signMask(p: u32, id: u32): void {
     w.byte(w.I32_OR);
   }
   w.byte(w.I64_EXTEND_I32_U);
-  popRegister(writtenGpr(p), 3, true);
+  popRegister(vectorWritten(p), 3, true);
 }
 
 /** Operations on 128 bits, twice for a 256-bit instruction. */
@@ -571,6 +422,20 @@ function pushIsNormal(local: u32): void {
   w.byte(w.I32_LT_U);
 }
 
+/** The same for a normal number or a zero. */
+function pushIsOrdinary(local: u32): void {
+  pushIsNormal(local);
+  pushIsZero(local);
+  w.byte(w.I32_OR);
+}
+
+function pushIsZero(local: u32): void {
+  w.get(local);
+  w.const64(1);
+  w.byte(w.I64_SHL);
+  w.byte(w.I64_EQZ);
+}
+
 /** Pushes the biased exponent less 1, so that zeros and denormals come out above all others (i32). */
 function pushExponent(local: u32): void {
   w.get(local);
@@ -597,19 +462,10 @@ function pushDouble(local: u32): void {
   w.byte(w.F64_REINTERPRET_I64);
 }
 
-/** The second operand into LOCAL_VALUE2; 0, which takes the slow way, when it cannot be read in line. */
+/** The second operand into LOCAL_VALUE2. */
 function readSecond(p: u32, wide: bool): void {
-  if (readGpr(p) !== REG_ZERO) pushRegister(readGpr(p), wide ? 3 : 2);
-  else if (!inMemory(p)) pushSecondScalar(p, wide);
-  else {
-    pushAccessible(p, false);
-    openIfValue(w.TYPE_I64);
-    pushPointer(false);
-    w.access(wide ? w.I64_LOAD : w.I64_LOAD32_U, 0);
-    w.byte(w.ELSE);
-    w.const64(0);
-    close();
-  }
+  if (vectorRead(p) !== REG_ZERO) pushRegister(vectorRead(p), wide ? 3 : 2);
+  else pushSecondScalar(p, wide);
   w.set(LOCAL_VALUE2);
 }
 
@@ -642,16 +498,35 @@ function doubleArithmetic(p: u32, id: u32): void {
   w.byte(w.I64_REINTERPRET_F64);
   w.set(LOCAL_ADDRESS);
   pushIsPlain();
-  pushIsNormal(LOCAL_VALUE);
+  pushIsOrdinary(LOCAL_VALUE);
   w.byte(w.I32_AND);
-  pushIsNormal(LOCAL_VALUE2);
+  if (id === op.OP_DIVSD) pushIsNormal(LOCAL_VALUE2);
+  else pushIsOrdinary(LOCAL_VALUE2);
   w.byte(w.I32_AND);
-  // Not the smallest ones either, which may come from below (underflow is detected after rounding, SDM vol. 1, 4.9.1.5).
-  pushExponent(LOCAL_ADDRESS);
-  w.const32(1);
-  w.byte(w.I32_SUB);
-  w.const32(0x7fd);
-  w.byte(w.I32_LT_U);
+  if (id === op.OP_ADDSD || id === op.OP_SUBSD) {
+    // What is too small for a normal number is exact; only what is too large is not.
+    w.get(LOCAL_ADDRESS);
+    w.const64(52);
+    w.byte(w.I64_SHR_U);
+    w.byte(w.I32_WRAP_I64);
+    w.const32(0x7ff);
+    w.byte(w.I32_AND);
+    w.const32(0x7ff);
+    w.byte(w.I32_NE);
+  } else {
+    // Not the smallest ones either, which may come from below (underflow is detected after rounding, SDM vol. 1, 4.9.1.5).
+    pushExponent(LOCAL_ADDRESS);
+    w.const32(1);
+    w.byte(w.I32_SUB);
+    w.const32(0x7fd);
+    w.byte(w.I32_LT_U);
+    pushIsZero(LOCAL_VALUE);
+    w.byte(w.I32_OR);
+    if (id === op.OP_MULSD) {
+      pushIsZero(LOCAL_VALUE2);
+      w.byte(w.I32_OR);
+    }
+  }
   w.byte(w.I32_AND);
   openIf();
   storeDouble(p, to);
@@ -675,8 +550,8 @@ function compareDoubles(p: u32): void {
   w.get(LOCAL_CPU);
   w.access(w.I64_LOAD, place(load<u8>(p, U_D)));
   w.set(LOCAL_VALUE);
-  pushIsNormal(LOCAL_VALUE);
-  pushIsNormal(LOCAL_VALUE2);
+  pushIsOrdinary(LOCAL_VALUE);
+  pushIsOrdinary(LOCAL_VALUE2);
   w.byte(w.I32_AND);
   openIf();
   pushDouble(LOCAL_VALUE);
@@ -699,8 +574,7 @@ function compareDoubles(p: u32): void {
   w.byte(w.I32_OR);
   w.set(LOCAL_AUX);
   w.byte(w.ELSE);
-  runSlowly(p);
-  f.loadCanonical();
+  if (runSlowly(p)) f.loadCanonical();
   close();
   f.flagsBecomeCanonical();
 }
@@ -709,22 +583,18 @@ function convertToDouble(p: u32): void {
   const to = destination(p);
   const wide = (flagsOf(p) & VEX_W) !== 0;
   readSecond(p, wide);
-  // 32 bits are exact, but a memory operand that was not read must take the slow way: it is 0 then.
-  if (wide) pushIsPlain();
-  else w.const32(1);
-  if (inMemory(p)) {
-    w.get(LOCAL_VALUE2);
-    w.byte(w.I64_EQZ);
-    w.byte(w.I32_EQZ);
-    w.byte(w.I32_AND);
+  // 32 bits are exact.
+  if (wide) {
+    pushIsPlain();
+    openIf();
   }
-  openIf();
   w.get(LOCAL_VALUE2);
   if (!wide) w.byte(w.I64_EXTEND32_S);
   w.byte(w.F64_CONVERT_I64_S);
   w.byte(w.I64_REINTERPRET_F64);
   w.set(LOCAL_ADDRESS);
   storeDouble(p, to);
+  if (!wide) return;
   w.byte(w.ELSE);
   runSlowly(p);
   close();
@@ -742,7 +612,7 @@ function truncateDouble(p: u32): void {
   openIf();
   pushDouble(LOCAL_VALUE2);
   w.byte(w.I64_TRUNC_F64_S);
-  popRegister(writtenGpr(p), wide ? 3 : 2, wide);
+  popRegister(vectorWritten(p), wide ? 3 : 2, wide);
   w.byte(w.ELSE);
   runSlowly(p);
   close();

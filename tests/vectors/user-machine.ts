@@ -63,6 +63,8 @@ export interface CoreExports {
   getRflags(): bigint;
   setRflags(value: bigint): void;
   stateChanged(): void;
+  /** Has the TLB hold the page of a linear address. */
+  fillTlb(address: bigint, write: number): void;
   /** Vector | error code << 8 of the exception delivered by the last stepOne(), or -1. */
   lastException(): number;
 }
@@ -167,6 +169,17 @@ export class UserMachine {
     this.bytes.fill(DECOY_BYTE, chunk1 + DECOY - CHUNK, chunk1 + DECOY - CHUNK + PAGE_BYTES);
     this.#buildTables();
     this.#enterUserMode();
+  }
+
+  /** Has the TLB hold all pages of the windows: compiled code leaves to the interpreter what misses it. */
+  fillTlb(): void {
+    for (const window of WINDOWS) {
+      for (let page = 0; page < window.sizeBytes; page += 0x1000) {
+        const address = window.address + BigInt(page);
+        this.core.fillTlb(address, 0);
+        if (window.writable) this.core.fillTlb(address, 1);
+      }
+    }
   }
 
   #put64(gpa: number, value: bigint): void {

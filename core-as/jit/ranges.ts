@@ -1,0 +1,316 @@
+/**
+ * One check for several memory accesses.
+ *
+ * Within a node the translator numbers the values of registers: a value and a distance from it, so that `push`, `add rsp`, `lea` and `mov` keep
+ * what is known. The first access at a value looks ahead: accesses at the same value make a range, which is checked once, as one access of
+ * its size, and whose linear memory address then stays in a local. Such addresses are good until the end of the node: what changes
+ * translations (INVLPG, CR3, a page that becomes code) runs in helpers, before which they are forgotten, or reaches this vCPU at a block boundary.
+ */
+import { RSP, cpu } from '../cpu/state';
+import {
+  K,
+  LOADS_APART,
+  REG_PAGE,
+  REG_PAGE_HIGH,
+  REG_ZERO,
+  STORES_APART,
+  UOP_SIZE,
+  U_BASE,
+  U_D,
+  U_DISP,
+  U_IDX,
+  U_IMM,
+  U_KIND,
+  U_S,
+} from '../cpu/uops';
+import { R_JIT, R_TEMP } from '../layout';
+import { RANGES } from './locals';
+import { isLoad, isRun, isStore } from './kinds';
+import { isVectorInLine, vectorBytes, vectorWritten } from './vector-forms';
+
+/** In the scratch area, per general register: u32 value, i64 distance from it; then the same for looking ahead. */
+const VALUES: u32 = 0x15200;
+const AHEAD: u32 = 0x15300;
+/** Ranges: u32 value, u32 written, i64 first byte, i64 end. */
+const TABLE: u32 = 0x15400;
+const RANGE_SIZE: u32 = 24;
+
+/** Longest range in bytes: one that crosses into another page is never found in the TLB. */
+const MAX_BYTES: i64 = 256;
+/** Micro-ops that are looked at. */
+const LOOK_AHEAD: u32 = 40;
+
+/** Values that are no register's: the page of the running code, and 0. */
+const VALUE_PAGE: u32 = 1;
+const VALUE_ZERO: u32 = 2;
+
+let nextValue: u32 = 0;
+let ranges: u32 = 0;
+let nextRange: u32 = 0;
+
+// What describe() found of a micro-op's memory access.
+export let accessBase: u32 = 0;
+export let accessDisplacement: i64 = 0;
+/** The address is base + displacement, flat. */
+let accessPlain: bool = false;
+export let accessBytes: u32 = 0;
+export let accessWrites: bool = false;
+
+// @ts-ignore: decorator
+@inline
+function value(table: u32, n: u32): u32 {
+  return cpu + R_JIT + table + (n << 4);
+}
+
+// @ts-ignore: decorator
+@inline
+function range(n: u32): u32 {
+  return cpu + R_JIT + TABLE + n * RANGE_SIZE;
+}
+
+/** Nothing is known: a node begins that can be reached from several places. */
+export function forgetValues(): void {
+  nextValue = VALUE_ZERO + 1;
+  for (let n: u32 = 0; n < 16; n++) fresh(VALUES, n);
+  forgetRanges();
+}
+
+/** Something ran that may change translations. */
+export function forgetRanges(): void {
+  ranges = 0;
+  nextRange = 0;
+}
+
+function fresh(table: u32, n: u32): void {
+  store<u32>(value(table, n), nextValue++);
+  store<i64>(value(table, n), 0, 8);
+}
+
+function freshAll(table: u32): void {
+  for (let n: u32 = 0; n < 16; n++) fresh(table, n);
+}
+
+function copyValue(table: u32, d: u32, s: u32, distance: i64): void {
+  const number = load<u32>(value(table, s));
+  const offset = load<i64>(value(table, s), 8) + distance;
+  store<u32>(value(table, d), number);
+  store<i64>(value(table, d), offset, 8);
+}
+
+function describeStack(bytes: i64, writes: bool, base: u32): void {
+  accessBase = base << 3;
+  accessDisplacement = bytes;
+  accessPlain = true;
+  accessBytes = 8;
+  accessWrites = writes;
+}
+
+/** Finds out which memory a micro-op accesses in line. False: none. */
+export function describe(p: u32): bool {
+  const kind: i32 = load<u16>(p, U_KIND);
+  if (isLoad(kind)) {
+    const segmented = kind >= K.GLD8;
+    const k = segmented ? kind - <i32>LOADS_APART : kind;
+    accessWrites = k >= K.LDW8;
+    if (k >= K.LDW8) accessBytes = 1 << (k - K.LDW8);
+    else if (k <= K.LD64) accessBytes = 1 << (k - K.LD8);
+    else if (k === K.LDZ8 || k === K.LDS8_32 || k === K.LDS8_64) accessBytes = 1;
+    else accessBytes = k === K.LDS32_64 ? 4 : 2;
+    describeOperand(p, segmented);
+    return true;
+  }
+  if (isStore(kind)) {
+    const segmented = kind >= K.GST8;
+    const k = segmented ? kind - <i32>STORES_APART : kind;
+    accessWrites = true;
+    accessBytes = 1 << ((k - K.ST8) & 3);
+    describeOperand(p, segmented);
+    return true;
+  }
+  switch (kind) {
+    case K.PUSH:
+    case K.PUSHI:
+    case K.CALL:
+    case K.CALLR:
+      describeStack(-8, true, RSP);
+      return true;
+    case K.POP:
+    case K.RET:
+    case K.RETI:
+      describeStack(0, false, RSP);
+      return true;
+    case K.LEAVE:
+      describeStack(0, false, 5);
+      return true;
+    case K.SIMD_LD:
+    case K.SIMD_ST:
+      if (!isVectorInLine(p)) return false;
+      accessWrites = kind === K.SIMD_ST;
+      accessBytes = vectorBytes(p);
+      describeOperand(p, false);
+      return true;
+  }
+  return false;
+}
+
+function describeOperand(p: u32, segmented: bool): void {
+  accessBase = load<u8>(p, U_BASE);
+  accessDisplacement = load<i32>(p, U_DISP);
+  accessPlain = !segmented && load<u8>(p, U_IDX) === <u8>REG_ZERO;
+}
+
+/** Value and distance of the address that describe() found. False when it cannot be told. */
+function addressValue(table: u32): bool {
+  if (!accessPlain) return false;
+  foundOffset = accessDisplacement;
+  if (accessBase < <u32>R_TEMP) {
+    const at = value(table, accessBase >> 3);
+    foundValue = load<u32>(at);
+    foundOffset += load<i64>(at, 8);
+    return true;
+  }
+  if (accessBase === REG_PAGE || accessBase === REG_PAGE_HIGH) {
+    foundValue = VALUE_PAGE;
+    if (accessBase === REG_PAGE_HIGH) foundOffset += 0x80000000;
+    return true;
+  }
+  foundValue = VALUE_ZERO;
+  return accessBase === REG_ZERO;
+}
+let foundValue: u32 = 0;
+let foundOffset: i64 = 0;
+
+/** Distance of the access that findRange() found from the first byte of its range. */
+export let rangeOffset: u32 = 0;
+
+/** The range that holds the access that describe() found, or -1. */
+export function findRange(): i32 {
+  if (!addressValue(VALUES)) return -1;
+  for (let n: u32 = 0; n < ranges; n++) {
+    const at = range(n);
+    if (load<u32>(at) !== foundValue || (accessWrites && !load<u32>(at, 4))) continue;
+    if (foundOffset < load<i64>(at, 8) || foundOffset + accessBytes > load<i64>(at, 16)) continue;
+    rangeOffset = <u32>(foundOffset - load<i64>(at, 8));
+    return n;
+  }
+  return -1;
+}
+
+/** Bytes of the range that planRange() made, and its distance from the access. */
+export let plannedBytes: u32 = 0;
+export let plannedWrites: bool = false;
+export let plannedDistance: i64 = 0;
+
+/** Makes a range of the access of `p`, which describe() found, and those that follow up to `end`. Returns its number; -1: there are no others. */
+export function planRange(p: u32, end: u32): i32 {
+  if (!addressValue(VALUES)) return -1;
+  const wanted = foundValue;
+  const own = foundOffset;
+  let first = own;
+  let last = own + accessBytes;
+  let writes = accessWrites;
+  let accesses: u32 = 1;
+  const base = accessBase;
+  const displacement = accessDisplacement;
+  const bytes = accessBytes;
+  const writesOwn = accessWrites;
+  memory.copy(value(AHEAD, 0), value(VALUES, 0), 0x100);
+  const before = nextValue;
+  let q = p;
+  for (let n: u32 = 0; n < LOOK_AHEAD; n++) {
+    stepIn(AHEAD, q);
+    q += UOP_SIZE;
+    if (q >= end) break;
+    if (isRun(load<u16>(q, U_KIND)) && !isVectorInLine(q)) break;
+    if (!describe(q) || !addressValue(AHEAD) || foundValue !== wanted) continue;
+    const from = min<i64>(first, foundOffset);
+    const to = max<i64>(last, foundOffset + accessBytes);
+    if (to - from > MAX_BYTES) continue;
+    first = from;
+    last = to;
+    if (accessWrites) writes = true;
+    accesses++;
+  }
+  nextValue = before;
+  accessBase = base;
+  accessDisplacement = displacement;
+  accessBytes = bytes;
+  accessWrites = writesOwn;
+  if (accesses < 2) return -1;
+  plannedBytes = <u32>(last - first);
+  plannedWrites = writes;
+  plannedDistance = first - own;
+  rangeOffset = <u32>(own - first);
+  const n = nextRange;
+  nextRange = nextRange + 1 < RANGES ? nextRange + 1 : 0;
+  ranges = max<u32>(ranges, n + 1);
+  const at = range(n);
+  store<u32>(at, wanted);
+  store<u32>(at, u32(writes), 4);
+  store<i64>(at, first, 8);
+  store<i64>(at, last, 16);
+  return n;
+}
+
+/** A micro-op has been translated. */
+export function stepValues(p: u32): void {
+  stepIn(VALUES, p);
+}
+
+function stepIn(table: u32, p: u32): void {
+  const kind: i32 = load<u16>(p, U_KIND);
+  const d: u32 = load<u8>(p, U_D);
+  if (isStore(kind) || (kind >= K.CMP8 && kind <= K.TESTI64) || kind === K.NOP || (kind >= K.STW8 && kind <= K.STW64)) return;
+  if (isRun(kind)) {
+    const written = kind === K.CALL_X || !isVectorInLine(p) ? REG_PAGE : vectorWritten(p);
+    if (written === REG_PAGE) freshAll(table);
+    else if (written !== REG_ZERO) fresh(table, written >> 3);
+    return;
+  }
+  switch (kind) {
+    case K.PUSH:
+    case K.PUSHI:
+    case K.CALL:
+    case K.CALLR:
+      copyValue(table, RSP, RSP, -8);
+      return;
+    case K.POP:
+      copyValue(table, RSP, RSP, 8);
+      break;
+    case K.LEAVE:
+      copyValue(table, RSP, 5, 8);
+      fresh(table, 5);
+      return;
+    case K.MOV64: {
+      const s: u32 = load<u8>(p, U_S);
+      if (d >= <u32>R_TEMP || s >= <u32>R_TEMP) break;
+      copyValue(table, d >> 3, s >> 3, 0);
+      return;
+    }
+    case K.LEA64: {
+      const base: u32 = load<u8>(p, U_BASE);
+      if (base >= <u32>R_TEMP || d >= <u32>R_TEMP || load<u8>(p, U_IDX) !== <u8>REG_ZERO) break;
+      copyValue(table, d >> 3, base >> 3, load<i32>(p, U_DISP));
+      return;
+    }
+    case K.ADDI64:
+    case K.SUBI64:
+    case K.INC64:
+    case K.DEC64: {
+      if (d >= <u32>R_TEMP) break;
+      const by: i64 =
+        kind === K.INC64 ? 1 : kind === K.DEC64 ? -1 : kind === K.ADDI64 ? load<i64>(p, U_IMM) : -load<i64>(p, U_IMM);
+      copyValue(table, d >> 3, d >> 3, by);
+      return;
+    }
+    case K.XCHG32:
+    case K.XCHG64:
+      if (load<u8>(p, U_S) < <u8>R_TEMP) fresh(table, load<u8>(p, U_S) >> 3);
+      break;
+    case K.CDQ:
+    case K.CQO:
+      fresh(table, 2);
+      return;
+  }
+  if (d < <u32>R_TEMP) fresh(table, d >> 3);
+}
