@@ -352,11 +352,13 @@ export const R_DECODE_BUFFER = 0x3900;
 export const R_MAILBOX = 0x4000;
 export const R_MAILBOX_SIZE = 0x4000;
 
-/** TLBs: TLB_BANKS banks of TLB_BANK_SIZE bytes; see core-as/mmu/tlb.ts. */
+/** The TLB of one address space, then an empty bank (core-as/mmu/banks.ts). */
 export const R_TLB = 0x10000;
+export const R_TLB_SIZE = 0x48000;
 
 /** Where a linear address's region is entered: 4096 entries of 16 bytes (core-as/jit/jump-cache.ts). */
 export const R_JUMPS = 0x60000;
+export const R_JUMPS_SIZE = 0x10000;
 
 /** Scratch memory of the region compiler, the module it writes last. */
 export const R_JIT = 0x80000;
@@ -365,6 +367,13 @@ export const R_JIT_SIZE = 0x80000;
 /** Linear address and size of this vCPU's cache of decoded code (u32 each), set by the host before init(). */
 export const R_CODE_CACHE = 0x3008;
 export const R_CODE_CACHE_SIZE = 0x300c;
+
+// What lies at the beginning of it.
+/** TLBs of further address spaces (core-as/mmu/banks.ts). */
+export const CACHE_TLB = 0;
+export const CACHE_TLB_SIZE = 0x188000;
+/** Tables of compiled regions (core-as/jit/jit.ts), then blocks. */
+export const CACHE_REGIONS = CACHE_TLB + CACHE_TLB_SIZE;
 
 /** First address after the vCPU blocks: code caches, then the RAM pool. */
 export const CACHES = 0x1300000;

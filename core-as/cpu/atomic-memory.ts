@@ -13,7 +13,8 @@ import { WIDE_LOCK } from '../layout';
 import { locateLocked, lockedPage1, lockedPage2 } from '../mmu/locked-operand';
 import { isCodePage, isWatchedPage, noteWrite } from '../mmu/physical';
 import { tlbEntry } from '../mmu/tlb';
-import { FAULTED, TLB_WRITE, faulted, leaveBlock, tlbBank } from './state';
+import { TLB_WRITE, tlbBank } from '../mmu/banks';
+import { FAULTED, faulted, leaveBlock } from './state';
 import { WORK_DROP_CODE, charge } from './work';
 
 /** Linear address of the operand's second word where that lies in another page; 0: it follows the first one. */

@@ -5,13 +5,13 @@
  * of the guest's page tables. A block is a 32-byte header and its micro-ops; the blocks of a page form a list, and a write to a page
  * drops them all. Memory of dropped blocks is not reused until the whole cache is full and starts again.
  *
- * The cache lies at R_CODE_CACHE: the JIT's tables, hash heads, page heads (one u32 per 4 KiB of linear memory), then blocks.
+ * The cache lies at R_CODE_CACHE: TLBs of address spaces, the JIT's tables, hash heads, page heads (one u32 per 4 KiB of linear memory), then blocks.
  */
-import { CODE_RING, CODE_RING_ENTRIES, CODE_RING_SEQ, R_CODE_CACHE, R_CODE_CACHE_SIZE, R_RING_SEEN } from '../layout';
+import { CACHE_REGIONS, CODE_RING, CODE_RING_ENTRIES, CODE_RING_SEQ, R_CODE_CACHE, R_CODE_CACHE_SIZE, R_RING_SEEN } from '../layout';
 import { RING_BECAME_CODE, RING_FLUSH, markCodePage, noteWrite } from '../mmu/physical';
 import { dropWriteTranslations, flushAll } from '../mmu/tlb';
 import { REGION_TABLES, dropRegionsWith, forgetRegions } from '../jit/jit';
-import { forgetJumps } from '../jit/jump-cache';
+import { newGeneration } from '../mmu/generation';
 import { UOP_SIZE } from './uops';
 import { cpu } from './state';
 
@@ -59,7 +59,7 @@ export let cacheRestarts: u32 = 0;
 
 /** Binds this instance to its cache and empties it. */
 export function initCodeCache(): void {
-  hashBase = load<u32>(cpu, R_CODE_CACHE) + REGION_TABLES;
+  hashBase = load<u32>(cpu, R_CODE_CACHE) + CACHE_REGIONS + REGION_TABLES;
   pageBase = hashBase + HASH_BYTES;
   blocksStart = pageBase + PAGE_BYTES;
   blocksEnd = load<u32>(cpu, R_CODE_CACHE) + load<u32>(cpu, R_CODE_CACHE_SIZE);
@@ -72,7 +72,7 @@ export function dropAllBlocks(): void {
   freeBlock = blocksStart;
   ringSeen = atomic.load<u32>(CODE_RING_SEQ);
   forgetRegions();
-  forgetJumps();
+  newGeneration();
 }
 
 // @ts-ignore: decorator
@@ -166,7 +166,7 @@ export function dropPage(linearPage: u32): void {
   let block = load<u32>(head);
   if (!block) return;
   pagesDropped++;
-  forgetJumps();
+  newGeneration();
   dropRegionsWith(linearPage);
   store<u32>(head, 0);
   while (block) {

@@ -22,6 +22,7 @@ import { settleRegionFlags } from '../jit/flags';
 import { findJump, rememberJump } from '../jit/jump-cache';
 import { HOT, compileNow, compilesAtOnce, enterRegion, noteAside, queueAgain, queueBlock } from '../jit/jit';
 import { R_ICOUNT, R_INT_SHADOW, R_JIT_BUDGET, R_JIT_STATUS, R_JIT_TARGET, R_PENDING, R_RIP } from '../layout';
+import { TLB_WRITE, itlbBank, tlbBank } from '../mmu/banks';
 import { codePage, itlbEntry, slowRead, slowWrite, tlbEntry } from '../mmu/tlb';
 import {
   add16,
@@ -76,19 +77,16 @@ import {
   LEAVE_BLOCK,
   MODE_64,
   RSP,
-  TLB_WRITE,
   clearFault,
   cpu,
   csBase,
   faultNonCanonical,
   faulted,
   isCanonical,
-  itlbBank,
   makeStackFault,
   mode,
   mustStep,
   raiseGp,
-  tlbBank,
 } from './state';
 import {
   K,

@@ -1,5 +1,6 @@
 /** Memory and register operands outside the interpreter's fast paths: segmentation, modrm.rm, read-modify-write. */
 import { probeRead, probeWrite, slowRead, slowWrite, tlbEntry, writePointer } from '../mmu/tlb';
+import { TLB_WRITE, tlbBank } from '../mmu/banks';
 import {
   ACCESS_DB,
   ACCESS_UNUSABLE,
@@ -11,7 +12,6 @@ import {
   RSP,
   MODE_64,
   SS,
-  TLB_WRITE,
   VECTOR_GP,
   VECTOR_SS,
   cpu,
@@ -21,7 +21,6 @@ import {
   protectedMode,
   raiseCode,
   segment,
-  tlbBank,
 } from './state';
 import { SEG_ACCESS, SEG_BASE, SEG_LIMIT } from '../layout';
 import { K, SEG_A16, SEG_A32, SEG_REGISTER, U_BASE, U_D, U_DISP, U_IDX, U_KIND, U_S, U_SCALE, U_SEG } from './uops';

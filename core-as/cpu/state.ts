@@ -9,18 +9,18 @@ import {
   R_DR,
   R_EFER,
   R_GPR,
-  R_ITLB_BANK,
   R_PENDING_DB,
   R_RFLAGS,
   R_RIP,
   R_SEG,
-  R_TLB,
   SEG_ACCESS,
   SEG_BASE,
   SEG_LIMIT,
   SEG_SELECTOR,
   SEG_STRIDE,
 } from '../layout';
+import { TLB_BANK_AC, TLB_BANK_SUPERVISOR, TLB_BANK_USER, bindBanks, selectBanks } from '../mmu/banks';
+import { bindGeneration } from '../mmu/generation';
 
 /** Address of this vCPU's block; 0 in the devices' instance. */
 export let cpu: u32 = 0;
@@ -29,6 +29,8 @@ export let cpuIndex: u32 = 0;
 export function bindCpu(block: u32, index: u32): void {
   cpu = block;
   cpuIndex = index;
+  bindBanks(block);
+  bindGeneration(block);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -215,30 +217,10 @@ export let v8086: bool = false;
 export let csBase: u64 = 0;
 /** Mask of the stack pointer: 0xFFFF, 0xFFFFFFFF or all ones. */
 export let stackMask: u64 = 0;
-/** TLB bank for data accesses at the current privilege (address). */
-export let tlbBank: u32 = 0;
-/** An empty bank that is never filled: every access takes the slow path, which checks alignment and data breakpoints. */
-export let checkedBank: u32 = 0;
 /** #AC is possible: CPL 3, CR0.AM, EFLAGS.AC. */
 export let alignmentChecked: bool = false;
 /** Instructions must be run one at a time: EFLAGS.TF, breakpoints armed in DR7, or a #DB that comes before the next one. */
 export let mustStep: bool = false;
-/** Address of the bank of instruction translations at the current privilege. */
-export let itlbBank: u32 = 0;
-
-export const TLB_BANK_SIZE: u32 = 0x10000;
-/** Offset of the write half of a bank. */
-export const TLB_WRITE: u32 = 0x8000;
-export const TLB_BANK_SUPERVISOR: u32 = 0;
-export const TLB_BANK_USER: u32 = 1;
-/** Supervisor with EFLAGS.AC set while CR4.SMAP is on. */
-export const TLB_BANK_AC: u32 = 2;
-export const ITLB: u32 = R_TLB + 3 * TLB_BANK_SIZE;
-export const ITLB_BANK_SIZE: u32 = 0x4000;
-
-/** Offset of the empty bank in a vCPU block. */
-export const CHECKED_BANK: u32 = ITLB + 2 * ITLB_BANK_SIZE;
-
 /** Index of the data bank in use. */
 // @ts-ignore: decorator
 @inline
@@ -256,11 +238,7 @@ export function updateBanks(): void {
     (flags & FLAG_AC) !== 0 &&
     load<u32>(cpu, R_CPL) === 3 &&
     (load<u64>(cpu, R_CR0) & (CR0_AM | CR0_PE)) === (CR0_AM | CR0_PE);
-  checkedBank = cpu + CHECKED_BANK;
-  if (alignmentChecked || dr7 & 0xff) tlbBank = checkedBank;
-  else tlbBank = cpu + R_TLB + dataBank() * TLB_BANK_SIZE;
-  itlbBank = cpu + ITLB + (load<u32>(cpu, R_CPL) === 3 ? ITLB_BANK_SIZE : 0);
-  store<u32>(cpu, itlbBank, R_ITLB_BANK);
+  selectBanks(dataBank(), alignmentChecked || (dr7 & 0xff) !== 0, load<u32>(cpu, R_CPL) === 3);
 }
 
 /** Re-derives the mode from CR0, EFER, EFLAGS.VM, CS and SS; call after any of them changed. */

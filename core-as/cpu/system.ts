@@ -17,7 +17,7 @@ import {
   SEG_ACCESS,
   SEG_BASE,
 } from '../layout';
-import { flushAll, flushNonGlobal, flushPage } from '../mmu/tlb';
+import { flushAll, flushPage, flushPcid, switchSpace } from '../mmu/tlb';
 import { pdptesValid } from '../mmu/walk';
 import {
   FEATURE_AVX,
@@ -222,10 +222,14 @@ export function writeCr0(value: u64): void {
 }
 
 export function writeCr3(value: u64): void {
+  let keeps = false;
   const cr4 = load<u64>(cpu, R_CR4);
   if (longMode) {
-    // Bit 63 only suppresses flushing, with PCIDs; flushing all the same is allowed.
-    if (cr4 & CR4_PCIDE) value &= ~((<u64>1) << 63);
+    // With PCIDs bit 63 is not kept: it asks for the address space's translations to stay.
+    if (cr4 & CR4_PCIDE) {
+      keeps = value >> 63 !== 0;
+      value &= ~((<u64>1) << 63);
+    }
     if (value & 0xffffff0000000000) {
       raiseGp();
       return;
@@ -235,7 +239,7 @@ export function writeCr3(value: u64): void {
     return;
   }
   store<u64>(cpu, value, R_CR3);
-  flushNonGlobal();
+  switchSpace(longMode && cr4 & CR4_PCIDE ? (<u32>value) & 0xfff : 0, !keeps);
 }
 
 function cr4Allowed(): u64 {
@@ -563,8 +567,9 @@ export function invpcid(p: u32): void {
     raiseGp();
     return;
   }
-  // One set of translations serves all PCIDs, so dropping it drops theirs.
+  // Dropping more than the PCID's page, or global pages too, is allowed.
   if (type === 0) flushPage(target);
+  else if (type === 1) flushPcid(<u32>pcid);
   else flushAll();
 }
 

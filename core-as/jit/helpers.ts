@@ -11,7 +11,8 @@ import {
   writeRegister,
 } from '../cpu/operand';
 import { simdRun } from '../cpu/simd-operand';
-import { FAULTED, LEAVE_BLOCK, clearFault, cpu, faulted, tlbBank } from '../cpu/state';
+import { FAULTED, LEAVE_BLOCK, clearFault, cpu, faulted } from '../cpu/state';
+import { tlbBank } from '../mmu/banks';
 import { K, REG_PAGE, REG_PAGE_HIGH, SUB_SIZE_SHIFT, U_D, U_IMM, U_KIND, U_LEN, U_OFF, U_SUB } from '../cpu/uops';
 import { R_JIT_BANK, R_JIT_FAULT, R_JIT_SITES, R_JIT_STATUS, R_JIT_TARGET, R_RIP } from '../layout';
 import {

@@ -18,16 +18,17 @@ import {
   firstBlockOfPage,
   nextBlockOfPage,
 } from '../cpu/code-cache';
-import { MODE_64, cpu, tlbBank } from '../cpu/state';
+import { MODE_64, cpu } from '../cpu/state';
+import { tlbBank } from '../mmu/banks';
 import { SUB_LINKABLE, UOP_SIZE, U_KIND, U_LINK, U_OFF, U_SUB } from '../cpu/uops';
 import { hostJitDropAll, hostJitInstall } from '../host';
-import { CFGF_JIT, CFG_FLAGS, R_CODE_CACHE, R_JIT, R_JIT_SITES, R_JIT_SIZE } from '../layout';
+import { CACHE_REGIONS, CFGF_JIT, CFG_FLAGS, R_CODE_CACHE, R_JIT, R_JIT_SITES, R_JIT_SIZE } from '../layout';
 import { HELPER_COUNT, REGION_SLOTS } from './abi';
 import { TYPE_REGION, emitTypes } from './module-types';
 import { FORM_GROUPED, FORM_SINGLE, S_FORM, S_PAGE, S_TIMES, S_UOP } from './abi';
 import { siteTable, siteTableBytes } from './exits';
 import { endsBlock } from './kinds';
-import { ACCESS_CALLED, ACCESS_SINGLE, SLOW_SITES_BYTES, formOf, initSlowSites, setForm } from './slow-sites';
+import { ACCESS_CALLED, ACCESS_SINGLE, SLOW_SITES_BYTES, formOf, initSlowSites, noteReformed, setForm, timesReformed } from './slow-sites';
 import {
   MAX_PAGES,
   N_BLOCK,
@@ -79,18 +80,22 @@ let regionRecords: u32 = 0;
 /** A bit per linear page: some region of another page has code of it. */
 let sharedPages: u32 = 0;
 let slotSites: u32 = 0;
+/** Per slot: how often its region was left aside. */
+let slotAsides: u32 = 0;
 /** Per slot: the hot block that its region was formed around. */
 let slotSeeds: u32 = 0;
 
-/** At the beginning of the code cache: a record per slot, bits of shared pages, table of slow sites, address of each slot's sites, its seed. */
+/** At the beginning of the code cache: a record per slot, bits of shared pages, table of slow sites, address of each slot's sites, its seed, how often it was left aside. */
 const RECORDS_BYTES: u32 = REGION_SLOTS * MAX_PAGES * 4;
 const SHARED_BYTES: u32 = 0x100000 / 8;
-export const REGION_TABLES: u32 = RECORDS_BYTES + SHARED_BYTES + SLOW_SITES_BYTES + REGION_SLOTS * 8;
+export const REGION_TABLES: u32 = RECORDS_BYTES + SHARED_BYTES + SLOW_SITES_BYTES + REGION_SLOTS * 12;
 
 /** A block takes part in a region only if it was entered so often. */
 const WARM: u32 = 400;
-/** So often is a region left aside at a place before that is translated in another way. */
-const TIMES_OFTEN: u32 = 400;
+/** So often is a region left aside at a place before that is translated in another way, when the region is formed again. */
+const TIMES_OFTEN: u32 = 200;
+/** That happens after so many times at all its places; each time it takes four times as many. */
+const REFORM_ASIDES: u32 = 2000;
 
 /** Slot 0 of the regions is never used, so that B_JIT = 0 means none. */
 export function initJit(tableBase: u32): void {
@@ -115,12 +120,13 @@ export function compileNow(block: u32, page: u64): u32 {
 export function forgetRegions(): void {
   queued = 0;
   if (nextSlot > 1) hostJitDropAll();
-  regionRecords = load<u32>(cpu, R_CODE_CACHE);
+  regionRecords = load<u32>(cpu, R_CODE_CACHE) + CACHE_REGIONS;
   sharedPages = regionRecords + RECORDS_BYTES;
   memory.fill(sharedPages, 0, SHARED_BYTES);
-  initSlowSites(RECORDS_BYTES + SHARED_BYTES);
+  initSlowSites(sharedPages + SHARED_BYTES);
   slotSites = sharedPages + SHARED_BYTES + SLOW_SITES_BYTES;
   slotSeeds = slotSites + REGION_SLOTS * 4;
+  slotAsides = slotSeeds + REGION_SLOTS * 4;
   nextSlot = 1;
   modules = 0;
 }
@@ -182,13 +188,22 @@ export function enterRegion(entry: u32, page: u64, budget: i32): u32 {
 export function noteAside(site: u32, entry: u32, page: u64): void {
   const form: u32 = load<u8>(site, S_FORM);
   if (!form) return;
-  const times = load<u16>(site, S_TIMES) + 1;
+  const slot = entry & SLOT_MASK;
+  const all = load<u32>(slotAsides + (slot << 2)) + 1;
+  store<u32>(slotAsides + (slot << 2), all);
+  const seed = load<u32>(slotSeeds + (slot << 2));
+  const address = load<u32>(seed, B_ADDRESS);
+  if (all === REFORM_ASIDES << (timesReformed(address) << 1)) {
+    noteReformed(address);
+    enqueue(seed, page, FORMED_AGAIN);
+  }
+  const times: u32 = load<u16>(site, S_TIMES) + 1;
+  if (times > TIMES_OFTEN) return;
   store<u16>(site, <u16>times, S_TIMES);
-  if (times !== TIMES_OFTEN) return;
+  if (times < TIMES_OFTEN) return;
   const linear = load<u32>(site, S_PAGE) | load<u16>(load<u32>(site, S_UOP), U_OFF);
   const next = form === FORM_GROUPED ? ACCESS_SINGLE : ACCESS_CALLED;
   if (formOf(linear) < next) setForm(linear, next);
-  enqueue(load<u32>(slotSeeds + ((entry & SLOT_MASK) << 2)), page, FORMED_AGAIN);
 }
 
 /** Compiles what is queued. Not to be called while a region runs. */
@@ -234,6 +249,7 @@ export function compileQueued(): void {
     memory.copy(sites, siteTable(), siteTableBytes());
     store<u32>(slotSites + ((nextSlot + functions) << 2), sites);
     store<u32>(slotSeeds + ((nextSlot + functions) << 2), block);
+    store<u32>(slotAsides + ((nextSlot + functions) << 2), 0);
     w.patchLength(length);
     for (let number: u32 = 0; number < nodeCount; number++) {
       const n = node(number);

@@ -1,25 +1,14 @@
 /**
  * From a linear address of 64-bit code to the region that is entered there, so that regions follow each other without a look at page
- * translations and blocks. Whatever changes those makes every entry stale by a new generation number.
+ * translations and blocks. Whatever changes those makes entries stale by a new generation number (mmu/generation.ts).
  */
-import { R_CPL, R_JUMPS } from '../layout';
+import { R_CPL, R_JUMPS, R_JUMPS_SIZE } from '../layout';
 import { cpu } from '../cpu/state';
+import { generation } from '../mmu/generation';
 
 const ENTRIES: u32 = 4096;
 /** So many jumps from region to region are often. */
 const OFTEN: u32 = 20000;
-const LAST_GENERATION: u64 = 0x7fff;
-
-let generation: u64 = 0;
-
-/** Translations or code have changed. */
-export function forgetJumps(): void {
-  generation++;
-  if (generation <= LAST_GENERATION && generation !== 1) return;
-  generation = 1;
-  memory.fill(cpu + R_JUMPS, 0, ENTRIES * 16);
-}
-
 // @ts-ignore: decorator
 @inline
 function place(target: u64): u32 {
@@ -53,3 +42,5 @@ export function rememberJump(target: u64, entry: u32): bool {
   store<u32>(at, OFTEN, 12);
   return often;
 }
+
+assert(ENTRIES * 16 === R_JUMPS_SIZE);

@@ -4,7 +4,8 @@
  * makes the access.
  */
 import { R_JIT_FAULT, R_SEG, SEG_BASE, SEG_STRIDE } from '../layout';
-import { FS, TLB_WRITE } from '../cpu/state';
+import { FS } from '../cpu/state';
+import { TLB_WRITE } from '../mmu/banks';
 import { REG_ZERO, SEG_A32, U_BASE, U_DISP, U_IDX, U_KIND, U_SCALE, U_SEG } from '../cpu/uops';
 import { FORM_GROUPED, FORM_SINGLE, HELPER_READ, HELPER_RMW, HELPER_RMW_END, HELPER_WRITE, WRITE_FAULT } from './abi';
 import { accessForm, isCalled, leaveAfter, leaveAside, leaveWithFault } from './exits';

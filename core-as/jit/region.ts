@@ -8,7 +8,7 @@
  * region to another checks that the other is still mapped there (jit/exits.ts).
  */
 import { B_ADDRESS, B_HEAT, B_JIT, B_MODE, B_PAGE2, BLOCK_HEADER, findBlock } from '../cpu/code-cache';
-import { itlbBank } from '../cpu/state';
+import { itlbBank } from '../mmu/banks';
 import { endsBlock, isConditional } from './kinds';
 import { K, UOP_SIZE, U_IMM, U_INDEX, U_KIND, U_LEN, U_OFF } from '../cpu/uops';
 import { cpu } from '../cpu/state';

@@ -3,9 +3,6 @@
  *
  * A byte per hash of an instruction's linear address. Two instructions with one hash share it, which costs speed, never correctness.
  */
-import { R_CODE_CACHE } from '../layout';
-import { cpu } from '../cpu/state';
-
 /** One check for the accesses around it, if there are any. */
 export const ACCESS_GROUPED: u32 = 0;
 /** A check of its own. */
@@ -14,14 +11,14 @@ export const ACCESS_SINGLE: u32 = 1;
 export const ACCESS_CALLED: u32 = 2;
 
 const ENTRIES: u32 = 0x10000;
-/** Bytes of the table at its place in the code cache. */
+/** Bytes of the table. */
 export const SLOW_SITES_BYTES: u32 = ENTRIES;
 
 let table: u32 = 0;
 
-/** Places the table, `offset` bytes into this vCPU's code cache, and empties it. */
-export function initSlowSites(offset: u32): void {
-  table = load<u32>(cpu, R_CODE_CACHE) + offset;
+/** Places the table, and empties it. */
+export function initSlowSites(address: u32): void {
+  table = address;
   memory.fill(table, 0, ENTRIES);
 }
 
@@ -31,11 +28,26 @@ function place(linear: u32): u32 {
   return table + ((linear ^ (linear >> 15)) & (ENTRIES - 1));
 }
 
+/** In a byte: ACCESS_*; from bit 4 on how often the region around the block that starts there was formed again. */
+const FORM_MASK: u32 = 3;
+const REFORMED_SHIFT: u32 = 4;
+const MOST_REFORMED: u32 = 15;
+
 /** ACCESS_* for the instruction at a linear address. */
 export function formOf(linear: u32): u32 {
-  return load<u8>(place(linear));
+  return load<u8>(place(linear)) & FORM_MASK;
 }
 
 export function setForm(linear: u32, form: u32): void {
-  store<u8>(place(linear), <u8>form);
+  store<u8>(place(linear), <u8>((load<u8>(place(linear)) & ~FORM_MASK) | form));
+}
+
+/** How often the region around a block was formed again, at most MOST_REFORMED. */
+export function timesReformed(linear: u32): u32 {
+  return load<u8>(place(linear)) >> REFORMED_SHIFT;
+}
+
+export function noteReformed(linear: u32): void {
+  const now: u32 = load<u8>(place(linear));
+  if (now >> REFORMED_SHIFT < MOST_REFORMED) store<u8>(place(linear), <u8>(now + (1 << REFORMED_SHIFT)));
 }

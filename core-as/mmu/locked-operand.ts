@@ -1,7 +1,8 @@
 /** Where the operand of a locked operation lies when the write half of the TLB does not say: in two pages, in decoded code, while something is armed. */
 import { accessAllowed } from '../cpu/watchpoints';
-import { FAULTED, checkedBank, cpu, faulted, tlbBank } from '../cpu/state';
+import { FAULTED, cpu, faulted } from '../cpu/state';
 import { R_CPL } from '../layout';
+import { checkedBank, tlbBank } from './banks';
 import { ramWrite } from './physical';
 import { probeWrite, writePointer } from './tlb';
 import { ACCESS_USER, ACCESS_WRITE, WALK_FAULT, walk } from './walk';

@@ -1,39 +1,47 @@
 /**
  * The software TLB and the slow paths behind it.
  *
- * A bank (one per privilege, state.ts) has a read half and a write half of 2048 entries: 1024 for addresses with bit 63 clear, 1024 for the
- * others, so that a CR3 write can spare the kernel's half while all of its entries are global pages. An entry is 16 bytes: u64 tag
- * (page address; TAG_NONE never matches), u32 linear address minus the low 32 bits of the page address. A hit is
- * `(address + size - 1) & ~0xFFF == tag` at the index of `address`, which also sends page-crossing accesses to the slow path. The
- * write half only holds pages whose dirty bit is set and which hold no decoded code.
+ * A bank (banks.ts) has read entries and write entries, each 1024 for addresses with bit 63 clear and 1024 for the others. An entry is 16 bytes:
+ * u64 tag (page address; TAG_NONE never matches), u32 linear address minus the low 32 bits of the page address, u32 ENTRY_*. A hit is
+ * `(address + size - 1) & ~0xFFF == tag` at the index of `address`, which also sends page-crossing accesses to the slow path. Write entries are
+ * for pages whose dirty bit is set and which hold no decoded code.
  */
 import { hostMmioRead, hostMmioWrite } from '../host';
 import { lapicClaims } from '../intc/lapic';
 import { lapicMmioRead, lapicMmioWrite } from '../intc/lapic-registers';
 import { mmioClaimed, mmioRead, mmioWrite } from '../intc/platform';
-import { R_CPL, R_TLB } from '../layout';
+import { R_CPL, R_CR3, R_CR4 } from '../layout';
 import {
   CHECKED_BANK,
-  FAULTED,
-  ITLB,
+  DATA_BANKS,
+  ITLB_BANKS,
   ITLB_BANK_SIZE,
+  SPACES,
   TLB_BANK_SIZE,
+  TLB_HALF,
   TLB_WRITE,
   checkedBank,
+  itlbBank,
+  selectSpace,
+  space,
+  spaceBase,
+  tlbBank,
+} from './banks';
+import {
+  CR4_PCIDE,
+  FAULTED,
   cpu,
   cpuIndex,
   faulted,
   isCanonical,
-  itlbBank,
   leaveBlock,
   longMode,
   raiseNonCanonical,
-  tlbBank,
 } from '../cpu/state';
 import { accessAllowed } from '../cpu/watchpoints';
 import { drainStores } from '../cpu/fence';
 import { WORK_DEVICE, WORK_DROP_CODE, WORK_HOST_CALL, charge } from '../cpu/work';
-import { forgetJumps } from '../jit/jump-cache';
+import { newGeneration, newGenerationOfSpace, resumeGeneration } from './generation';
 import { isCodePage, isWatchedPage, noteWrite, ramRead, ramWrite } from './physical';
 import {
   ACCESS_EXECUTE,
@@ -47,9 +55,14 @@ import {
   walkPageShift,
 } from './walk';
 
-const TAG_NONE: u64 = 1;
-const HALF_BYTES: u32 = 0x4000;
-const ITLB_ENTRIES: u32 = 1024;
+/** No page address, for its low bits. */
+const TAG_NONE: u64 = u64.MAX_VALUE;
+const ITLB_HALF: u32 = ITLB_BANK_SIZE / 2;
+
+/** Offset of ENTRY_* bits in an entry. */
+const E_FLAGS: u32 = 12;
+/** Not a global page: a CR3 write drops it. */
+const ENTRY_LOCAL: u32 = 1;
 
 /** Address of the read entry for a linear address in a bank; the write entry is TLB_WRITE further. */
 // @ts-ignore: decorator
@@ -58,48 +71,148 @@ export function tlbEntry(bank: u32, address: u64): u32 {
   return bank + (((<u32>(address >> 8)) & 0x3ff0) | ((<u32>(address >> 49)) & 0x4000));
 }
 
-/** Some translation of an address with bit 63 set is not a global page, so a CR3 write must drop that half too. */
-let upperHalfHasLocal: bool = false;
+// ---------------------------------------------------------------------------------------------------------------------
+// Spaces
+
+/** Per space: u32 PCID, or SPACE_FREE; u32 turn of its last use; u8 x 8: a bank has entries (data banks, instruction banks). */
+const SPACE_STATE = memory.data(16 * 8);
+const SPACE_PCID: u32 = 0;
+const SPACE_USED: u32 = 4;
+const SPACE_FILLED: u32 = 8;
+const SPACE_FREE: u32 = 0xffffffff;
+const BANKS: u32 = DATA_BANKS + ITLB_BANKS;
+
+let turn: u32 = 0;
+
+// @ts-ignore: decorator
+@inline
+function state(n: u32): u32 {
+  return <u32>SPACE_STATE + (n << 4);
+}
 
 function clear(from: u32, bytes: u32): void {
-  for (let p = from, end = from + bytes; p < end; p += 16) store<u64>(p, TAG_NONE);
+  memory.fill(from, 0xff, bytes);
+}
+
+// @ts-ignore: decorator
+@inline
+function bankAt(n: u32, bank: u32): u32 {
+  const base = spaceBase(n);
+  return bank < DATA_BANKS
+    ? base + bank * TLB_BANK_SIZE
+    : base + DATA_BANKS * TLB_BANK_SIZE + (bank - DATA_BANKS) * ITLB_BANK_SIZE;
+}
+
+/** Empties the banks of a space that may have entries. */
+function clearSpace(n: u32): void {
+  for (let bank: u32 = 0; bank < BANKS; bank++) {
+    if (!load<u8>(state(n) + bank, SPACE_FILLED)) continue;
+    store<u8>(state(n) + bank, 0, SPACE_FILLED);
+    clear(bankAt(n, bank), bank < DATA_BANKS ? TLB_BANK_SIZE : ITLB_BANK_SIZE);
+  }
+}
+
+function clearLocal(from: u32, bytes: u32): void {
+  for (let p = from, end = from + bytes; p < end; p += 16) {
+    if (load<u32>(p, E_FLAGS) & ENTRY_LOCAL) store<u64>(p, TAG_NONE);
+  }
+}
+
+/** Drops what is not global of a space. Global pages with bit 63 clear go as well, for nobody has any. */
+function clearLocalsOfSpace(n: u32): void {
+  for (let bank: u32 = 0; bank < BANKS; bank++) {
+    if (!load<u8>(state(n) + bank, SPACE_FILLED)) continue;
+    const at = bankAt(n, bank);
+    if (bank < DATA_BANKS) {
+      clear(at, TLB_HALF);
+      clearLocal(at + TLB_HALF, TLB_HALF);
+      clear(at + TLB_WRITE, TLB_HALF);
+      clearLocal(at + TLB_WRITE + TLB_HALF, TLB_HALF);
+    } else {
+      clear(at, ITLB_HALF);
+      clearLocal(at + ITLB_HALF, ITLB_HALF);
+    }
+  }
+}
+
+function currentPcid(): u32 {
+  return longMode && load<u64>(cpu, R_CR4) & CR4_PCIDE ? load<u32>(cpu, R_CR3) & 0xfff : 0;
 }
 
 /** Drops every translation. */
 export function flushAll(): void {
-  forgetJumps();
-  clear(cpu + R_TLB, 3 * TLB_BANK_SIZE);
-  clear(cpu + ITLB, 2 * ITLB_BANK_SIZE);
-  upperHalfHasLocal = false;
-  large2M = 0;
-  large1G = 0;
+  newGeneration();
+  for (let n: u32 = 0; n < SPACES; n++) {
+    if (n === space) continue;
+    store<u32>(state(n), SPACE_FREE, SPACE_PCID);
+  }
+  store<u32>(state(space), currentPcid(), SPACE_PCID);
+  clearSpace(space);
+  largeLow = 0;
+  largeHigh = 0;
+  hugeLow = 0;
+  hugeHigh = 0;
 }
 
 /** Makes every bank of a new instance empty, the one that stays empty included. */
 export function initTlb(): void {
   clear(cpu + CHECKED_BANK, TLB_BANK_SIZE);
+  for (let n: u32 = 0; n < SPACES; n++) {
+    store<u32>(state(n), n ? SPACE_FREE : 0, SPACE_PCID);
+    // What lies there from before is not known.
+    memory.fill(state(n) + SPACE_FILLED, 1, 8);
+  }
+  selectSpace(0);
   flushAll();
 }
 
-/** Drops what a CR3 write drops: everything but global pages (SDM vol. 3, 4.10.4.1). */
+/** Drops what a CR3 write drops: everything of the address space but global pages (SDM vol. 3, 4.10.4.1). */
 export function flushNonGlobal(): void {
-  if (upperHalfHasLocal) {
-    flushAll();
-    return;
-  }
-  forgetJumps();
-  for (let bank: u32 = 0; bank < 3; bank++) {
-    const base = cpu + R_TLB + bank * TLB_BANK_SIZE;
-    clear(base, HALF_BYTES);
-    clear(base + TLB_WRITE, HALF_BYTES);
-  }
-  clear(cpu + ITLB, ITLB_BANK_SIZE / 2);
-  clear(cpu + ITLB + ITLB_BANK_SIZE, ITLB_BANK_SIZE / 2);
+  newGenerationOfSpace();
+  clearLocalsOfSpace(space);
 }
 
-/** Hashes (one bit each) of the 2 MiB and 1 GiB regions that were entered from large pages since the last full flush. */
-let large2M: u64 = 0;
-let large1G: u64 = 0;
+/** Goes over to the address space of a PCID; `flush`: its translations are dropped, but for global pages. */
+export function switchSpace(pcid: u32, flush: bool): void {
+  turn++;
+  let found = SPACES;
+  let oldest: u32 = space === 0 ? 1 : 0;
+  for (let n: u32 = 0; n < SPACES; n++) {
+    const now = load<u32>(state(n), SPACE_PCID);
+    if (now === pcid) {
+      found = n;
+      break;
+    }
+    if (n === space) continue;
+    const older = load<u32>(state(oldest), SPACE_PCID) !== SPACE_FREE && load<u32>(state(n), SPACE_USED) < load<u32>(state(oldest), SPACE_USED);
+    if (now === SPACE_FREE || older) oldest = n;
+  }
+  const free = found === SPACES && load<u32>(state(oldest), SPACE_PCID) === SPACE_FREE;
+  const to = found === SPACES ? oldest : found;
+  store<u32>(state(space), turn, SPACE_USED);
+  store<u32>(state(to), pcid, SPACE_PCID);
+  if (to !== space) selectSpace(to);
+  // A free one may still have global pages that were dropped meanwhile.
+  if (free) clearSpace(to);
+  else if (flush || found === SPACES) clearLocalsOfSpace(to);
+  if (free || flush || found === SPACES) newGenerationOfSpace();
+  else resumeGeneration();
+}
+
+/** INVPCID of one PCID: what it has of translations that are not global. */
+export function flushPcid(pcid: u32): void {
+  for (let n: u32 = 0; n < SPACES; n++) {
+    if (load<u32>(state(n), SPACE_PCID) !== pcid) continue;
+    clearLocalsOfSpace(n);
+    newGeneration();
+  }
+}
+
+/** Hashes (one bit each) of 2 MiB and 1 GiB regions that were entered from large pages since all was dropped, by bit 63 of the address. */
+let largeLow: u64 = 0;
+let largeHigh: u64 = 0;
+let hugeLow: u64 = 0;
+let hugeHigh: u64 = 0;
 
 // @ts-ignore: decorator
 @inline
@@ -109,33 +222,40 @@ function regionBit(address: u64, shift: u64): u64 {
 }
 
 function noteFill(address: u64): void {
-  if (<i64>address < 0 && !walkGlobal) upperHalfHasLocal = true;
   if (walkPageShift === 12) return;
-  if (walkPageShift === 30) large1G |= regionBit(address, 30);
-  else large2M |= regionBit(address, 21);
+  const high = <i64>address < 0;
+  if (walkPageShift === 30) {
+    if (high) hugeHigh |= regionBit(address, 30);
+    else hugeLow |= regionBit(address, 30);
+  } else if (high) largeHigh |= regionBit(address, 21);
+  else largeLow |= regionBit(address, 21);
 }
 
 function flushPage4K(address: u64): void {
-  for (let bank: u32 = 0; bank < 3; bank++) {
-    const e = tlbEntry(cpu + R_TLB + bank * TLB_BANK_SIZE, address);
-    store<u64>(e, TAG_NONE);
-    store<u64>(e, TAG_NONE, TLB_WRITE);
+  for (let n: u32 = 0; n < SPACES; n++) {
+    if (load<u32>(state(n), SPACE_PCID) === SPACE_FREE) continue;
+    for (let bank: u32 = 0; bank < DATA_BANKS; bank++) {
+      const e = tlbEntry(bankAt(n, bank), address);
+      store<u64>(e, TAG_NONE);
+      store<u64>(e, TAG_NONE, TLB_WRITE);
+    }
+    store<u64>(itlbEntry(bankAt(n, DATA_BANKS), address), TAG_NONE);
+    store<u64>(itlbEntry(bankAt(n, DATA_BANKS + 1), address), TAG_NONE);
   }
-  store<u64>(itlbEntry(cpu + ITLB, address), TAG_NONE);
-  store<u64>(itlbEntry(cpu + ITLB + ITLB_BANK_SIZE, address), TAG_NONE);
 }
 
 /**
- * INVLPG. Large pages are held as 4 KiB entries, and all of those belong to the page that INVLPG drops; the region hashes tell
- * when there can be any.
+ * INVLPG, in all address spaces. Large pages are held as 4 KiB entries, and all of those belong to the page that INVLPG drops; the region hashes
+ * tell when there can be any.
  */
 export function flushPage(address: u64): void {
-  forgetJumps();
-  if (large1G & regionBit(address, 30)) {
+  const high = <i64>address < 0;
+  if ((high ? hugeHigh : hugeLow) & regionBit(address, 30)) {
     flushAll();
     return;
   }
-  if (large2M & (regionBit(address, 21) | regionBit(address ^ 0x200000, 21))) {
+  newGeneration();
+  if ((high ? largeHigh : largeLow) & (regionBit(address, 21) | regionBit(address ^ 0x200000, 21))) {
     // 4 MiB, the largest page of 32-bit paging, covers the 2 MiB ones.
     const first = address & ~0x3fffff;
     for (let page: u64 = 0; page < 1024; page++) flushPage4K(first + (page << 12));
@@ -147,13 +267,17 @@ export function flushPage(address: u64): void {
 /** Drops write translations of a linear page that has become code. True when there were any. */
 export function dropWriteTranslations(linearPage: u32): bool {
   let found = false;
-  for (let bank: u32 = 0; bank < 3; bank++) {
-    const base = cpu + R_TLB + bank * TLB_BANK_SIZE + TLB_WRITE;
-    for (let e = base; e < base + 2 * HALF_BYTES; e += 16) {
-      const tag = load<u64>(e);
-      if (tag !== TAG_NONE && (<u32>tag + load<u32>(e, 8)) >> 12 === linearPage) {
-        store<u64>(e, TAG_NONE);
-        found = true;
+  for (let n: u32 = 0; n < SPACES; n++) {
+    // Free ones too: they are emptied before they are used, but it must be known that this vCPU could write.
+    for (let bank: u32 = 0; bank < DATA_BANKS; bank++) {
+      if (!load<u8>(state(n) + bank, SPACE_FILLED)) continue;
+      const base = bankAt(n, bank) + TLB_WRITE;
+      for (let e = base; e < base + 2 * TLB_HALF; e += 16) {
+        const tag = load<u64>(e);
+        if (tag !== TAG_NONE && (<u32>tag + load<u32>(e, 8)) >> 12 === linearPage) {
+          store<u64>(e, TAG_NONE);
+          found = true;
+        }
       }
     }
   }
@@ -165,6 +289,8 @@ function fill(entry: u32, address: u64, linear: u32): void {
   const page = address & ~0xfff;
   store<u64>(entry, page);
   store<u32>(entry, (linear & ~0xfff) - <u32>page, 8);
+  store<u32>(entry, walkGlobal ? 0 : ENTRY_LOCAL, E_FLAGS);
+  store<u8>(state(space) + ((tlbBank - spaceBase(space)) >> 16), 1, SPACE_FILLED);
   noteFill(address);
 }
 
@@ -448,6 +574,8 @@ export function codePage(address: u64): u32 {
   }
   store<u64>(e, address & ~0xfff);
   store<u32>(e, p & ~0xfff, 8);
+  store<u32>(e, walkGlobal ? 0 : ENTRY_LOCAL, E_FLAGS);
+  store<u8>(state(space) + DATA_BANKS + (load<u32>(cpu, R_CPL) === 3 ? 1 : 0), 1, SPACE_FILLED);
   noteFill(address);
   return p & ~0xfff;
 }
@@ -462,4 +590,4 @@ export function accessFaulted(): bool {
   return (faulted & FAULTED) !== 0;
 }
 
-assert(ITLB_ENTRIES * 16 === ITLB_BANK_SIZE);
+assert(TLB_BANK_SIZE === 1 << 16);

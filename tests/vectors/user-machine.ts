@@ -118,7 +118,10 @@ export class UserMachine {
   #nextTable = 0x2000;
 
   /** `compiled`: steps run in the JIT's code instead of the interpreter's. */
-  constructor(module: WebAssembly.Module, compiled = false) {
+  constructor(
+    module: WebAssembly.Module,
+    private readonly compiled = false,
+  ) {
     const memory = new WebAssembly.Memory({ initial: POOL_END >> 16, maximum: 65536, shared: true });
     const answers: Record<string, (...args: number[]) => number | undefined> = {
       hostNowNs: () => 0,
@@ -280,6 +283,7 @@ export class UserMachine {
     this.view.setUint32(VCPU + R_ACTIVITY, 0, true);
     this.core.setRflags(0x202n);
     this.core.stateChanged();
+    if (this.compiled) this.fillTlb();
   }
 
   /** Changes bytes of the code window, as a device's DMA would: the core hears of it through the code ring. */

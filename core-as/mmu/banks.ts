@@ -1,0 +1,76 @@
+/**
+ * Where translations are kept: banks of TLB entries, and which of them are in use.
+ *
+ * A _space_ holds the translations of one address space (one PCID): three banks for data accesses, one per privilege, and two for instruction
+ * fetches. A write of CR3 picks a space, so that coming back to an address space finds what was translated there.
+ */
+import { CACHE_TLB, CACHE_TLB_SIZE, R_CODE_CACHE, R_ITLB_BANK, R_TLB, R_TLB_SIZE } from '../layout';
+
+/** Bytes of a data bank: read entries, then write entries. */
+export const TLB_BANK_SIZE: u32 = 0x10000;
+/** Offset of the write entries of a bank. */
+export const TLB_WRITE: u32 = 0x8000;
+/** Bytes of the entries of a bank for one kind of access and one half of the address space. */
+export const TLB_HALF: u32 = 0x4000;
+export const TLB_BANK_SUPERVISOR: u32 = 0;
+export const TLB_BANK_USER: u32 = 1;
+/** Supervisor with EFLAGS.AC set while CR4.SMAP is on. */
+export const TLB_BANK_AC: u32 = 2;
+export const DATA_BANKS: u32 = 3;
+/** Bytes of a bank of instruction translations. */
+export const ITLB_BANK_SIZE: u32 = 0x4000;
+export const ITLB_BANKS: u32 = 2;
+
+export const SPACE_SIZE: u32 = DATA_BANKS * TLB_BANK_SIZE + ITLB_BANKS * ITLB_BANK_SIZE;
+/** As many as Linux uses PCIDs (6), and some that it does not need to give up at once. */
+export const SPACES: u32 = 8;
+
+/** Address of the bank for data accesses at the current privilege. */
+export let tlbBank: u32 = 0;
+/** Address of the bank of instruction translations at the current privilege. */
+export let itlbBank: u32 = 0;
+/** An empty bank that is never filled: every access takes the slow path, which checks alignment and data breakpoints. */
+export let checkedBank: u32 = 0;
+/** The space in use. */
+export let space: u32 = 0;
+
+let block: u32 = 0;
+let dataBankNow: u32 = 0;
+let checkedNow: bool = false;
+let userNow: bool = false;
+
+/** Offset of the empty bank in a vCPU block. */
+export const CHECKED_BANK: u32 = R_TLB + SPACE_SIZE;
+
+/** Address of a space's banks. The first one lies in the vCPU block, the others in the cache of code. */
+// @ts-ignore: decorator
+@inline
+export function spaceBase(n: u32): u32 {
+  return n ? load<u32>(block, R_CODE_CACHE) + CACHE_TLB + (n - 1) * SPACE_SIZE : block + R_TLB;
+}
+
+/** Binds this instance to its vCPU's banks. */
+export function bindBanks(cpu: u32): void {
+  block = cpu;
+  checkedBank = cpu + CHECKED_BANK;
+}
+
+/** Picks the banks of a privilege: `data` TLB_BANK_*, or with `checked` the empty one. */
+export function selectBanks(data: u32, checked: bool, user: bool): void {
+  dataBankNow = data;
+  checkedNow = checked;
+  userNow = user;
+  const base = spaceBase(space);
+  tlbBank = checked ? checkedBank : base + data * TLB_BANK_SIZE;
+  itlbBank = base + DATA_BANKS * TLB_BANK_SIZE + (user ? ITLB_BANK_SIZE : 0);
+  store<u32>(block, itlbBank, R_ITLB_BANK);
+}
+
+/** Goes over to another space with the same privilege. */
+export function selectSpace(n: u32): void {
+  space = n;
+  selectBanks(dataBankNow, checkedNow, userNow);
+}
+
+assert(<u32>R_TLB_SIZE === SPACE_SIZE + TLB_BANK_SIZE);
+assert(<u32>CACHE_TLB_SIZE === (SPACES - 1) * SPACE_SIZE);
