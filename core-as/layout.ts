@@ -356,6 +356,10 @@ export const R_MAILBOX_SIZE = 0x4000;
 export const R_TLB = 0x10000;
 export const R_TLB_SIZE = 0x48000;
 
+/** Per address space that translations are kept of, 32 bytes (core-as/mmu/banks.ts). */
+export const R_SPACES = 0x58000;
+export const R_SPACES_SIZE = 0x100;
+
 /** Where a linear address's region is entered: 4096 entries of 16 bytes (core-as/jit/jump-cache.ts). */
 export const R_JUMPS = 0x60000;
 export const R_JUMPS_SIZE = 0x10000;

@@ -13,7 +13,7 @@ import { mulHighSigned } from '../cpu/alu';
 import { R_JIT_FLAG_A, R_JIT_FLAG_B, R_JIT_KIND, R_LAZY_AUX, R_LAZY_RESULT } from '../layout';
 import { HELPER_FLAGS } from './abi';
 import { close, openIf } from './flow';
-import { LOCAL_AUX, LOCAL_CPU, LOCAL_FLAG_A, LOCAL_FLAG_B, LOCAL_KIND, LOCAL_RESULT, sizeMask } from './locals';
+import { LOCAL_AUX, LOCAL_CPU, LOCAL_FLAG_A, LOCAL_FLAG_B, LOCAL_KIND, LOCAL_RESULT, LOCAL_VALUE3, sizeMask } from './locals';
 import { TYPE_FLAGS, callHelper } from './module-types';
 import * as w from './wasm';
 
@@ -162,18 +162,70 @@ export function canonicalFlags(): void {
     flagKind = F_CANONICAL;
     return;
   }
+  const operation = flagKind & ~3;
   if (flagKind === F_UNKNOWN) {
     w.get(LOCAL_KIND);
     openIf();
     callFlags();
     flagsAreInMemory();
     close();
+  } else if (operation === F_ADD || operation === F_SUB) {
+    computeCarries(operation === F_SUB, flagKind & 3);
   } else {
     settleFlags();
     callFlags();
     flagsAreInMemory();
   }
   flagsBecomeCanonical();
+}
+
+/** LOCAL_RESULT and LOCAL_AUX of an addition or subtraction (cpu/flags.ts: addCarries, subBorrows). */
+function computeCarries(subtract: bool, log2: u32): void {
+  if (subtract) {
+    w.get(LOCAL_FLAG_A);
+    w.get(LOCAL_FLAG_B);
+    w.byte(w.I64_SUB);
+    extend(log2);
+    w.set(LOCAL_RESULT);
+  }
+  pushFirst(subtract);
+  w.get(LOCAL_FLAG_B);
+  w.byte(w.I64_AND);
+  pushFirst(subtract);
+  w.get(LOCAL_FLAG_B);
+  w.byte(w.I64_OR);
+  w.get(LOCAL_RESULT);
+  if (!subtract) {
+    w.const64(-1);
+    w.byte(w.I64_XOR);
+  }
+  w.byte(w.I64_AND);
+  w.byte(w.I64_OR);
+  setCarries(log2);
+}
+
+/** Pushes LOCAL_FLAG_A, or its complement. */
+export function pushFirst(inverted: bool): void {
+  w.get(LOCAL_FLAG_A);
+  if (!inverted) return;
+  w.const64(-1);
+  w.byte(w.I64_XOR);
+}
+
+/** Pops the carries out of each bit into LOCAL_AUX. */
+export function setCarries(log2: u32): void {
+  w.tee(LOCAL_VALUE3);
+  w.const64((8 << log2) - 2);
+  w.byte(w.I64_SHR_U);
+  w.byte(w.I32_WRAP_I64);
+  w.const32(30);
+  w.byte(w.I32_SHL);
+  w.get(LOCAL_VALUE3);
+  w.byte(w.I32_WRAP_I64);
+  w.const32(8);
+  w.byte(w.I32_AND);
+  w.byte(w.I32_OR);
+  w.set(LOCAL_AUX);
 }
 
 /** Makes bit 31 of LOCAL_AUX the carry flag, as INC and DEC need it kept. */

@@ -35,17 +35,18 @@ export const LOCAL_TARGET: u32 = 26;
 export const LOCAL_ADDRESS: u32 = 27;
 export const LOCAL_VALUE: u32 = 28;
 export const LOCAL_VALUE2: u32 = 29;
-export const I64_LOCALS: u32 = 25;
+export const LOCAL_VALUE3: u32 = 30;
+export const I64_LOCALS: u32 = 26;
 // i32.
-export const LOCAL_KIND: u32 = 30;
-export const LOCAL_AUX: u32 = 31;
-export const LOCAL_TLB: u32 = 32;
+export const LOCAL_KIND: u32 = 31;
+export const LOCAL_AUX: u32 = 32;
+export const LOCAL_TLB: u32 = 33;
 /** Byte offset of the site that the region is left by. */
-export const LOCAL_SITE: u32 = 33;
-export const LOCAL_POINTER: u32 = 34;
-export const LOCAL_STATUS: u32 = 35;
+export const LOCAL_SITE: u32 = 34;
+export const LOCAL_POINTER: u32 = 35;
+export const LOCAL_STATUS: u32 = 36;
 /** Linear memory addresses of ranges that have been checked (jit/ranges.ts). */
-export const LOCAL_RANGES: u32 = 36;
+export const LOCAL_RANGES: u32 = 37;
 export const RANGES: u32 = 6;
 export const I32_LOCALS: u32 = 6 + RANGES;
 

@@ -183,15 +183,15 @@ export function checkAccess(p: u32, end: u32): void {
 function pushAccessAddress(p: u32): void {
   const kind: i32 = load<u16>(p, U_KIND);
   if (isLoad(kind) || isStore(kind)) pushAddress(p, isSegmented(kind));
-  else if (isRun(kind)) pushEffectiveAddress(p);
+  else if (isRun(kind)) pushAddress(p, true);
   else pushBaseAddress(accessBase, accessDisplacement);
 }
 
-function loadOpcode(log2: u32): u32 {
+export function loadOpcode(log2: u32): u32 {
   return log2 === 3 ? w.I64_LOAD : log2 === 2 ? w.I64_LOAD32_U : log2 === 1 ? w.I64_LOAD16_U : w.I64_LOAD8_U;
 }
 
-function storeOpcode(log2: u32): u32 {
+export function storeOpcode(log2: u32): u32 {
   return log2 === 3 ? w.I64_STORE : log2 === 2 ? w.I64_STORE32 : log2 === 1 ? w.I64_STORE16 : w.I64_STORE8;
 }
 

@@ -6,13 +6,14 @@
  * its size, and whose linear memory address then stays in a local. Such addresses are good until the end of the node: what changes
  * translations (INVLPG, CR3, a page that becomes code) runs in helpers, before which they are forgotten, or reaches this vCPU at a block boundary.
  */
-import { RSP, cpu } from '../cpu/state';
+import { FS, RAX, RDX, RSP, cpu } from '../cpu/state';
 import {
   K,
   LOADS_APART,
   REG_PAGE,
   REG_PAGE_HIGH,
   REG_ZERO,
+  SEG_A32,
   STORES_APART,
   UOP_SIZE,
   U_BASE,
@@ -22,11 +23,13 @@ import {
   U_IMM,
   U_KIND,
   U_S,
+  U_SEG,
 } from '../cpu/uops';
 import { R_JIT, R_TEMP } from '../layout';
 import { RANGES } from './locals';
 import { isLoad, isRun, isStore } from './kinds';
 import { isVectorInLine, vectorBytes, vectorWritten } from './vector-forms';
+import { isXInLine, xBytes, xHasOperand, xInMemory, xWrites } from './x-forms';
 
 /** In the scratch area, per general register: u32 value, i64 distance from it; then the same for looking ahead. */
 const VALUES: u32 = 0x15200;
@@ -86,6 +89,10 @@ function fresh(table: u32, n: u32): void {
   store<i64>(value(table, n), 0, 8);
 }
 
+function freshAt(table: u32, offset: u32): void {
+  if (offset < <u32>R_TEMP) fresh(table, offset >> 3);
+}
+
 function freshAll(table: u32): void {
   for (let n: u32 = 0; n < 16; n++) fresh(table, n);
 }
@@ -142,6 +149,12 @@ export function describe(p: u32): bool {
     case K.LEAVE:
       describeStack(0, false, 5);
       return true;
+    case K.CALL_X:
+      if (!isXInLine(p) || !xHasOperand(p) || !xInMemory(p)) return false;
+      accessWrites = xWrites(p);
+      accessBytes = xBytes(p);
+      describeOperand(p, isOdd(load<u8>(p, U_SEG)));
+      return true;
     case K.SIMD_LD:
     case K.SIMD_ST:
       if (!isVectorInLine(p)) return false;
@@ -151,6 +164,11 @@ export function describe(p: u32): bool {
       return true;
   }
   return false;
+}
+
+/** A segment with a base, or another address size. */
+function isOdd(seg: u32): bool {
+  return (seg & 7) >= FS || (seg & 0x30) === SEG_A32;
 }
 
 function describeOperand(p: u32, segmented: bool): void {
@@ -221,7 +239,7 @@ export function planRange(p: u32, end: u32): i32 {
     stepIn(AHEAD, q);
     q += UOP_SIZE;
     if (q >= end) break;
-    if (isRun(load<u16>(q, U_KIND)) && !isVectorInLine(q)) break;
+    if (isRun(load<u16>(q, U_KIND)) && !isInLine(q)) break;
     if (!describe(q) || !addressValue(AHEAD) || foundValue !== wanted) continue;
     const from = min<i64>(first, foundOffset);
     const to = max<i64>(last, foundOffset + accessBytes);
@@ -252,6 +270,11 @@ export function planRange(p: u32, end: u32): i32 {
   return n;
 }
 
+/** A micro-op for which there is a helper is translated all the same. */
+export function isInLine(p: u32): bool {
+  return <i32>load<u16>(p, U_KIND) === K.CALL_X ? isXInLine(p) : isVectorInLine(p);
+}
+
 /** A micro-op has been translated. */
 export function stepValues(p: u32): void {
   stepIn(VALUES, p);
@@ -262,9 +285,14 @@ function stepIn(table: u32, p: u32): void {
   const d: u32 = load<u8>(p, U_D);
   if (isStore(kind) || (kind >= K.CMP8 && kind <= K.TESTI64) || kind === K.NOP || (kind >= K.STW8 && kind <= K.STW64)) return;
   if (isRun(kind)) {
-    const written = kind === K.CALL_X || !isVectorInLine(p) ? REG_PAGE : vectorWritten(p);
-    if (written === REG_PAGE) freshAll(table);
-    else if (written !== REG_ZERO) fresh(table, written >> 3);
+    if (!isInLine(p)) freshAll(table);
+    else if (kind === K.CALL_X) {
+      // What any of them writes.
+      fresh(table, RAX);
+      fresh(table, RDX);
+      freshAt(table, d);
+      freshAt(table, load<u8>(p, U_S));
+    } else freshAt(table, vectorWritten(p));
     return;
   }
   switch (kind) {

@@ -3,7 +3,7 @@ import { R_JIT_BANK } from '../layout';
 import { RBP, RCX, RDX, RSP } from '../cpu/state';
 import { K, LOADS_APART, STORES_APART, SUB_SIZE_SHIFT, T0, T1, UOP_SIZE, U_D, U_IMM, U_KIND, U_OFF, U_S, U_SUB } from '../cpu/uops';
 import { HELPER_RUN } from './abi';
-import { leaveWithStatus, siteOfStatus } from './exits';
+import { isCalled, leaveWithStatus, siteOfStatus } from './exits';
 import * as f from './flags';
 import { close, openIf } from './flow';
 import { isLoad, isRun, isSegmented, isStore } from './kinds';
@@ -31,7 +31,9 @@ import { pushEffectiveAddress, readMemory, readModify, writeBack, writeMemory } 
 import { TYPE_RUN, callHelper } from './module-types';
 import { forgetRanges } from './ranges';
 import { forgetVectorChecks, translateVector } from './vector';
+import { translateX } from './translate-x';
 import { isVectorInLine } from './vector-forms';
+import { isXInLine } from './x-forms';
 import * as w from './wasm';
 
 /** RSP := RSP - 8. */
@@ -54,7 +56,12 @@ export function translateUop(p: u32, kind: i32, end: u32): void {
   const d: u32 = load<u8>(p, U_D);
   const s: u32 = load<u8>(p, U_S);
   if (isRun(kind)) {
-    if (kind !== K.CALL_X && isVectorInLine(p)) {
+    if (kind === K.CALL_X) {
+      if (isXInLine(p) && !isCalled(p)) {
+        translateX(p, end);
+        return;
+      }
+    } else if (isVectorInLine(p)) {
       translateVector(p, end);
       return;
     }
@@ -220,11 +227,10 @@ function translateCarry(p: u32, d: u32, s: u32, log2: u32, subtract: bool, immed
   w.byte(w.I64_EXTEND_I32_U);
   w.byte(subtract ? w.I64_SUB : w.I64_ADD);
   w.set(LOCAL_RESULT);
-  // Carries: (a & b) | ((a | b) & ~r); borrows: (~a & b) | ((~a | b) & r).
-  pushFirst(subtract);
+  f.pushFirst(subtract);
   w.get(LOCAL_FLAG_B);
   w.byte(w.I64_AND);
-  pushFirst(subtract);
+  f.pushFirst(subtract);
   w.get(LOCAL_FLAG_B);
   w.byte(w.I64_OR);
   w.get(LOCAL_RESULT);
@@ -234,28 +240,10 @@ function translateCarry(p: u32, d: u32, s: u32, log2: u32, subtract: bool, immed
   }
   w.byte(w.I64_AND);
   w.byte(w.I64_OR);
-  w.tee(LOCAL_VALUE);
-  w.const64((8 << log2) - 2);
-  w.byte(w.I64_SHR_U);
-  w.byte(w.I32_WRAP_I64);
-  w.const32(30);
-  w.byte(w.I32_SHL);
-  w.get(LOCAL_VALUE);
-  w.byte(w.I32_WRAP_I64);
-  w.const32(8);
-  w.byte(w.I32_AND);
-  w.byte(w.I32_OR);
-  w.set(LOCAL_AUX);
+  f.setCarries(log2);
   w.get(LOCAL_RESULT);
   finish(d, log2);
   f.setFlagKind(f.F_CANONICAL);
-}
-
-function pushFirst(inverted: bool): void {
-  w.get(LOCAL_FLAG_A);
-  if (!inverted) return;
-  w.const64(-1);
-  w.byte(w.I64_XOR);
 }
 
 /** The micro-op cannot end the region and sets all flags without reading one: what they were before it is of no interest. */

@@ -1,7 +1,7 @@
 /** Micro-ops of 64-bit code into WebAssembly. */
 import { R_GPR, R_JIT_BUDGET } from '../layout';
-import { RBP, RCX, RDX, RSP } from '../cpu/state';
-import { K, UOP_SIZE, U_BASE, U_D, U_IDX, U_IMM, U_KIND, U_LEN, U_OFF, U_S } from '../cpu/uops';
+import { RAX, RBP, RCX, RDX, RSP } from '../cpu/state';
+import { K, UOP_SIZE, U_BASE, U_D, U_IDX, U_IMM, U_KIND, U_LEN, U_LINK, U_OFF, U_S } from '../cpu/uops';
 import { FORM_FIXED } from './abi';
 import {
   beginNode,
@@ -57,6 +57,7 @@ import {
 import { commitPush, moveStack, translateUop } from './translate-uop';
 import { forgetVectorChecks, noteVectorRegisters } from './vector';
 import { isVectorInLine } from './vector-forms';
+import { isXInLine } from './x-forms';
 import * as w from './wasm';
 
 /** Longest code of one node's micro-op, in bytes: room that must be left before each. */
@@ -105,7 +106,16 @@ function noteRegistersOf(p: u32): void {
   const s: u32 = load<u8>(p, U_S);
   if (kind === K.END || kind === K.NOP || kind === K.FENCE) return;
   if (isRun(kind)) {
-    if (kind !== K.CALL_X && isVectorInLine(p)) noteVectorRegisters(p);
+    if (kind === K.CALL_X) {
+      if (!isXInLine(p)) return;
+      noteUse(load<u8>(p, U_BASE));
+      noteUse(load<u8>(p, U_IDX));
+      noteUse(load<u8>(p, U_LINK));
+      noteUse(d);
+      noteUse(s);
+      noteUse(RAX << 3);
+      noteUse(RDX << 3);
+    } else if (isVectorInLine(p)) noteVectorRegisters(p);
     return;
   }
   if (isLoad(kind) || isStore(kind) || kind === K.LEA32 || kind === K.LEA64 || kind === K.LEA_G) {

@@ -121,9 +121,14 @@ export const I32_SHL: u32 = 0x74;
 export const I32_SHR_U: u32 = 0x76;
 export const I32_ROTL: u32 = 0x77;
 export const I32_ROTR: u32 = 0x78;
+export const I64_CLZ: u32 = 0x79;
+export const I64_CTZ: u32 = 0x7a;
+export const I64_POPCNT: u32 = 0x7b;
 export const I64_ADD: u32 = 0x7c;
 export const I64_SUB: u32 = 0x7d;
 export const I64_MUL: u32 = 0x7e;
+export const I64_DIV_S: u32 = 0x7f;
+export const I64_DIV_U: u32 = 0x80;
 export const I64_AND: u32 = 0x83;
 export const I64_OR: u32 = 0x84;
 export const I64_XOR: u32 = 0x85;
@@ -203,6 +208,24 @@ export function vectorAccess(operation: u32, offset: u32): void {
   byte(0);
   unsigned(offset);
 }
+// Atomic operations, behind their prefix: that on 64 bits; those on 8, 16 and 32 bits of an i64 come 3, 4 and 5 later (threads proposal).
+export const ATOMIC_ADD: u32 = 0x1f;
+export const ATOMIC_SUB: u32 = 0x26;
+export const ATOMIC_AND: u32 = 0x2d;
+export const ATOMIC_OR: u32 = 0x34;
+export const ATOMIC_XOR: u32 = 0x3b;
+export const ATOMIC_XCHG: u32 = 0x42;
+export const ATOMIC_CMPXCHG: u32 = 0x49;
+const ATOMIC_PREFIX: u32 = 0xfe;
+
+/** An atomic read-modify-write of 1 << log2 bytes with i64 operands; the alignment must be natural. */
+export function atomic(operation: u32, log2: u32, offset: u32): void {
+  byte(ATOMIC_PREFIX);
+  unsigned(operation + (log2 === 3 ? 0 : 3 + log2));
+  byte(log2);
+  unsigned(offset);
+}
+
 /** Bytes of a constant. */
 export function zeros(count: u32): void {
   for (let i: u32 = 0; i < count; i++) byte(0);

@@ -4,7 +4,7 @@
  * A _space_ holds the translations of one address space (one PCID): three banks for data accesses, one per privilege, and two for instruction
  * fetches. A write of CR3 picks a space, so that coming back to an address space finds what was translated there.
  */
-import { CACHE_TLB, CACHE_TLB_SIZE, R_CODE_CACHE, R_ITLB_BANK, R_TLB, R_TLB_SIZE } from '../layout';
+import { CACHE_TLB, CACHE_TLB_SIZE, R_CODE_CACHE, R_ITLB_BANK, R_SPACES, R_SPACES_SIZE, R_TLB, R_TLB_SIZE } from '../layout';
 
 /** Bytes of a data bank: read entries, then write entries. */
 export const TLB_BANK_SIZE: u32 = 0x10000;
@@ -49,6 +49,24 @@ export function spaceBase(n: u32): u32 {
   return n ? load<u32>(block, R_CODE_CACHE) + CACHE_TLB + (n - 1) * SPACE_SIZE : block + R_TLB;
 }
 
+/** What is noted of a space: u32 its PCID, or SPACE_FREE. */
+export const SPACE_PCID: u32 = 0;
+/** u32: turn of its last use. */
+export const SPACE_USED: u32 = 4;
+/** u8 x 5: the bank (data, then instructions) may have entries. */
+export const SPACE_FILLED: u32 = 8;
+/** u64: number of what is known about it (generation.ts), 0: none yet. */
+export const SPACE_GENERATION: u32 = 16;
+const SPACE_NOTES: u32 = 32;
+export const SPACE_FREE: u32 = 0xffffffff;
+
+/** Address of what is noted of a space. */
+// @ts-ignore: decorator
+@inline
+export function spaceNotes(n: u32): u32 {
+  return block + R_SPACES + n * SPACE_NOTES;
+}
+
 /** Binds this instance to its vCPU's banks. */
 export function bindBanks(cpu: u32): void {
   block = cpu;
@@ -73,4 +91,5 @@ export function selectSpace(n: u32): void {
 }
 
 assert(<u32>R_TLB_SIZE === SPACE_SIZE + TLB_BANK_SIZE);
+assert(<u32>R_SPACES_SIZE === SPACES * SPACE_NOTES);
 assert(<u32>CACHE_TLB_SIZE === (SPACES - 1) * SPACE_SIZE);

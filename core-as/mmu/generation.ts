@@ -3,7 +3,7 @@
  * number is stale. Each address space has its own, so that coming back to it finds what is still true.
  */
 import { R_JUMPS, R_JUMPS_SIZE } from '../layout';
-import { SPACES, space } from './banks';
+import { SPACES, SPACE_GENERATION, space, spaceNotes } from './banks';
 
 const LAST: u64 = 0x7fff;
 
@@ -11,12 +11,14 @@ const LAST: u64 = 0x7fff;
 export let generation: u64 = 0;
 
 let newest: u64 = 0;
-/** u64 per space: its number; 0: none yet. */
-const ofSpace = memory.data(8 * 8);
 let cpuBlock: u32 = 0;
 
 export function bindGeneration(cpu: u32): void {
   cpuBlock = cpu;
+}
+
+function forgetAll(): void {
+  for (let n: u32 = 0; n < SPACES; n++) store<u64>(spaceNotes(n), 0, SPACE_GENERATION);
 }
 
 function next(): void {
@@ -24,15 +26,15 @@ function next(): void {
   if (newest > LAST || newest === 1) {
     newest = 1;
     memory.fill(cpuBlock + R_JUMPS, 0, R_JUMPS_SIZE);
-    memory.fill(ofSpace, 0, SPACES * 8);
+    forgetAll();
   }
   generation = newest;
-  store<u64>(ofSpace + (space << 3), generation);
+  store<u64>(spaceNotes(space), generation, SPACE_GENERATION);
 }
 
 /** Translations or code have changed, in any address space. */
 export function newGeneration(): void {
-  memory.fill(ofSpace, 0, SPACES * 8);
+  forgetAll();
   next();
 }
 
@@ -43,8 +45,6 @@ export function newGenerationOfSpace(): void {
 
 /** Another space is in use. */
 export function resumeGeneration(): void {
-  generation = load<u64>(ofSpace + (space << 3));
+  generation = load<u64>(spaceNotes(space), SPACE_GENERATION);
   if (!generation) next();
 }
-
-assert(SPACES === 8);

@@ -17,6 +17,10 @@ import {
   ITLB_BANKS,
   ITLB_BANK_SIZE,
   SPACES,
+  SPACE_FILLED,
+  SPACE_FREE,
+  SPACE_PCID,
+  SPACE_USED,
   TLB_BANK_SIZE,
   TLB_HALF,
   TLB_WRITE,
@@ -25,6 +29,7 @@ import {
   selectSpace,
   space,
   spaceBase,
+  spaceNotes,
   tlbBank,
 } from './banks';
 import {
@@ -74,21 +79,9 @@ export function tlbEntry(bank: u32, address: u64): u32 {
 // ---------------------------------------------------------------------------------------------------------------------
 // Spaces
 
-/** Per space: u32 PCID, or SPACE_FREE; u32 turn of its last use; u8 x 8: a bank has entries (data banks, instruction banks). */
-const SPACE_STATE = memory.data(16 * 8);
-const SPACE_PCID: u32 = 0;
-const SPACE_USED: u32 = 4;
-const SPACE_FILLED: u32 = 8;
-const SPACE_FREE: u32 = 0xffffffff;
 const BANKS: u32 = DATA_BANKS + ITLB_BANKS;
 
 let turn: u32 = 0;
-
-// @ts-ignore: decorator
-@inline
-function state(n: u32): u32 {
-  return <u32>SPACE_STATE + (n << 4);
-}
 
 function clear(from: u32, bytes: u32): void {
   memory.fill(from, 0xff, bytes);
@@ -106,8 +99,8 @@ function bankAt(n: u32, bank: u32): u32 {
 /** Empties the banks of a space that may have entries. */
 function clearSpace(n: u32): void {
   for (let bank: u32 = 0; bank < BANKS; bank++) {
-    if (!load<u8>(state(n) + bank, SPACE_FILLED)) continue;
-    store<u8>(state(n) + bank, 0, SPACE_FILLED);
+    if (!load<u8>(spaceNotes(n) + bank, SPACE_FILLED)) continue;
+    store<u8>(spaceNotes(n) + bank, 0, SPACE_FILLED);
     clear(bankAt(n, bank), bank < DATA_BANKS ? TLB_BANK_SIZE : ITLB_BANK_SIZE);
   }
 }
@@ -121,7 +114,7 @@ function clearLocal(from: u32, bytes: u32): void {
 /** Drops what is not global of a space. Global pages with bit 63 clear go as well, for nobody has any. */
 function clearLocalsOfSpace(n: u32): void {
   for (let bank: u32 = 0; bank < BANKS; bank++) {
-    if (!load<u8>(state(n) + bank, SPACE_FILLED)) continue;
+    if (!load<u8>(spaceNotes(n) + bank, SPACE_FILLED)) continue;
     const at = bankAt(n, bank);
     if (bank < DATA_BANKS) {
       clear(at, TLB_HALF);
@@ -144,9 +137,9 @@ export function flushAll(): void {
   newGeneration();
   for (let n: u32 = 0; n < SPACES; n++) {
     if (n === space) continue;
-    store<u32>(state(n), SPACE_FREE, SPACE_PCID);
+    store<u32>(spaceNotes(n), SPACE_FREE, SPACE_PCID);
   }
-  store<u32>(state(space), currentPcid(), SPACE_PCID);
+  store<u32>(spaceNotes(space), currentPcid(), SPACE_PCID);
   clearSpace(space);
   largeLow = 0;
   largeHigh = 0;
@@ -158,9 +151,9 @@ export function flushAll(): void {
 export function initTlb(): void {
   clear(cpu + CHECKED_BANK, TLB_BANK_SIZE);
   for (let n: u32 = 0; n < SPACES; n++) {
-    store<u32>(state(n), n ? SPACE_FREE : 0, SPACE_PCID);
+    store<u32>(spaceNotes(n), n ? SPACE_FREE : 0, SPACE_PCID);
     // What lies there from before is not known.
-    memory.fill(state(n) + SPACE_FILLED, 1, 8);
+    memory.fill(spaceNotes(n) + SPACE_FILLED, 1, BANKS);
   }
   selectSpace(0);
   flushAll();
@@ -178,19 +171,19 @@ export function switchSpace(pcid: u32, flush: bool): void {
   let found = SPACES;
   let oldest: u32 = space === 0 ? 1 : 0;
   for (let n: u32 = 0; n < SPACES; n++) {
-    const now = load<u32>(state(n), SPACE_PCID);
+    const now = load<u32>(spaceNotes(n), SPACE_PCID);
     if (now === pcid) {
       found = n;
       break;
     }
     if (n === space) continue;
-    const older = load<u32>(state(oldest), SPACE_PCID) !== SPACE_FREE && load<u32>(state(n), SPACE_USED) < load<u32>(state(oldest), SPACE_USED);
+    const older = load<u32>(spaceNotes(oldest), SPACE_PCID) !== SPACE_FREE && load<u32>(spaceNotes(n), SPACE_USED) < load<u32>(spaceNotes(oldest), SPACE_USED);
     if (now === SPACE_FREE || older) oldest = n;
   }
-  const free = found === SPACES && load<u32>(state(oldest), SPACE_PCID) === SPACE_FREE;
+  const free = found === SPACES && load<u32>(spaceNotes(oldest), SPACE_PCID) === SPACE_FREE;
   const to = found === SPACES ? oldest : found;
-  store<u32>(state(space), turn, SPACE_USED);
-  store<u32>(state(to), pcid, SPACE_PCID);
+  store<u32>(spaceNotes(space), turn, SPACE_USED);
+  store<u32>(spaceNotes(to), pcid, SPACE_PCID);
   if (to !== space) selectSpace(to);
   // A free one may still have global pages that were dropped meanwhile.
   if (free) clearSpace(to);
@@ -202,7 +195,7 @@ export function switchSpace(pcid: u32, flush: bool): void {
 /** INVPCID of one PCID: what it has of translations that are not global. */
 export function flushPcid(pcid: u32): void {
   for (let n: u32 = 0; n < SPACES; n++) {
-    if (load<u32>(state(n), SPACE_PCID) !== pcid) continue;
+    if (load<u32>(spaceNotes(n), SPACE_PCID) !== pcid) continue;
     clearLocalsOfSpace(n);
     newGeneration();
   }
@@ -233,7 +226,7 @@ function noteFill(address: u64): void {
 
 function flushPage4K(address: u64): void {
   for (let n: u32 = 0; n < SPACES; n++) {
-    if (load<u32>(state(n), SPACE_PCID) === SPACE_FREE) continue;
+    if (load<u32>(spaceNotes(n), SPACE_PCID) === SPACE_FREE) continue;
     for (let bank: u32 = 0; bank < DATA_BANKS; bank++) {
       const e = tlbEntry(bankAt(n, bank), address);
       store<u64>(e, TAG_NONE);
@@ -270,7 +263,7 @@ export function dropWriteTranslations(linearPage: u32): bool {
   for (let n: u32 = 0; n < SPACES; n++) {
     // Free ones too: they are emptied before they are used, but it must be known that this vCPU could write.
     for (let bank: u32 = 0; bank < DATA_BANKS; bank++) {
-      if (!load<u8>(state(n) + bank, SPACE_FILLED)) continue;
+      if (!load<u8>(spaceNotes(n) + bank, SPACE_FILLED)) continue;
       const base = bankAt(n, bank) + TLB_WRITE;
       for (let e = base; e < base + 2 * TLB_HALF; e += 16) {
         const tag = load<u64>(e);
@@ -290,7 +283,7 @@ function fill(entry: u32, address: u64, linear: u32): void {
   store<u64>(entry, page);
   store<u32>(entry, (linear & ~0xfff) - <u32>page, 8);
   store<u32>(entry, walkGlobal ? 0 : ENTRY_LOCAL, E_FLAGS);
-  store<u8>(state(space) + ((tlbBank - spaceBase(space)) >> 16), 1, SPACE_FILLED);
+  store<u8>(spaceNotes(space) + ((tlbBank - spaceBase(space)) >> 16), 1, SPACE_FILLED);
   noteFill(address);
 }
 
@@ -575,7 +568,7 @@ export function codePage(address: u64): u32 {
   store<u64>(e, address & ~0xfff);
   store<u32>(e, p & ~0xfff, 8);
   store<u32>(e, walkGlobal ? 0 : ENTRY_LOCAL, E_FLAGS);
-  store<u8>(state(space) + DATA_BANKS + (load<u32>(cpu, R_CPL) === 3 ? 1 : 0), 1, SPACE_FILLED);
+  store<u8>(spaceNotes(space) + DATA_BANKS + (load<u32>(cpu, R_CPL) === 3 ? 1 : 0), 1, SPACE_FILLED);
   noteFill(address);
   return p & ~0xfff;
 }

@@ -1,0 +1,606 @@
+/** Integer instructions out of the interpreter's functions (cpu/integer.ts), in line: bits, products, quotients, exchanges. */
+import { RAX, RDX } from '../cpu/state';
+import { U_D, U_IMM, U_LINK, U_S, X } from '../cpu/uops';
+import { FORM_FIXED, FORM_SINGLE } from './abi';
+import { leaveAside } from './exits';
+import * as f from './flags';
+import { close, openIf } from './flow';
+import {
+  LOCAL_ADDRESS,
+  LOCAL_AUX,
+  LOCAL_FLAG_A,
+  LOCAL_FLAG_B,
+  LOCAL_RESULT,
+  LOCAL_STATUS,
+  LOCAL_VALUE,
+  LOCAL_VALUE2,
+  popRegister,
+  pushRegister,
+  sizeMask,
+  storeRegisters,
+} from './locals';
+import { checkAccess, loadOpcode, pushPointer, storeOpcode } from './memory';
+import { xBytes, xHasOperand, xInMemory, xOf } from './x-forms';
+import * as w from './wasm';
+
+const RAX_OFFSET: u32 = RAX << 3;
+const RDX_OFFSET: u32 = RDX << 3;
+
+/** Translates an instruction that isXInLine. */
+export function translateX(p: u32, end: u32): void {
+  const x = xOf(p);
+  const bytes = xBytes(p);
+  const log2: u32 = 31 - clz<u32>(bytes);
+  const d: u32 = load<u8>(p, U_D);
+  storeRegisters();
+  if (xHasOperand(p) && xInMemory(p)) checkAccess(p, end);
+  switch (x) {
+    case X.MUL:
+    case X.IMUL:
+      multiply(p, log2, x === X.IMUL);
+      return;
+    case X.DIV:
+    case X.IDIV:
+      divide(p, log2, x === X.IDIV);
+      return;
+    case X.SHLD_I:
+    case X.SHRD_I:
+      shiftDouble(p, log2, x === X.SHRD_I);
+      return;
+    case X.BT:
+    case X.BTS:
+    case X.BTR:
+    case X.BTC:
+      pushRegister(d, log2);
+      bitTest(p, log2, x - X.BT);
+      return;
+    case X.BT_I:
+    case X.BTS_I:
+    case X.BTR_I:
+    case X.BTC_I:
+      w.const64(load<i64>(p, U_IMM));
+      bitTest(p, log2, x - X.BT_I);
+      return;
+    case X.BSF:
+    case X.BSR:
+      pushOperand(p, log2);
+      w.tee(LOCAL_VALUE);
+      w.byte(w.I64_EQZ);
+      openIf();
+      leaveAside(p, FORM_SINGLE);
+      close();
+      if (x === X.BSR) w.const64(63);
+      w.get(LOCAL_VALUE);
+      w.byte(x === X.BSR ? w.I64_CLZ : w.I64_CTZ);
+      if (x === X.BSR) w.byte(w.I64_SUB);
+      popRegister(d, log2, true);
+      w.const64(1);
+      w.set(LOCAL_RESULT);
+      w.const32(0);
+      w.set(LOCAL_AUX);
+      f.setFlagKind(f.F_LOGIC);
+      return;
+    case X.TZCNT:
+    case X.LZCNT:
+    case X.POPCNT:
+      count(p, x, log2);
+      return;
+    case X.XCHG:
+      checkAligned(p, log2);
+      atomic(p, w.ATOMIC_XCHG, log2);
+      popRegister(d, log2, true);
+      return;
+    case X.CMPXCHG:
+      compareExchange(p, log2);
+      return;
+    case X.XADD:
+      checkAligned(p, log2);
+      pushRegister(d, log2);
+      w.set(LOCAL_FLAG_B);
+      atomic(p, w.ATOMIC_ADD, log2);
+      w.set(LOCAL_FLAG_A);
+      setAdded(log2);
+      w.get(LOCAL_FLAG_A);
+      popRegister(d, log2, true);
+      return;
+    case X.LOCK_ALU:
+      lockedAlu(p, log2);
+      return;
+    case X.LOCK_UNARY:
+      lockedStep(p, log2, load<u32>(p, U_LINK) === 0);
+      return;
+    case X.ANDN:
+      pushRegister(load<u32>(p, U_LINK), log2);
+      w.const64(-1);
+      w.byte(w.I64_XOR);
+      pushOperand(p, log2);
+      w.byte(w.I64_AND);
+      w.tee(LOCAL_RESULT);
+      popRegister(d, log2, true);
+      w.get(LOCAL_RESULT);
+      f.extend(log2);
+      w.set(LOCAL_RESULT);
+      w.const32(0);
+      w.set(LOCAL_AUX);
+      f.setFlagKind(f.F_LOGIC);
+      return;
+    case X.RORX:
+    case X.SARX:
+    case X.SHLX:
+    case X.SHRX:
+      shiftWithoutFlags(p, x, log2);
+      return;
+    default:
+      // CLC, STC
+      w.const32(x === X.STC ? 1 : 0);
+      w.set(LOCAL_STATUS);
+      setCarry();
+  }
+}
+
+/** Pushes modrm.rm, zero-extended from its size; a memory operand has been checked. */
+function pushOperand(p: u32, log2: u32): void {
+  if (!xInMemory(p)) {
+    pushRegister(load<u8>(p, U_S), log2);
+    return;
+  }
+  const offset = pushPointer();
+  w.access(loadOpcode(log2), offset);
+}
+
+/** RESULT and AUX become those of an operation that sets CF and OF alike, to the i32 on the stack, and the others by a result, the i64 below. */
+function setProduct(log2: u32): void {
+  w.const32(31);
+  w.byte(w.I32_SHL);
+  w.set(LOCAL_AUX);
+  f.extend(log2);
+  w.set(LOCAL_RESULT);
+  f.setFlagKind(f.F_CANONICAL);
+}
+
+function multiply(p: u32, log2: u32, isSigned: bool): void {
+  pushRegister(RAX_OFFSET, log2);
+  if (isSigned) f.extend(log2);
+  w.set(LOCAL_VALUE);
+  pushOperand(p, log2);
+  if (isSigned) f.extend(log2);
+  w.set(LOCAL_VALUE2);
+  if (log2 === 2) {
+    w.get(LOCAL_VALUE);
+    w.get(LOCAL_VALUE2);
+    w.byte(w.I64_MUL);
+    w.tee(LOCAL_ADDRESS);
+    popRegister(RAX_OFFSET, 2, false);
+    w.get(LOCAL_ADDRESS);
+    w.const64(32);
+    w.byte(w.I64_SHR_U);
+    popRegister(RDX_OFFSET, 2, true);
+    w.get(LOCAL_ADDRESS);
+    w.get(LOCAL_ADDRESS);
+    if (isSigned) {
+      w.get(LOCAL_ADDRESS);
+      f.extend(2);
+      w.byte(w.I64_NE);
+    } else {
+      w.const64(32);
+      w.byte(w.I64_SHR_U);
+      w.byte(w.I64_EQZ);
+      w.byte(w.I32_EQZ);
+    }
+    setProduct(2);
+    return;
+  }
+  // cpu/alu.ts: mulHighUnsigned.
+  pushHalf(LOCAL_VALUE, true);
+  pushHalf(LOCAL_VALUE2, false);
+  w.byte(w.I64_MUL);
+  pushHalf(LOCAL_VALUE, false);
+  pushHalf(LOCAL_VALUE2, false);
+  w.byte(w.I64_MUL);
+  pushUpper();
+  w.byte(w.I64_ADD);
+  w.set(LOCAL_ADDRESS);
+  pushHalf(LOCAL_VALUE, true);
+  pushHalf(LOCAL_VALUE2, true);
+  w.byte(w.I64_MUL);
+  pushHalf(LOCAL_ADDRESS, true);
+  w.byte(w.I64_ADD);
+  pushHalf(LOCAL_VALUE, false);
+  pushHalf(LOCAL_VALUE2, true);
+  w.byte(w.I64_MUL);
+  pushHalf(LOCAL_ADDRESS, false);
+  w.byte(w.I64_ADD);
+  pushUpper();
+  w.byte(w.I64_ADD);
+  if (isSigned) {
+    subtractWhenNegative(LOCAL_VALUE, LOCAL_VALUE2);
+    subtractWhenNegative(LOCAL_VALUE2, LOCAL_VALUE);
+  }
+  w.tee(LOCAL_ADDRESS);
+  popRegister(RDX_OFFSET, 3, true);
+  w.get(LOCAL_VALUE);
+  w.get(LOCAL_VALUE2);
+  w.byte(w.I64_MUL);
+  w.tee(LOCAL_VALUE);
+  w.get(LOCAL_VALUE);
+  popRegister(RAX_OFFSET, 3, true);
+  w.get(LOCAL_ADDRESS);
+  if (isSigned) {
+    w.get(LOCAL_VALUE);
+    w.const64(63);
+    w.byte(w.I64_SHR_S);
+    w.byte(w.I64_NE);
+  } else {
+    w.byte(w.I64_EQZ);
+    w.byte(w.I32_EQZ);
+  }
+  setProduct(3);
+}
+
+function pushUpper(): void {
+  w.const64(32);
+  w.byte(w.I64_SHR_U);
+}
+
+/** Pushes the upper or lower 32 bits of a local. */
+function pushHalf(local: u32, upper: bool): void {
+  w.get(local);
+  if (upper) pushUpper();
+  else {
+    w.const64(0xffffffff);
+    w.byte(w.I64_AND);
+  }
+}
+
+/** Subtracts `other` from what is on the stack if `local` is negative. */
+function subtractWhenNegative(local: u32, other: u32): void {
+  w.get(local);
+  w.const64(63);
+  w.byte(w.I64_SHR_S);
+  w.get(other);
+  w.byte(w.I64_AND);
+  w.byte(w.I64_SUB);
+}
+
+/** Leaves if the i32 on the stack is not 0. */
+function leaveIf(p: u32, form: u32): void {
+  openIf();
+  leaveAside(p, form);
+  close();
+}
+
+function divide(p: u32, log2: u32, isSigned: bool): void {
+  pushOperand(p, log2);
+  if (isSigned) f.extend(log2);
+  w.tee(LOCAL_VALUE2);
+  if (isSigned) {
+    // 0 and -1, whose quotients may not exist.
+    w.const64(1);
+    w.byte(w.I64_ADD);
+    w.const64(1);
+    w.byte(w.I64_LE_U);
+  } else w.byte(w.I64_EQZ);
+  leaveIf(p, FORM_SINGLE);
+  if (log2 === 2) {
+    pushRegister(RDX_OFFSET, 2);
+    w.const64(32);
+    w.byte(w.I64_SHL);
+    pushRegister(RAX_OFFSET, 2);
+    w.byte(w.I64_OR);
+    w.set(LOCAL_VALUE);
+  } else {
+    // A dividend of 64 bits; others are rare.
+    pushRegister(RDX_OFFSET, 3);
+    if (isSigned) {
+      pushRegister(RAX_OFFSET, 3);
+      w.const64(63);
+      w.byte(w.I64_SHR_S);
+      w.byte(w.I64_NE);
+    } else {
+      w.byte(w.I64_EQZ);
+      w.byte(w.I32_EQZ);
+    }
+    leaveIf(p, FORM_SINGLE);
+    pushRegister(RAX_OFFSET, 3);
+    w.set(LOCAL_VALUE);
+  }
+  w.get(LOCAL_VALUE);
+  w.get(LOCAL_VALUE2);
+  w.byte(isSigned ? w.I64_DIV_S : w.I64_DIV_U);
+  w.set(LOCAL_ADDRESS);
+  if (log2 === 2) {
+    w.get(LOCAL_ADDRESS);
+    if (isSigned) {
+      w.get(LOCAL_ADDRESS);
+      f.extend(2);
+      w.byte(w.I64_NE);
+    } else {
+      pushUpper();
+      w.byte(w.I64_EQZ);
+      w.byte(w.I32_EQZ);
+    }
+    leaveIf(p, FORM_FIXED);
+  }
+  w.get(LOCAL_VALUE);
+  w.get(LOCAL_ADDRESS);
+  w.get(LOCAL_VALUE2);
+  w.byte(w.I64_MUL);
+  w.byte(w.I64_SUB);
+  popRegister(RDX_OFFSET, log2, false);
+  w.get(LOCAL_ADDRESS);
+  popRegister(RAX_OFFSET, log2, false);
+}
+
+/** SHLD and SHRD of registers by a constant. */
+function shiftDouble(p: u32, log2: u32, right: bool): void {
+  const bits: u32 = 8 << log2;
+  const count: u32 = load<u32>(p, U_IMM) & (bits - 1);
+  const to: u32 = load<u8>(p, U_S);
+  pushRegister(to, log2);
+  if (!count) {
+    popRegister(to, log2, true);
+    return;
+  }
+  w.tee(LOCAL_VALUE);
+  w.const64(count);
+  w.byte(right ? w.I64_SHR_U : w.I64_SHL);
+  pushRegister(load<u8>(p, U_D), log2);
+  w.const64(bits - count);
+  w.byte(right ? w.I64_SHL : w.I64_SHR_U);
+  w.byte(w.I64_OR);
+  w.tee(LOCAL_RESULT);
+  popRegister(to, log2, log2 === 3);
+  // CF is the last bit shifted out; OF, the change of the top bit.
+  w.get(LOCAL_VALUE);
+  w.const64(right ? count - 1 : bits - count);
+  w.byte(w.I64_SHR_U);
+  w.byte(w.I32_WRAP_I64);
+  w.const32(1);
+  w.byte(w.I32_AND);
+  w.tee(LOCAL_STATUS);
+  w.const32(31);
+  w.byte(w.I32_SHL);
+  w.get(LOCAL_RESULT);
+  w.get(LOCAL_VALUE);
+  w.byte(w.I64_XOR);
+  w.const64(bits - 1);
+  w.byte(w.I64_SHR_U);
+  w.byte(w.I32_WRAP_I64);
+  w.get(LOCAL_STATUS);
+  w.byte(w.I32_XOR);
+  w.const32(1);
+  w.byte(w.I32_AND);
+  w.const32(30);
+  w.byte(w.I32_SHL);
+  w.byte(w.I32_OR);
+  w.set(LOCAL_AUX);
+  w.get(LOCAL_RESULT);
+  f.extend(log2);
+  w.set(LOCAL_RESULT);
+  f.setFlagKind(f.F_CANONICAL);
+}
+
+/** CF := LOCAL_STATUS (0 or 1), the other flags as they were. */
+function setCarry(): void {
+  f.canonicalFlags();
+  // OF, which is the difference of two bits, stays.
+  w.get(LOCAL_AUX);
+  w.const32(0x3fffffff);
+  w.byte(w.I32_AND);
+  w.get(LOCAL_STATUS);
+  w.const32(31);
+  w.byte(w.I32_SHL);
+  w.byte(w.I32_OR);
+  w.get(LOCAL_AUX);
+  w.get(LOCAL_AUX);
+  w.const32(1);
+  w.byte(w.I32_SHL);
+  w.byte(w.I32_XOR);
+  w.const32(31);
+  w.byte(w.I32_SHR_U);
+  w.get(LOCAL_STATUS);
+  w.byte(w.I32_XOR);
+  w.const32(30);
+  w.byte(w.I32_SHL);
+  w.byte(w.I32_OR);
+  w.set(LOCAL_AUX);
+}
+
+/** BT, BTS, BTR, BTC (0-3) of the bit whose number is on the stack (i64), modulo the operand's size. */
+function bitTest(p: u32, log2: u32, operation: u32): void {
+  w.const64((8 << log2) - 1);
+  w.byte(w.I64_AND);
+  w.set(LOCAL_VALUE2);
+  pushOperand(p, log2);
+  w.tee(LOCAL_VALUE);
+  w.get(LOCAL_VALUE2);
+  w.byte(w.I64_SHR_U);
+  w.byte(w.I32_WRAP_I64);
+  w.const32(1);
+  w.byte(w.I32_AND);
+  w.set(LOCAL_STATUS);
+  if (operation) {
+    let offset: u32 = 0;
+    if (xInMemory(p)) offset = pushPointer();
+    w.get(LOCAL_VALUE);
+    w.const64(1);
+    w.get(LOCAL_VALUE2);
+    w.byte(w.I64_SHL);
+    if (operation === 2) {
+      w.const64(-1);
+      w.byte(w.I64_XOR);
+    }
+    w.byte(operation === 1 ? w.I64_OR : operation === 2 ? w.I64_AND : w.I64_XOR);
+    if (xInMemory(p)) w.access(storeOpcode(log2), offset);
+    else popRegister(load<u8>(p, U_S), log2, true);
+  }
+  setCarry();
+}
+
+/** TZCNT, LZCNT, POPCNT. */
+function count(p: u32, x: i32, log2: u32): void {
+  const bits: i64 = 8 << log2;
+  pushOperand(p, log2);
+  w.tee(LOCAL_VALUE);
+  if (x === X.POPCNT) w.byte(w.I64_POPCNT);
+  else if (x === X.LZCNT) {
+    w.byte(w.I64_CLZ);
+    if (bits < 64) {
+      w.const64(64 - bits);
+      w.byte(w.I64_SUB);
+    }
+  } else {
+    // A bit beyond the operand stops the count there.
+    if (bits < 64) {
+      w.const64((<i64>1) << bits);
+      w.byte(w.I64_OR);
+    }
+    w.byte(w.I64_CTZ);
+  }
+  w.tee(LOCAL_ADDRESS);
+  popRegister(load<u8>(p, U_D), log2, true);
+  // ZF by the result (POPCNT: the source, which is the same), all others 0: bit 8 of aux makes the parity of 0 odd. CF by the source.
+  w.get(LOCAL_ADDRESS);
+  w.byte(w.I64_EQZ);
+  w.byte(w.I32_EQZ);
+  w.tee(LOCAL_STATUS);
+  w.byte(w.I64_EXTEND_I32_U);
+  w.set(LOCAL_RESULT);
+  w.const32(0);
+  w.const32(0x100);
+  w.get(LOCAL_STATUS);
+  w.byte(w.SELECT);
+  if (x !== X.POPCNT) {
+    w.const32(<i32>0xc0000000);
+    w.const32(0);
+    w.get(LOCAL_VALUE);
+    w.byte(w.I64_EQZ);
+    w.byte(w.SELECT);
+    w.byte(w.I32_OR);
+  }
+  w.set(LOCAL_AUX);
+  f.setFlagKind(f.F_CANONICAL);
+}
+
+/** WebAssembly's atomic operations want natural alignment. */
+function checkAligned(p: u32, log2: u32): void {
+  if (!log2) return;
+  const offset = pushPointer();
+  if (offset) {
+    w.const32(offset);
+    w.byte(w.I32_ADD);
+  }
+  w.const32((1 << log2) - 1);
+  w.byte(w.I32_AND);
+  leaveIf(p, FORM_SINGLE);
+}
+
+/** An atomic read-modify-write of the memory operand with modrm.reg; pushes what was there. */
+function atomic(p: u32, operation: u32, log2: u32): void {
+  const offset = pushPointer();
+  pushRegister(load<u8>(p, U_D), log2);
+  w.atomic(operation, log2, offset);
+}
+
+function setAdded(log2: u32): void {
+  w.get(LOCAL_FLAG_A);
+  w.get(LOCAL_FLAG_B);
+  w.byte(w.I64_ADD);
+  f.extend(log2);
+  w.set(LOCAL_RESULT);
+  f.setFlagKind(f.F_ADD | log2);
+}
+
+function compareExchange(p: u32, log2: u32): void {
+  checkAligned(p, log2);
+  pushRegister(RAX_OFFSET, log2);
+  w.set(LOCAL_FLAG_A);
+  const offset = pushPointer();
+  w.get(LOCAL_FLAG_A);
+  pushRegister(load<u8>(p, U_D), log2);
+  w.atomic(w.ATOMIC_CMPXCHG, log2, offset);
+  w.set(LOCAL_FLAG_B);
+  f.setFlagKind(f.F_SUB | log2);
+  // A 32-bit accumulator that was equal keeps its upper half.
+  w.get(LOCAL_FLAG_A);
+  w.get(LOCAL_FLAG_B);
+  w.byte(w.I64_NE);
+  openIf();
+  w.get(LOCAL_FLAG_B);
+  popRegister(RAX_OFFSET, log2, true);
+  close();
+}
+
+/** LOCK ADD, OR, AND, SUB, XOR. */
+function lockedAlu(p: u32, log2: u32): void {
+  const link = load<u32>(p, U_LINK);
+  const operation = link >> 1;
+  checkAligned(p, log2);
+  if (link & 1) w.const64(load<i64>(p, U_IMM) & sizeMask(log2));
+  else pushRegister(load<u8>(p, U_D), log2);
+  w.set(LOCAL_FLAG_B);
+  const offset = pushPointer();
+  w.get(LOCAL_FLAG_B);
+  const code =
+    operation === 0
+      ? w.ATOMIC_ADD
+      : operation === 1
+        ? w.ATOMIC_OR
+        : operation === 4
+          ? w.ATOMIC_AND
+          : operation === 5
+            ? w.ATOMIC_SUB
+            : w.ATOMIC_XOR;
+  w.atomic(code, log2, offset);
+  w.set(LOCAL_FLAG_A);
+  if (operation === 0) setAdded(log2);
+  else if (operation === 5) f.setFlagKind(f.F_SUB | log2);
+  else {
+    w.get(LOCAL_FLAG_A);
+    w.get(LOCAL_FLAG_B);
+    w.byte(operation === 1 ? w.I64_OR : operation === 4 ? w.I64_AND : w.I64_XOR);
+    f.extend(log2);
+    w.set(LOCAL_RESULT);
+    w.const32(0);
+    w.set(LOCAL_AUX);
+    f.setFlagKind(f.F_LOGIC);
+  }
+}
+
+/** LOCK INC and LOCK DEC. */
+function lockedStep(p: u32, log2: u32, up: bool): void {
+  checkAligned(p, log2);
+  f.carryIntoAux();
+  const offset = pushPointer();
+  w.const64(1);
+  w.atomic(up ? w.ATOMIC_ADD : w.ATOMIC_SUB, log2, offset);
+  w.const64(1);
+  w.byte(up ? w.I64_ADD : w.I64_SUB);
+  f.extend(log2);
+  w.set(LOCAL_RESULT);
+  f.setFlagKind((up ? f.F_INC : f.F_DEC) | log2);
+}
+
+function shiftWithoutFlags(p: u32, x: i32, log2: u32): void {
+  const bits: u32 = 8 << log2;
+  pushOperand(p, log2);
+  if (x === X.RORX) {
+    const count: u32 = load<u32>(p, U_IMM) & (bits - 1);
+    if (log2 === 3) {
+      w.const64(count);
+      w.byte(w.I64_ROTR);
+    } else {
+      w.byte(w.I32_WRAP_I64);
+      w.const32(count);
+      w.byte(w.I32_ROTR);
+      w.byte(w.I64_EXTEND_I32_U);
+    }
+  } else {
+    if (x === X.SARX) f.extend(log2);
+    pushRegister(load<u32>(p, U_LINK), log2);
+    w.const64(bits - 1);
+    w.byte(w.I64_AND);
+    w.byte(x === X.SHLX ? w.I64_SHL : x === X.SHRX ? w.I64_SHR_U : w.I64_SHR_S);
+  }
+  popRegister(load<u8>(p, U_D), log2, false);
+}
