@@ -25,7 +25,7 @@ import { hostJitDropAll, hostJitInstall } from '../host';
 import { CACHE_REGIONS, CFGF_JIT, CFG_FLAGS, R_CODE_CACHE, R_JIT, R_JIT_SITES, R_JIT_SIZE } from '../layout';
 import { HELPER_COUNT, REGION_SLOTS } from './abi';
 import { TYPE_REGION, emitTypes } from './module-types';
-import { FORM_GROUPED, FORM_SINGLE, S_FORM, S_PAGE, S_TIMES, S_UOP } from './abi';
+import { FORM_GROUPED, S_FORM, S_PAGE, S_TIMES, S_UOP } from './abi';
 import { siteTable, siteTableBytes } from './exits';
 import { endsBlock } from './kinds';
 import { ACCESS_CALLED, ACCESS_SINGLE, SLOW_SITES_BYTES, formOf, initSlowSites, noteReformed, setForm, timesReformed } from './slow-sites';
