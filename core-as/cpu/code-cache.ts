@@ -7,7 +7,15 @@
  *
  * The cache lies at R_CODE_CACHE: TLBs of address spaces, the JIT's tables, hash heads, page heads (one u32 per 4 KiB of linear memory), then blocks.
  */
-import { CACHE_REGIONS, CODE_RING, CODE_RING_ENTRIES, CODE_RING_SEQ, R_CODE_CACHE, R_CODE_CACHE_SIZE, R_RING_SEEN } from '../layout';
+import {
+  CACHE_REGIONS,
+  CODE_RING,
+  CODE_RING_ENTRIES,
+  CODE_RING_SEQ,
+  R_CODE_CACHE,
+  R_CODE_CACHE_SIZE,
+  R_RING_SEEN,
+} from '../layout';
 import { RING_BECAME_CODE, RING_FLUSH, markCodePage, noteWrite } from '../mmu/physical';
 import { dropWriteTranslations, flushAll } from '../mmu/tlb';
 import { REGION_TABLES, dropRegionsWith, forgetRegions } from '../jit/jit';

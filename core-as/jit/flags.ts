@@ -13,7 +13,16 @@ import { mulHighSigned } from '../cpu/alu';
 import { R_JIT_FLAG_A, R_JIT_FLAG_B, R_JIT_KIND, R_LAZY_AUX, R_LAZY_RESULT } from '../layout';
 import { HELPER_FLAGS } from './abi';
 import { close, openIf } from './flow';
-import { LOCAL_AUX, LOCAL_CPU, LOCAL_FLAG_A, LOCAL_FLAG_B, LOCAL_KIND, LOCAL_RESULT, LOCAL_VALUE3, sizeMask } from './locals';
+import {
+  LOCAL_AUX,
+  LOCAL_CPU,
+  LOCAL_FLAG_A,
+  LOCAL_FLAG_B,
+  LOCAL_KIND,
+  LOCAL_RESULT,
+  LOCAL_VALUE3,
+  sizeMask,
+} from './locals';
 import { TYPE_FLAGS, callHelper } from './module-types';
 import * as w from './wasm';
 

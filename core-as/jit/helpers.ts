@@ -102,7 +102,7 @@ function runUop(p: u32, page: u64, next: u64): i32 {
       if (status !== DONE) {
         if (status === FAULT) return JIT_FAULT;
         if (faulted & LEAVE_BLOCK) clearFault();
-        return (status === REDISPATCH ? JIT_REDISPATCH : JIT_EXIT_RUN);
+        return status === REDISPATCH ? JIT_REDISPATCH : JIT_EXIT_RUN;
       }
       break;
     }

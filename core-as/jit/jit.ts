@@ -28,7 +28,16 @@ import { TYPE_REGION, emitTypes } from './module-types';
 import { FORM_GROUPED, S_FORM, S_PAGE, S_TIMES, S_UOP } from './abi';
 import { siteTable, siteTableBytes } from './exits';
 import { endsBlock } from './kinds';
-import { ACCESS_CALLED, ACCESS_SINGLE, SLOW_SITES_BYTES, formOf, initSlowSites, noteReformed, setForm, timesReformed } from './slow-sites';
+import {
+  ACCESS_CALLED,
+  ACCESS_SINGLE,
+  SLOW_SITES_BYTES,
+  formOf,
+  initSlowSites,
+  noteReformed,
+  setForm,
+  timesReformed,
+} from './slow-sites';
 import {
   MAX_PAGES,
   N_BLOCK,
@@ -171,13 +180,16 @@ export function moduleIsDue(): bool {
 export function enterRegion(entry: u32, page: u64, budget: i32): u32 {
   const sites = load<u32>(slotSites + ((entry & SLOT_MASK) << 2));
   store<u32>(cpu, sites, R_JIT_SITES);
-  return sites + call_indirect<u32>(
-    firstSlot + (entry & SLOT_MASK),
-    cpu,
-    tlbBank + ((<u32>(page >> 63)) << 14),
-    budget,
-    entry >> 16,
-    page,
+  return (
+    sites +
+    call_indirect<u32>(
+      firstSlot + (entry & SLOT_MASK),
+      cpu,
+      tlbBank + ((<u32>(page >> 63)) << 14),
+      budget,
+      entry >> 16,
+      page,
+    )
   );
 }
 

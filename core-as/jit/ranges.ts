@@ -283,7 +283,8 @@ export function stepValues(p: u32): void {
 function stepIn(table: u32, p: u32): void {
   const kind: i32 = load<u16>(p, U_KIND);
   const d: u32 = load<u8>(p, U_D);
-  if (isStore(kind) || (kind >= K.CMP8 && kind <= K.TESTI64) || kind === K.NOP || (kind >= K.STW8 && kind <= K.STW64)) return;
+  if (isStore(kind) || (kind >= K.CMP8 && kind <= K.TESTI64) || kind === K.NOP || (kind >= K.STW8 && kind <= K.STW64))
+    return;
   if (isRun(kind)) {
     if (!isInLine(p)) freshAll(table);
     else if (kind === K.CALL_X) {

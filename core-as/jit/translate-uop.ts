@@ -1,7 +1,21 @@
 /** The micro-ops of straight-line code in WebAssembly: moves, arithmetic, stack; what is rare runs in the interpreter's code. */
 import { R_JIT_BANK } from '../layout';
 import { RBP, RCX, RDX, RSP } from '../cpu/state';
-import { K, LOADS_APART, STORES_APART, SUB_SIZE_SHIFT, T0, T1, UOP_SIZE, U_D, U_IMM, U_KIND, U_OFF, U_S, U_SUB } from '../cpu/uops';
+import {
+  K,
+  LOADS_APART,
+  STORES_APART,
+  SUB_SIZE_SHIFT,
+  T0,
+  T1,
+  UOP_SIZE,
+  U_D,
+  U_IMM,
+  U_KIND,
+  U_OFF,
+  U_S,
+  U_SUB,
+} from '../cpu/uops';
 import { HELPER_RUN } from './abi';
 import { isCalled, leaveWithStatus, siteOfStatus } from './exits';
 import * as f from './flags';

@@ -16,7 +16,7 @@ export function xBytes(p: u32): u32 {
 }
 
 export function xInMemory(p: u32): bool {
-  return !(load<u8>(p, U_SEG) & <u8>SEG_REGISTER);
+  return !(load<u8>(p, U_SEG) & (<u8>SEG_REGISTER));
 }
 
 function isLocked(p: u32): bool {

@@ -4,7 +4,16 @@
  * A _space_ holds the translations of one address space (one PCID): three banks for data accesses, one per privilege, and two for instruction
  * fetches. A write of CR3 picks a space, so that coming back to an address space finds what was translated there.
  */
-import { CACHE_TLB, CACHE_TLB_SIZE, R_CODE_CACHE, R_ITLB_BANK, R_SPACES, R_SPACES_SIZE, R_TLB, R_TLB_SIZE } from '../layout';
+import {
+  CACHE_TLB,
+  CACHE_TLB_SIZE,
+  R_CODE_CACHE,
+  R_ITLB_BANK,
+  R_SPACES,
+  R_SPACES_SIZE,
+  R_TLB,
+  R_TLB_SIZE,
+} from '../layout';
 
 /** Bytes of a data bank: read entries, then write entries. */
 export const TLB_BANK_SIZE: u32 = 0x10000;

@@ -177,7 +177,9 @@ export function switchSpace(pcid: u32, flush: bool): void {
       break;
     }
     if (n === space) continue;
-    const older = load<u32>(spaceNotes(oldest), SPACE_PCID) !== SPACE_FREE && load<u32>(spaceNotes(n), SPACE_USED) < load<u32>(spaceNotes(oldest), SPACE_USED);
+    const older =
+      load<u32>(spaceNotes(oldest), SPACE_PCID) !== SPACE_FREE &&
+      load<u32>(spaceNotes(n), SPACE_USED) < load<u32>(spaceNotes(oldest), SPACE_USED);
     if (now === SPACE_FREE || older) oldest = n;
   }
   const free = found === SPACES && load<u32>(spaceNotes(oldest), SPACE_PCID) === SPACE_FREE;
