@@ -27,6 +27,7 @@ import type {
   PageNotes,
   PagePort,
 } from '../port/protocol.ts';
+import { openBrowserNetwork } from '../backends/network.ts';
 import { FileSpace } from '../storage/file-space.ts';
 import { createBrowserHost } from './browser-host.ts';
 import { PageConsole } from './page-console.ts';
@@ -161,6 +162,7 @@ export class MachineServer {
       backends: {
         block: (disk) => files.openBlock(disk),
         character: (address) => Promise.resolve(this.#openConsole(address)),
+        network: openBrowserNetwork,
       },
     });
     const machine = await Machine.create(tree, host, {
