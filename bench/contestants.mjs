@@ -14,6 +14,7 @@ export function webhyve({ kernel, initrd }) {
     args: [
       join(root, 'dist/bin/bhyve.js'),
       ...['-A', '-H', '-u', '-c', '1', '-m', MEMORY, '-s', '0,hostbridge', '-s', '31,lpc', '-l', 'com1,stdio'],
+      ...['-s', '3,virtio-net,slirp,open,allow=loopback'],
       ...['-f', `kexec,${kernel},${initrd},${KERNEL_WORDS}`, 'bench'],
     ],
   };
@@ -26,6 +27,7 @@ export function qemuTcg({ kernel, initrd }) {
     command: 'qemu-system-x86_64',
     args: [
       ...['-accel', 'tcg', '-m', MEMORY, '-smp', '1', '-nodefaults', '-display', 'none', '-no-reboot'],
+      ...['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile='],
       ...['-serial', 'stdio', '-kernel', kernel, '-initrd', initrd, '-append', KERNEL_WORDS],
     ],
   };

@@ -7,6 +7,7 @@ import { runMain, SetupError } from '../host-node/setup/common.mjs';
 import { fetchGuest } from '../host-node/setup/fetch-guest.mjs';
 import { qemuTcg, qemuVersion, webhyve } from './contestants.mjs';
 import { GuestSession } from './guest-session.mjs';
+import { NetworkPeer, networkWorkloads } from './network.mjs';
 import { WORKLOADS } from './workloads.mjs';
 
 const USAGE = 'usage: npm run bench -- [--runs N] [--boot-only]';
@@ -64,7 +65,8 @@ function printTable(rows) {
 
 await runMain(async (args) => {
   const { runs, bootOnly } = parseArguments(args);
-  const workloads = bootOnly ? [] : WORKLOADS;
+  const peer = await NetworkPeer.listen();
+  const workloads = bootOnly ? [] : [...WORKLOADS, ...networkWorkloads(peer)];
   const guest = await fetchGuest();
   const version = qemuVersion();
   const contestants = [webhyve(guest), ...(version === undefined ? [] : [qemuTcg(guest)])];
@@ -82,6 +84,8 @@ await runMain(async (args) => {
       process.stderr.write(`run ${run} of ${runs}, ${contestant.name}: prompt after ${boot.toFixed(2)} s\n`);
     }
   }
+
+  peer.close();
 
   const seconds = (name, what) => median(collected.get(name).map((results) => results.get(what).seconds));
   const names = ['boot to the prompt', ...workloads.map(({ name }) => name)];

@@ -107,7 +107,8 @@ test('two machines joined by name: ping and bulk between them', { timeout: 240_0
   expect(await run(a, 'ping -c 3 -i 0.2 192.168.7.2')).toContain(' 0% packet loss');
   await run(a, 'head -c 4000000 /dev/urandom > /tmp/data');
   const sum = (await run(a, 'md5sum /tmp/data')).slice(0, 32);
-  b.com1.send('nc -l -p 5000 < /dev/null > /tmp/data; echo "nc "over\n');
+  // Its standard input stays open: at its end nc would end the other one's stream.
+  b.com1.send('nc -l -p 5000 > /tmp/data; echo "nc "over\n');
   // The listener takes a moment.
   await run(a, 'for i in $(seq 50); do nc 192.168.7.2 5000 < /tmp/data && break; sleep 0.2; done');
   await b.com1.expect('nc over', { timeout: PATIENCE_MS });
