@@ -10,7 +10,7 @@ import { GuestSession } from './guest-session.mjs';
 import { NetworkPeer, networkWorkloads } from './network.mjs';
 import { WORKLOADS } from './workloads.mjs';
 
-const USAGE = 'usage: npm run bench -- [--runs N] [--boot-only]';
+const USAGE = 'usage: npm run bench -- [--runs N] [--boot-only | --network-only]';
 const DEFAULT_RUNS = 3;
 /** What the project promises: a boot takes at most this many times as long as on QEMU's TCG. */
 const MAX_BOOT_RATIO = 8;
@@ -19,10 +19,11 @@ const COMMAND_TIMEOUT_MS = 120_000;
 const PROMPT = /\/ # /;
 
 function parseArguments(args) {
-  const options = { runs: DEFAULT_RUNS, bootOnly: false };
+  const options = { runs: DEFAULT_RUNS, bootOnly: false, networkOnly: false };
   const words = [...args];
   for (let word = words.shift(); word !== undefined; word = words.shift()) {
     if (word === '--boot-only') options.bootOnly = true;
+    else if (word === '--network-only') options.networkOnly = true;
     else if (word === '--runs') {
       options.runs = Number(words.shift());
       if (!Number.isInteger(options.runs) || options.runs < 1 || options.runs > 100) throw new SetupError(USAGE);
@@ -64,9 +65,9 @@ function printTable(rows) {
 }
 
 await runMain(async (args) => {
-  const { runs, bootOnly } = parseArguments(args);
+  const { runs, bootOnly, networkOnly } = parseArguments(args);
   const peer = await NetworkPeer.listen();
-  const workloads = bootOnly ? [] : [...WORKLOADS, ...networkWorkloads(peer)];
+  const workloads = bootOnly ? [] : [...(networkOnly ? [] : WORKLOADS), ...networkWorkloads(peer)];
   const guest = await fetchGuest();
   const version = qemuVersion();
   const contestants = [webhyve(guest), ...(version === undefined ? [] : [qemuTcg(guest)])];
