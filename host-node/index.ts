@@ -40,6 +40,7 @@ export {
 } from '../devices/serial/console.ts';
 export type { CharacterBackend, CharacterPort } from '../devices/backends/character.ts';
 export type { BlockBackend } from '../devices/backends/block.ts';
+export type { NetworkBackend, NetworkFrame, NetworkPort } from '../devices/backends/network.ts';
 export type { ShareBackend } from '../devices/backends/share.ts';
 export { MemoryTree, type MemoryTreeOptions, type TreeStatus } from '../devices/share/memory-tree.ts';
 export { FileBackend } from './files.ts';
