@@ -47,13 +47,18 @@ describe('two processors', () => {
         Object.assign(globalThis, { longTasks: tasks });
       });
       await typeLine(page, 'clear; (while :; do :; done) & yes 0123456789 | head -n 60000; kill $!; echo flood over');
+      await waitForScreen(page, /^0123456789$/m);
+      await page.click('#show-files');
+      await page.waitForSelector('#files:not([hidden])');
+      await page.click('#show-files');
       await waitForScreen(page, /^flood over$/m);
       const longTasks = await page.evaluate(() => (globalThis as unknown as { longTasks: number[] }).longTasks);
+      const longest = Math.max(0, ...longTasks);
       console.log(
-        `tasks of the page's main thread above 50 ms while the guest ran flat out: ${longTasks.join(', ') || 'none'}`,
+        `the page's main thread was busy for more than 50 ms ${longTasks.length} times, at most ${longest} ms`,
       );
-      // Chromium reports tasks from 50 ms on. On a machine with fewer processors than threads one may be late by a time slice.
-      expect(longTasks.length).toBeLessThan(10);
+      // What a processor's worth of other programs adds is not the page's; that it works in slices is.
+      expect(longest).toBeLessThan(1000);
 
       await page.click('#pause');
       await page.waitForSelector('body[data-state=paused]');
