@@ -10,7 +10,7 @@ import { R_INDEX } from './layout';
 import { mapRam } from './mmu/physical';
 import { initTlb, probe, readPointer, writePointer } from './mmu/tlb';
 
-export { run, stateChanged, stepOne, vcpuReset } from './cpu/run';
+export { debugStep, run, stateChanged, stepOne, vcpuReset } from './cpu/run';
 export { commitChunk, flushAllVcpus, noteWrite } from './mmu/physical';
 export {
   platformReset,

@@ -1,6 +1,6 @@
 /** Debug registers at work (SDM vol. 3, 18.2): instruction breakpoints and single steps. */
 import { R_DR, R_PENDING_DB, R_RFLAGS } from '../layout';
-import { EVENT_FAULT, deliverEvent, reportDebug } from './exception';
+import { EVENT_TRAP, deliverEvent, reportDebug } from './exception';
 import { FLAG_RF, FLAG_TF, VECTOR_DB, cpu, updateBanks } from './state';
 import { KIND_EXECUTE, armed, dr7 } from './watchpoints';
 
@@ -37,6 +37,7 @@ export function instructionBreakpoint(address: u64): bool {
   }
   if (!hits) return false;
   reportDebug(hits);
-  deliverEvent(VECTOR_DB, EVENT_FAULT, false, 0);
+  // A fault, but the one whose image of the flags has RF as it was: its handler sets RF (SDM vol. 3, 18.3.1.1).
+  deliverEvent(VECTOR_DB, EVENT_TRAP, false, 0);
   return true;
 }

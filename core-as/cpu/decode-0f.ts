@@ -1,5 +1,6 @@
 /** The two-byte opcode map 0F, and the scalar parts of 0F38 and 0F3A (SDM vol. 2, tables ). */
-import { SIMD_W_IS_GPR } from '../simd/row';
+import { SIMD_FEATURE_SHA, SIMD_W_IS_GPR } from '../simd/row';
+import { OP_CVTTPD2PI, OP_MOVNTI, OP_MOVQ2DQ } from '../simd/operations';
 import { simdDescribe } from '../simd/table';
 import { farSize, jumpNear, loadFarSegment, stackSize } from './decode-forms';
 import {
@@ -9,6 +10,7 @@ import {
   emitStore,
   emitX,
   emitXModrm,
+  hasSib,
   isMemory,
   lock,
   modrm,
@@ -23,6 +25,7 @@ import {
   rmSource,
   setAddress,
   setEnds,
+  setOpcode,
   setStringDestination,
   sibIndex,
   u8next,
@@ -57,8 +60,10 @@ const D_VSIB: u32 = 1 << 18;
 /** U_IMM of SIMD micro-ops: bit 32 the operand must be aligned to its size, bit 33 VSIB; bits 40-44 the feature, bit 45 VEX, bits 48-51 VSIB index. */
 export const SIMD_ALIGNED: u64 = 1 << 32;
 export const SIMD_VSIB: u64 = 1 << 33;
-/** In U_IMM: the instruction uses MMX registers. */
+/** In U_IMM: the instruction uses MMX registers; it uses no XMM registers, so that CR4.OSFXSR does not matter; it uses neither (MOVNTI). */
 export const SIMD_MMX: u64 = 1 << 34;
+export const SIMD_NO_XMM: u64 = 1 << 35;
+export const SIMD_NO_STATE: u64 = 1 << 36;
 export const SIMD_FEATURE_SHIFT: u64 = 40;
 
 function operandBytes(code: u32, fullBytes: u32): u32 {
@@ -83,7 +88,13 @@ export function decodeSimd(map: u32, opcode: u32): bool {
     w = 0;
     d = simdDescribe(map, simdPrefix(), opcode, modrm, vex, vexL, w);
   }
-  if (lock || (isMemory && d & D_REGISTER_ONLY) || (!isMemory && d & D_MEMORY_ONLY) || (vex && d & D_NO_VVVV && vexV)) {
+  if (
+    lock ||
+    (d & D_VSIB && !hasSib) ||
+    (isMemory && d & D_REGISTER_ONLY) ||
+    (!isMemory && d & D_MEMORY_ONLY) ||
+    (vex && d & D_NO_VVVV && vexV)
+  ) {
     undefinedOpcode();
     return true;
   }
@@ -92,7 +103,12 @@ export function decodeSimd(map: u32, opcode: u32): bool {
   const code = (d >> D_SIZE_SHIFT) & 15;
   const bytes = operandBytes(code, vexL ? 32 : 16);
   let p: u32;
-  if (d & D_MMX) imm |= SIMD_MMX;
+  const operation = d & D_OPERATION;
+  if (d & D_MMX) {
+    imm |= SIMD_MMX;
+    // All but MOVQ2DQ, MOVDQ2Q and the conversions between the two files.
+    if (operation < OP_MOVQ2DQ || operation > OP_CVTTPD2PI) imm |= SIMD_NO_XMM;
+  } else if (operation === OP_MOVNTI) imm |= SIMD_NO_STATE;
   if (!isMemory && code === 11) {
     // MASKMOVQ, MASKMOVDQU: registers in modrm, memory at DS:rDI.
     p = emit(K.SIMD_SPECIAL, reg, rm);
@@ -103,7 +119,9 @@ export function decodeSimd(map: u32, opcode: u32): bool {
     setAddress(p);
     imm |= (<u64>bytes) << 24;
     if (d & D_VSIB) imm |= SIMD_VSIB | ((<u64>sibIndex) << 48);
-    if ((!vex && d & D_ALIGN16) || (d & D_ALIGN_VEX && bytes >= 16)) imm |= SIMD_ALIGNED;
+    // AMD's SHA instructions take operands at any address.
+    const anywhere = ((d >> 20) & 31) === SIMD_FEATURE_SHA && isAmd();
+    if ((!vex && d & D_ALIGN16 && !anywhere) || (d & D_ALIGN_VEX && bytes >= 16)) imm |= SIMD_ALIGNED;
   }
   store<u32>(p, d & D_OPERATION, U_SUB);
   if (d & D_IMM8) imm |= u8next();
@@ -136,6 +154,7 @@ function endX(x: u32): void {
 
 export function decodeTwoByte(pageOffset: u32, start: u32): void {
   const op = u8next();
+  setOpcode(1, op);
   switch (op) {
     case 0x00:
       group6();
@@ -166,7 +185,7 @@ export function decodeTwoByte(pageOffset: u32, start: u32): void {
       return;
     case 0x0d:
       readModrm();
-      if (!isMemory) undefinedOpcode();
+      if (lock || !isMemory) undefinedOpcode();
       else emit(K.NOP, 0, 0);
       return;
     case 0x18:
@@ -206,18 +225,29 @@ export function decodeTwoByte(pageOffset: u32, start: u32): void {
     case 0x35:
       endX(X.SYSEXIT);
       return;
-    case 0x38:
-      decode0f38(u8next());
+    case 0x38: {
+      const opcode = u8next();
+      setOpcode(2, opcode);
+      decode0f38(opcode);
       return;
-    case 0x3a:
-      if (!decodeSimd(3, u8next())) undefinedOpcode();
+    }
+    case 0x3a: {
+      const opcode = u8next();
+      setOpcode(3, opcode);
+      if (!decodeSimd(3, opcode)) undefinedOpcode();
       return;
+    }
     case 0xa0:
     case 0xa8:
-      store<u8>(emitX(X.PUSH_SEG, stackSize()), <u8>(op === 0xa0 ? FS : GS), U_D);
+      if (lock) undefinedOpcode();
+      else store<u8>(emitX(X.PUSH_SEG, stackSize()), <u8>(op === 0xa0 ? FS : GS), U_D);
       return;
     case 0xa1:
     case 0xa9:
+      if (lock) {
+        undefinedOpcode();
+        return;
+      }
       store<u8>(emitX(X.POP_SEG, stackSize()), <u8>(op === 0xa1 ? FS : GS), U_D);
       setEnds();
       return;
@@ -473,6 +503,12 @@ function group7(): void {
   }
   setEnds();
   if (!isMemory) {
+    // NP in the manual: 66, F2 and F3 make other instructions of these, or none.
+    const plain = !prefix66 && !rep;
+    if (!plain && ((modrm >= 0xca && modrm <= 0xd1) || modrm >= 0xf8)) {
+      undefinedOpcode();
+      return;
+    }
     switch (modrm) {
       case 0xca:
         emitX(X.CLAC, 0);
@@ -628,7 +664,7 @@ function decode0f38(op: u32): void {
     modrmX(rep === SUB_REP ? X.ADOX : X.ADCX, rex & 8 ? 8 : 4);
     return;
   }
-  if (op === 0x82 && prefix66) {
+  if (op === 0x82 && prefix66 && !rep) {
     readModrm();
     if (!isMemory || lock) undefinedOpcode();
     else {

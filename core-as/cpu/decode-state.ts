@@ -57,6 +57,13 @@ export let segmentOverride: i32 = -1;
 /** The instruction ends its block. */
 export let ends: bool = false;
 
+/** Map of the opcode (0: one byte; else as VEX counts them), the opcode itself, and the place after it. */
+export let opcodeMap: u32 = 0;
+export let opcodeByte: u32 = 0;
+let afterOpcode: u32 = 0;
+/** The instruction has been found undefined. */
+export let isUndefined: bool = false;
+
 export let modrm: u32 = 0;
 /** modrm.reg and modrm.rm with REX bits. */
 export let reg: u32 = 0;
@@ -119,6 +126,7 @@ export function beginInstruction(at: u32): void {
   vexL = 0;
   vexW = 0;
   isMemory = false;
+  isUndefined = false;
   eaRip = false;
   osize = dmode === MODE_16 ? 2 : 4;
   asize = dmode === MODE_64 ? SEG_A64 : dmode === MODE_16 ? SEG_A16 : SEG_A32;
@@ -176,6 +184,20 @@ export function readPrefixes(): u32 {
   return 0x100;
 }
 
+/** The opcode has been read: what an undefined instruction's length follows from. */
+export function setOpcode(map: u32, opcode: u32): void {
+  opcodeMap = map;
+  opcodeByte = opcode;
+  afterOpcode = dp;
+}
+/** Goes back to the place after the opcode. */
+export function restartAfterOpcode(): void {
+  dp = afterOpcode;
+}
+export function skipBytes(bytes: u32): void {
+  dp += bytes;
+}
+
 export function u8next(): u32 {
   const v: u32 = load<u8>(dp);
   dp++;
@@ -221,6 +243,7 @@ export function readModrm(): void {
   rm = (modrm & 7) | ((rex & 1) << 3);
   const mod = modrm >> 6;
   isMemory = mod !== 3;
+  hasSib = false;
   if (!isMemory) return;
   eaBase = REG_ZERO;
   eaIndex = REG_ZERO;
@@ -274,6 +297,7 @@ export function readModrm(): void {
       eaScale = sib >> 6;
       if (index !== 4) eaIndex = index << 3;
       sibIndex = index;
+      hasSib = true;
       if ((sib & 7) === 5 && mod === 0) eaDisp = <i32>s32next();
       else {
         eaBase = base << 3;
@@ -293,7 +317,8 @@ export function readModrm(): void {
   eaFlat = asize === SEG_A64 && eaSeg < FS;
 }
 
-/** Index register number of the SIB byte (VSIB). */
+/** There is a SIB byte, and the number of its index register (VSIB). */
+export let hasSib: bool = false;
 export let sibIndex: u32 = 0;
 
 /** A memory operand whose offset is in T1 (MOV AL, moffs). */
@@ -409,6 +434,7 @@ export function undefinedOpcode(): void {
   out = firstUop;
   emitX(X.UD, 0);
   ends = true;
+  isUndefined = true;
 }
 
 /** Replaces whatever the instruction emitted by a #GP(0) (too long). */

@@ -11,6 +11,7 @@ import {
   readModrm,
   rep,
   rex,
+  setOpcode,
   setOsize,
   setPrefix66,
   setRep,
@@ -27,11 +28,12 @@ import { SUB_REP, SUB_REPNE, U_IMM, U_LINK, X } from './uops';
 
 /** Decodes after C4 or C5 (`first`) and the byte that follows it. */
 export function decodeVex(first: u32, byte: u32): void {
-  // A REX, 66, F2, F3 or LOCK prefix before VEX is #UD.
-  if (rex || prefix66 || rep || lock) {
+  // A REX, 66, F2, F3 or LOCK prefix before VEX is #UD. After REX it is none: C4 and C5 are LES and LDS, with a ModRM byte.
+  if (rex) {
     undefinedOpcode();
     return;
   }
+  const forbidden = prefix66 || rep !== 0 || lock;
   let map: u32 = 1;
   let w: u32 = 0;
   let newRex: u32 = (byte & 0x80 ? 0 : 4) | 0x40;
@@ -58,6 +60,11 @@ export function decodeVex(first: u32, byte: u32): void {
   }
   setOsize(w && dmode === MODE_64 ? 8 : 4);
   const opcode = u8next();
+  setOpcode(map, opcode);
+  if (forbidden) {
+    undefinedOpcode();
+    return;
+  }
   if (map === 2 && opcode >= 0xf2 && opcode <= 0xf7) bmi(opcode);
   else if (map === 3 && opcode === 0xf0) {
     // RORX

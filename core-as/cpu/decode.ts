@@ -3,6 +3,7 @@ import { CFGF_PAUSE_EXITS, CFG_FLAGS } from '../layout';
 import { decodeTwoByte } from './decode-0f';
 import { branchSize, farSize, jump, jumpNear, loadFarSegment, stackSize } from './decode-forms';
 import { decodeVex } from './decode-vex';
+import { skipUndefined } from './decode-length';
 import {
   asize,
   dmode,
@@ -15,6 +16,7 @@ import {
   emitXModrm,
   immediate,
   isMemory,
+  isUndefined,
   lock,
   modrm,
   offsetInT1,
@@ -33,6 +35,7 @@ import {
   s8next,
   setAddress,
   setEnds,
+  setOpcode,
   sizeIndex,
   tooLong,
   u16next,
@@ -203,6 +206,12 @@ export function decodeInstruction(start: u32, pageOffset: u32): void {
     tooLong();
     return;
   }
+  setOpcode(0, op);
+  decodeOpcode(op, start, pageOffset);
+  if (isUndefined) skipUndefined();
+}
+
+function decodeOpcode(op: u32, start: u32, pageOffset: u32): void {
   const size = op & 1 ? osize : 1;
   if (op < 0x40 && (op & 7) < 6) {
     const operation = op >> 3;
@@ -441,12 +450,12 @@ export function decodeInstruction(start: u32, pageOffset: u32): void {
       else emitXModrm(X.POP_RM, stackSize());
       break;
     case 0x90:
-      if (rep === SUB_REP) {
+      // With REX.B it is XCHG r8, rAX, which F3 does not turn into PAUSE.
+      if (rex & 1) exchangeAccumulator(8);
+      else if (rep === SUB_REP) {
         if (load<u32>(CFG_FLAGS) & CFGF_PAUSE_EXITS) endX(X.PAUSE, 0);
         else emitX(X.PAUSE, 0);
-      } else if (rex & 1) emit(osize === 8 ? K.XCHG64 : osize === 4 ? K.XCHG32 : K.NOP, 0, 8 << 3);
-      else emit(K.NOP, 0, 0);
-      if (rex & 1 && osize === 2 && rep !== SUB_REP) exchange16(8);
+      } else emit(K.NOP, 0, 0);
       break;
     case 0x91:
     case 0x92:
@@ -454,12 +463,9 @@ export function decodeInstruction(start: u32, pageOffset: u32): void {
     case 0x94:
     case 0x95:
     case 0x96:
-    case 0x97: {
-      const n = (op & 7) | ((rex & 1) << 3);
-      if (osize >= 4) emit(osize === 8 ? K.XCHG64 : K.XCHG32, 0, n << 3);
-      else exchange16(n);
+    case 0x97:
+      exchangeAccumulator((op & 7) | ((rex & 1) << 3));
       break;
-    }
     case 0x98:
       if (osize === 8) emit(K.SX32_64, 0, 0);
       else if (osize === 4) emit(K.SX16_32, 0, 0);
@@ -578,8 +584,8 @@ export function decodeInstruction(start: u32, pageOffset: u32): void {
       }
       // A register form of LES and LDS is VEX, which real and virtual-8086 mode do not have.
       readModrm();
-      if (!isMemory) {
-        if (protectedMode) decodeVex(op, modrm);
+      if (!isMemory || lock) {
+        if (!isMemory && protectedMode) decodeVex(op, modrm);
         else undefinedOpcode();
         break;
       }
@@ -742,14 +748,26 @@ export function decodeInstruction(start: u32, pageOffset: u32): void {
   }
 }
 
-/** Opcodes outside the ALU block that take a LOCK prefix (with a memory operand, checked where they are decoded). */
+/** Opcodes outside the ALU block that take a LOCK prefix (with a memory operand, checked where they are decoded), and prefixes of others. */
 function lockable(op: u32): bool {
   return (
-    (op >= 0x80 && op <= 0x83) || op === 0x86 || op === 0x87 || op === 0xf6 || op === 0xf7 || op >= 0xfe || op === 0x0f
+    (op >= 0x80 && op <= 0x83) ||
+    op === 0x86 ||
+    op === 0x87 ||
+    op === 0xf6 ||
+    op === 0xf7 ||
+    op >= 0xfe ||
+    op === 0x0f ||
+    op === 0xc4 ||
+    op === 0xc5
   );
 }
 
-function exchange16(n: u32): void {
+function exchangeAccumulator(n: u32): void {
+  if (osize >= 4) {
+    emit(osize === 8 ? K.XCHG64 : K.XCHG32, 0, n << 3);
+    return;
+  }
   const p = emitX(X.XCHG_RR, 2);
   store<u8>(p, 0, U_D);
   store<u8>(p, <u8>(n << 3), U_S);
@@ -851,7 +869,8 @@ function group5(size: u32): void {
       if (!isMemory) undefinedOpcode();
       else {
         setEnds();
-        emitXModrm(operation === 3 ? X.CALL_FAR_M : X.JMP_FAR_M, farSize());
+        // What a call pushes has the operand's size, whatever the pointer's.
+        store<u64>(emitXModrm(operation === 3 ? X.CALL_FAR_M : X.JMP_FAR_M, farSize()), osize, U_IMM);
       }
       break;
     case 4:

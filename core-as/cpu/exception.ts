@@ -68,10 +68,12 @@ import {
   longMode,
   protectedMode,
   raiseCode,
+  repeating,
   rip,
   segment,
   selector,
   setGpr,
+  setRepeating,
   setRip,
   stackMask,
   updateBanks,
@@ -142,7 +144,10 @@ export function deliverEvent(vector: u32, event: u32, hasCode: bool, code: u32):
   for (let depth = 0; ; depth++) {
     clearFault();
     inject(vector, event, hasCode, code);
-    if (!(faulted & FAULTED)) return;
+    if (!(faulted & FAULTED)) {
+      setRepeating(false);
+      return;
+    }
     const second = faultVector;
     // What delivering INT n raises is a fault of that instruction.
     if (event === EVENT_SOFTWARE || event === EVENT_BREAKPOINT) setRip(softwareRip);
@@ -182,10 +187,14 @@ export function clearShutdown(): void {
   shutdown = false;
 }
 
-/** Flags that the pushed image has: RF is set for faults so that an instruction breakpoint does not fire again. */
+/**
+ * Flags that the pushed image has (SDM vol. 3, 18.3.1.1): RF is set for faults, and for what comes between two iterations of a repeated string
+ * instruction, so that an instruction breakpoint does not fire again.
+ */
 function pushedFlags(event: u32): u64 {
   const flags = rflags(cpu);
-  return event === EVENT_FAULT && protectedMode ? flags | FLAG_RF : flags;
+  const resumes = event === EVENT_FAULT || (repeating && (event === EVENT_EXTERNAL || event === EVENT_TRAP));
+  return resumes && protectedMode ? flags | FLAG_RF : flags;
 }
 
 function inject(vector: u32, event: u32, hasCode: bool, code: u32): void {

@@ -129,6 +129,7 @@ import {
   selector,
   setGpr,
   setGprSized,
+  setRepeating,
   setRip,
   stackMask,
   updateMode,
@@ -341,7 +342,7 @@ export function execute(p: u32, page: u64): u32 {
       if (faulted & FAULTED) return FAULT;
       const sel = <u32>readLinear(address + size, 2);
       if (faulted & FAULTED) return FAULT;
-      farTransfer(sel, offset, size, (sub & 0xffff) === X.CALL_FAR_M);
+      farTransfer(sel, offset, load<u32>(p, U_IMM), (sub & 0xffff) === X.CALL_FAR_M);
       return redispatch();
     }
     case X.RETF:
@@ -459,8 +460,11 @@ export function execute(p: u32, page: u64): u32 {
     case X.SCAS:
       // While a port is accessed RIP is the instruction's own, as at bhyve's exits; where more is to do, it starts again.
       setRip(page + load<u16>(p, U_OFF) - csBase);
+      setRepeating(false);
       if (stringInstruction(p, size, sub & 0xffff)) return done();
-      return faulted & FAULTED ? FAULT : REDISPATCH;
+      if (faulted & FAULTED) return FAULT;
+      setRepeating(true);
+      return REDISPATCH;
     case X.IN:
     case X.OUT: {
       const immediate = load<i64>(p, U_IMM);
@@ -916,7 +920,8 @@ function enterFrame(size: u32, operand: u32): void {
   const oldBp = readRegister(RBP << 3, size);
   let depth = size;
   pokeStack(depth, size, oldBp);
-  const frame = (gpr(RSP) - size) & stackMask;
+  // The stack pointer after the push, with what is above the stack's width.
+  const frame = (gpr(RSP) & ~stackMask) | ((gpr(RSP) - size) & stackMask);
   if (level) {
     for (let i: u32 = 1; i < level; i++) {
       const from = linearAddress(SS, (gpr(RBP) - <u64>(i * size)) & stackMask, size, false);

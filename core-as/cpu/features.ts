@@ -162,13 +162,6 @@ export function simdFeatureOff(simdFeature: u32): bool {
   return !hasFeature(simdFeature);
 }
 
-/** MMX instructions need the x87 state in place of SSE's. */
-// @ts-ignore: decorator
-@inline
-export function simdFeatureUsesMmx(simdFeature: u32): bool {
-  return simdFeature === FEATURE_MMX;
-}
-
 /** The feature bits of one register. */
 export function featureBits(register: u8): u32 {
   let bits: u32 = 0;

@@ -23,7 +23,22 @@ import {
   segment,
 } from './state';
 import { SEG_ACCESS, SEG_BASE, SEG_LIMIT } from '../layout';
-import { K, SEG_A16, SEG_A32, SEG_REGISTER, U_BASE, U_D, U_DISP, U_IDX, U_KIND, U_S, U_SCALE, U_SEG } from './uops';
+import {
+  K,
+  SEG_A16,
+  SEG_A32,
+  SEG_REGISTER,
+  U_BASE,
+  U_D,
+  U_DISP,
+  U_IDX,
+  U_KIND,
+  U_S,
+  U_SCALE,
+  U_SEG,
+  U_SUB,
+  X,
+} from './uops';
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Addresses
@@ -108,6 +123,10 @@ export function segmentLimitFault(target: u64): bool {
 export function faultedOnStack(p: u32): bool {
   const kind: i32 = load<u16>(p, U_KIND);
   if (kind >= K.CALL && kind <= K.LEAVE) return true;
+  if (kind === K.CALL_X) {
+    const x = load<u32>(p, U_SUB) & 0xffff;
+    if (x === X.ENTER || x === X.LEAVE) return true;
+  }
   // CALL_X functions may have referred to the stack implicitly; a memory operand elsewhere decides by its segment.
   if (kind === K.CALL_X && faultAddress - gpr(RSP) + 256 < 512) return true;
   return (load<u8>(p, U_SEG) & 0x87) === SS;

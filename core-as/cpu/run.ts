@@ -105,7 +105,9 @@ import {
   cpuIndex,
   csBase,
   mustStep,
+  repeating,
   rip,
+  setDebuggerSteps,
   setGpr,
   setIntrWaiting,
   setRip,
@@ -226,6 +228,20 @@ export function run(budget: i32): i32 {
   return exit(EXIT_BUDGET);
 }
 
+/**
+ * Executes one instruction for a debugger: interrupts and NMIs are held back, so that the step ends at the next instruction and not in a
+ * handler; a repeated string instruction does one element. A vCPU in HLT takes what would end that.
+ */
+export function debugStep(): i32 {
+  interruptsHeld = load<u32>(cpu, R_ACTIVITY) !== ACT_HALTED;
+  setDebuggerSteps(true);
+  const reason = stepOne();
+  setDebuggerSteps(false);
+  interruptsHeld = false;
+  return reason;
+}
+let interruptsHeld: bool = false;
+
 /** Executes one instruction (or delivers one event). Returns EXIT_BUDGET or another reason. */
 export function stepOne(): i32 {
   clearLastException();
@@ -260,7 +276,8 @@ function single(): i32 {
   const status = interpret(1, MODE_SINGLE);
   const excepted = lastException;
   if (excepted < 0) restoreLastException(before);
-  if (!eventDelivered && resume && mustStep) store<u32>(cpu, load<u32>(cpu, R_RFLAGS) & ~FLAG_RF, R_RFLAGS);
+  if (!eventDelivered && resume && mustStep && !repeating)
+    store<u32>(cpu, load<u32>(cpu, R_RFLAGS) & ~FLAG_RF, R_RFLAGS);
   debugTraps(trap && !stepDecided);
   // A second load of SS in the shadow of one does not extend it.
   if (shadow && load<u32>(cpu, R_INT_SHADOW) && status !== INTERPRET_EXIT) store<u32>(cpu, 0, R_INT_SHADOW);
@@ -356,6 +373,7 @@ function serviceEvents(): i32 {
     return shutdown ? exit(EXIT_SUSPEND) : -1;
   }
   const shadow = load<u32>(cpu, R_INT_SHADOW);
+  if (interruptsHeld) return -1;
   if (pending & PEND_NMI && !load<u32>(cpu, R_NMI_BLOCKED) && !shadow && acknowledgeNmi(cpuIndex)) {
     wake();
     store<u32>(cpu, 1, R_NMI_BLOCKED);

@@ -24,8 +24,8 @@ import { simdExecute, simdExecuteSpecial } from '../simd/execute';
 import { OP_VCVTPS2PH } from '../simd/operations';
 import { SIMD_FAULT, SIMD_GP, SIMD_XM } from '../simd/status';
 import { checkWritable, readBlock, writeBlock } from './block-access';
-import { simdFeatureOff, simdFeatureUsesMmx } from './features';
-import { SIMD_ALIGNED, SIMD_FEATURE_SHIFT, SIMD_MMX, SIMD_VSIB } from './decode-0f';
+import { simdFeatureOff } from './features';
+import { SIMD_ALIGNED, SIMD_FEATURE_SHIFT, SIMD_MMX, SIMD_NO_STATE, SIMD_NO_XMM, SIMD_VSIB } from './decode-0f';
 import { arithmeticFlags, setArithmeticFlags } from './flags';
 import { addressMask, cutAddress, effectiveAddress, linearAddress, segmentedOperand } from './operand';
 import {
@@ -71,7 +71,8 @@ export function simdCheck(p: u32): bool {
       raise(VECTOR_UD);
       return false;
     }
-  } else if (cr0 & CR0_EM || (!simdFeatureUsesMmx(feature) && !(cr4 & CR4_OSFXSR))) {
+  } else if (imm & SIMD_NO_STATE) return true;
+  else if (cr0 & CR0_EM || (!(imm & SIMD_NO_XMM) && !(cr4 & CR4_OSFXSR))) {
     raise(VECTOR_UD);
     return false;
   }

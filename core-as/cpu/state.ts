@@ -221,6 +221,17 @@ export let stackMask: u64 = 0;
 export let alignmentChecked: bool = false;
 /** Instructions must be run one at a time: EFLAGS.TF, breakpoints armed in DR7, or a #DB that comes before the next one. */
 export let mustStep: bool = false;
+/** A repeated string instruction has stopped before its last element; RIP is its own. What interrupts it finds RF set. */
+export let repeating: bool = false;
+export function setRepeating(value: bool): void {
+  repeating = value;
+}
+/** A debugger steps: string instructions go element by element, as they do with EFLAGS.TF. */
+export let debuggerSteps: bool = false;
+export function setDebuggerSteps(value: bool): void {
+  debuggerSteps = value;
+}
+
 /** Index of the data bank in use. */
 // @ts-ignore: decorator
 @inline

@@ -16,6 +16,7 @@ import {
   RSI,
   clearFault,
   cpu,
+  debuggerSteps,
   faulted,
   gpr,
   mustStep,
@@ -54,8 +55,9 @@ export function stringInstruction(p: u32, size: u32, x: u32): bool {
   let count = gpr(RCX) & mask;
   // A repeat count of zero clears the upper half of RCX with 32-bit addresses, as counting down to it does.
   if (!count) setCount(mask, 0);
+  const stepped = mustStep || debuggerSteps;
   while (count) {
-    if (!backwards && (x === X.MOVS || x === X.STOS) && !mustStep) {
+    if (!backwards && (x === X.MOVS || x === X.STOS) && !stepped) {
       const done = x === X.MOVS ? bulkMove(seg & 7, mask, size, count) : bulkStore(mask, size, count);
       if (faulted & FAULTED) return false;
       if (done) {
@@ -76,7 +78,7 @@ export function stringInstruction(p: u32, size: u32, x: u32): bool {
     charge(WORK_ELEMENT);
     // A store that changed code must be seen before the next instruction; what is pending, between two elements; every iteration of a
     // program that is stepped ends with a trap.
-    if (faulted || mustStep || load<u32>(cpu, R_PENDING)) break;
+    if (faulted || stepped || load<u32>(cpu, R_PENDING)) break;
   }
   return count === 0;
 }
@@ -97,13 +99,14 @@ function element(seg: u32, mask: u64, size: u32, x: u32, step: u64): void {
       break;
     }
     case X.CMPS: {
-      const from = linearAddress(seg, gpr(RSI) & mask, size, false);
-      if (faulted & FAULTED) return;
-      const a = readLinear(from, size);
-      if (faulted & FAULTED) return;
+      // The second operand first, as the processors do that the vectors come from: it decides which page fault comes.
       const other = linearAddress(ES, gpr(RDI) & mask, size, false);
       if (faulted & FAULTED) return;
       const b = readLinear(other, size);
+      if (faulted & FAULTED) return;
+      const from = linearAddress(seg, gpr(RSI) & mask, size, false);
+      if (faulted & FAULTED) return;
+      const a = readLinear(from, size);
       if (faulted & FAULTED) return;
       aluSized(7, a, b, size);
       advance(RSI, mask, step);

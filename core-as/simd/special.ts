@@ -74,7 +74,12 @@ function gather(
   const indices = ymm(cpu, indexRegister);
   for (let i: u32 = 0; i < elements; ++i) {
     const at = i * size;
-    if (load<i8>(mask + at + size - 1) >= 0) continue;
+    if (load<i8>(mask + at + size - 1) >= 0) {
+      // Not selected, and done: its mask is clear when a later element faults.
+      if (wideData) store<u64>(mask + at, 0);
+      else store<u32>(mask + at, 0);
+      continue;
+    }
     const index = wideIndex ? load<i64>(indices + (i << 3)) : <i64>load<i32>(indices + (i << 2));
     const address = (base + <u64>(index * <i64>scale) + <u64>(<i64>displacement)) & addressMask;
     const value = simdLoad(cpu, address, size);

@@ -49,6 +49,8 @@ export interface CoreExports {
   run(budgetInsns: number): number;
   /** Executes one instruction. */
   stepOne(): number;
+  /** {@link stepOne} for a debugger: interrupts are held back, repeated string instructions do one element. */
+  debugStep(): number;
   /** Linear address of a 2 MiB chunk of guest-physical memory, committing it; 0 when it is not RAM or the pool is dry. */
   commitChunk(chunkIndex: number): number;
   /** Bytes were changed from outside the vCPUs: decoded code of those pages is dropped. */

@@ -71,7 +71,7 @@ export class MachineDebugTarget implements DebugTarget {
     const slices = this.machine.runSlices((core) => {
       if (core.vcpu !== vcpu || done) return EXIT_BUDGET;
       done = true;
-      core.exports.stepOne();
+      core.exports.debugStep();
       slices.stop();
       return EXIT_STOPPED;
     });

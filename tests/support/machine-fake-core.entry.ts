@@ -224,6 +224,10 @@ export function setRflags(value: u64): void {
   store<u64>(block, value, R_RFLAGS);
 }
 
+export function debugStep(): i32 {
+  return stepOne();
+}
+
 export function stepOne(): i32 {
   return run(1);
 }

@@ -120,6 +120,7 @@ export const SYSTEM_GUESTS: readonly SystemGuest[] = [
     ],
   },
   { name: 'control', writtenFromManuals: true },
+  { name: 'resume', writtenFromManuals: true },
   {
     name: 'doublefault',
     deviations: [

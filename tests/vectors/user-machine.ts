@@ -117,10 +117,11 @@ export class UserMachine {
   readonly #codePageNumbers: readonly number[];
   #nextTable = 0x2000;
 
-  /** `compiled`: steps run in the JIT's code instead of the interpreter's. */
+  /** `compiled`: steps run in the JIT's code instead of the interpreter's. `flags`: further CFGF_* bits. */
   constructor(
     module: WebAssembly.Module,
     private readonly compiled = false,
+    flags = 0,
   ) {
     const memory = new WebAssembly.Memory({ initial: POOL_END >> 16, maximum: 65536, shared: true });
     const answers: Record<string, (...args: number[]) => number | undefined> = {
@@ -146,7 +147,7 @@ export class UserMachine {
     view.setBigUint64(CFG_LOWMEM, BigInt(2 * CHUNK), true);
     view.setUint32(CFG_NCPUS, 1, true);
     view.setUint32(CFG_CPU_LEVEL, 3, true);
-    if (compiled) view.setUint32(CFG_FLAGS, CFGF_JIT, true);
+    view.setUint32(CFG_FLAGS, flags | (compiled ? CFGF_JIT : 0), true);
     view.setUint32(CFG_POOL_START, POOL_START, true);
     view.setUint32(CFG_POOL_END_PAGES, POOL_END >> 16, true);
     for (let index = 0; index < 2; index++) view.setUint32(CHUNKS + index * 4, CHUNK_RAM, true);

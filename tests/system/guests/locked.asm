@@ -164,9 +164,9 @@ pair_split:
         dec r8d
         jnz .next
         ret
-; a lock that is taken in two ways and released in two ways
+; a lock that is taken in two ways and released in two ways; few rounds, for who waits for it may wait for a slice of the host's time
 hold_split:
-        mov ecx, ROUNDS / 4
+        mov ecx, FEW_ROUNDS
 .next:  pause
         lock bts dword [LOCK_SPLIT], 20
         jc .next
