@@ -7,9 +7,18 @@
  *
  * The cache lies at R_CODE_CACHE: TLBs of address spaces, the JIT's tables, hash heads, page heads (one u32 per 4 KiB of linear memory), then blocks.
  */
-import { R_CODE_CACHE, R_CODE_CACHE_SIZE } from '../layout';
-import { markCodePage } from '../mmu/physical';
-import { dropWriteTranslations } from '../mmu/tlb';
+import {
+  CACHE_REGIONS,
+  CODE_RING,
+  CODE_RING_ENTRIES,
+  CODE_RING_SEQ,
+  R_CODE_CACHE,
+  R_CODE_CACHE_SIZE,
+  R_RING_SEEN,
+} from '../layout';
+import { RING_BECAME_CODE, RING_FLUSH, markCodePage, noteWrite } from '../mmu/physical';
+import { dropWriteTranslations, flushAll } from '../mmu/tlb';
+import { REGION_TABLES, dropRegionsWith, forgetRegions } from '../jit/jit';
 import { newGeneration } from '../mmu/generation';
 import { UOP_SIZE } from './uops';
 import { cpu } from './state';
@@ -49,19 +58,28 @@ let blocksStart: u32 = 0;
 let blocksEnd: u32 = 0;
 /** Where the next block goes. */
 export let freeBlock: u32 = 0;
+let ringSeen: u32 = 0;
 
-/** Binds this instance to the part of its cache from `offset` bytes on; emptyBlocks() comes next. */
-export function bindBlocks(offset: u32): void {
-  hashBase = load<u32>(cpu, R_CODE_CACHE) + offset;
+/** Statistics. */
+export let blocksDecoded: u32 = 0;
+export let pagesDropped: u32 = 0;
+export let cacheRestarts: u32 = 0;
+
+/** Binds this instance to its cache and empties it. */
+export function initCodeCache(): void {
+  hashBase = load<u32>(cpu, R_CODE_CACHE) + CACHE_REGIONS + REGION_TABLES;
   pageBase = hashBase + HASH_BYTES;
   blocksStart = pageBase + PAGE_BYTES;
   blocksEnd = load<u32>(cpu, R_CODE_CACHE) + load<u32>(cpu, R_CODE_CACHE_SIZE);
+  dropAllBlocks();
 }
 
-/** Forgets every block; regions that were made of them must go as well. */
-export function emptyBlocks(): void {
+/** Forgets every block. */
+export function dropAllBlocks(): void {
   memory.fill(hashBase, 0, HASH_BYTES + PAGE_BYTES);
   freeBlock = blocksStart;
+  ringSeen = atomic.load<u32>(CODE_RING_SEQ);
+  forgetRegions();
   newGeneration();
 }
 
@@ -92,9 +110,13 @@ export function allocate(lengthBytes: u32): u32 {
   return start;
 }
 
-/** True when a block of the longest size fits. */
-export function hasRoomForBlock(): bool {
-  return freeBlock + MAX_BLOCK_BYTES <= blocksEnd;
+/** Makes room for a block of the longest size; starts the cache again when it is full. */
+export function reserveBlock(): u32 {
+  if (freeBlock + MAX_BLOCK_BYTES > blocksEnd) {
+    cacheRestarts++;
+    dropAllBlocks();
+  }
+  return freeBlock;
 }
 
 /** Enters a finished block whose micro-ops end at `end`, and marks its pages as code. */
@@ -120,6 +142,7 @@ export function enterBlock(block: u32, linear: u32, mode: u32, page2: u32, end: 
     if (markCodePage(page2)) dropWriteTranslations(page2 >> 12);
   }
   freeBlock = end;
+  blocksDecoded++;
 }
 
 function unhash(block: u32): void {
@@ -145,10 +168,14 @@ export function nextBlockOfPage(block: u32, linearPage: u32): u32 {
     : load<u32>(block, B_PAGE2_NEXT);
 }
 
-/** Takes the blocks of a linear page (given by number) out of the cache. */
-export function unlinkBlocksOf(linearPage: u32): void {
+/** Drops the blocks of a linear page (given by number). */
+export function dropPage(linearPage: u32): void {
   const head = pageBase + (linearPage << 2);
   let block = load<u32>(head);
+  if (!block) return;
+  pagesDropped++;
+  newGeneration();
+  dropRegionsWith(linearPage);
   store<u32>(head, 0);
   while (block) {
     // A block is on this page's list as its first or as its second page; that decides which link to follow. A dead one (dropped
@@ -161,4 +188,26 @@ export function unlinkBlocksOf(linearPage: u32): void {
     }
     block = next;
   }
+}
+
+/** Does what the code ring asks since it was last read. */
+export function readCodeRing(): void {
+  const sequence = atomic.load<u32>(CODE_RING_SEQ);
+  if (sequence - ringSeen > <u32>CODE_RING_ENTRIES / 2) {
+    // Too far behind to know which pages: drop all code, and all translations, for any page may have become code.
+    flushAll();
+    dropAllBlocks();
+    atomic.store<u32>(cpu, ringSeen, R_RING_SEEN);
+    return;
+  }
+  while (ringSeen !== sequence) {
+    const entry = atomic.load<u32>(CODE_RING + ((ringSeen % CODE_RING_ENTRIES) << 2));
+    if (entry & RING_FLUSH) flushAll();
+    else if (entry & RING_BECAME_CODE) {
+      // This vCPU could write to the page unseen until now, perhaps after the other one had decoded it.
+      if (dropWriteTranslations(entry & 0xfffff)) noteWrite((entry & 0xfffff) << 12, 1);
+    } else dropPage(entry);
+    ringSeen++;
+  }
+  atomic.store<u32>(cpu, ringSeen, R_RING_SEEN);
 }

@@ -14,7 +14,7 @@ import {
   B_PAGE2,
   MODE_DEAD,
   allocate,
-  emptyBlocks,
+  dropAllBlocks,
   firstBlockOfPage,
   nextBlockOfPage,
 } from '../cpu/code-cache';
@@ -125,7 +125,7 @@ export function compileNow(block: u32, page: u64): u32 {
   return load<u32>(block, B_JIT);
 }
 
-/** After emptyBlocks(): nothing leads to a region any more. */
+/** After dropAllBlocks: nothing leads to a region any more. */
 export function forgetRegions(): void {
   queued = 0;
   if (nextSlot > 1) hostJitDropAll();
@@ -221,8 +221,7 @@ export function noteAside(site: u32, entry: u32, page: u64): void {
 /** Compiles what is queued. Not to be called while a region runs. */
 export function compileQueued(): void {
   if (nextSlot + QUEUE_LENGTH >= <u32>REGION_SLOTS || modules >= MAX_MODULES) {
-    emptyBlocks();
-    forgetRegions();
+    dropAllBlocks();
     return;
   }
   const base = cpu + R_JIT + CODE;
@@ -256,8 +255,7 @@ export function compileQueued(): void {
     }
     const sites = allocate(siteTableBytes());
     if (!sites) {
-      emptyBlocks();
-      forgetRegions();
+      dropAllBlocks();
       return;
     }
     memory.copy(sites, siteTable(), siteTableBytes());

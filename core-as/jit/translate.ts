@@ -1,31 +1,76 @@
-/** A region into a WebAssembly function: its locals, its nodes in their structure, and what is stored at its end. */
-import { R_JIT_BUDGET } from '../layout';
+/** Micro-ops of 64-bit code into WebAssembly. */
+import { R_GPR, R_JIT_BUDGET } from '../layout';
 import { RAX, RBP, RCX, RDX, RSP } from '../cpu/state';
-import { K, UOP_SIZE, U_BASE, U_D, U_IDX, U_KIND, U_LINK, U_S } from '../cpu/uops';
-import { beginSites } from './exits';
+import { K, UOP_SIZE, U_BASE, U_D, U_IDX, U_IMM, U_KIND, U_LEN, U_LINK, U_OFF, U_S } from '../cpu/uops';
+import { FORM_FIXED } from './abi';
+import {
+  beginNode,
+  beginSites,
+  changesPage,
+  checkPage,
+  hasRoomForSites,
+  leaveAside,
+  leaveFor,
+  leaveForTarget,
+  offsetAfter,
+  pushHere,
+} from './exits';
 import * as f from './flags';
-import { emitFlow } from './structure';
+import { branch, branchAway, branchIf, close, emitFlow, fallsTo, isLoopHeader, openIf } from './flow';
 import { isConditional, isLoad, isRun, isStore } from './kinds';
 import {
   I32_LOCALS,
   I64_LOCALS,
   LOCAL_BUDGET,
+  LOCAL_CPU,
+  LOCAL_GPR,
+  LOCAL_PAGE,
   LOCAL_SITE,
+  LOCAL_TARGET,
+  LOCAL_VALUE,
   clearRegisterUse,
   loadRegisters,
   noteUse,
+  pushRegister,
   storeLocal,
+  storeRegisters,
 } from './locals';
-import { N_END, N_FIRST, node, nodeCount } from './region';
-import { noteVectorRegisters } from './vector';
+import { readMemory, writeMemory } from './memory';
+import { forgetValues, stepValues } from './ranges';
+import {
+  N_COUNT,
+  N_EDGES,
+  N_END,
+  N_ENTRY,
+  N_FALL,
+  N_FIRST,
+  N_OFFSET,
+  N_PAGE,
+  N_RETURNS,
+  N_TAKEN,
+  node,
+  nodeCount,
+  pageDistance,
+  returnSite,
+  returnSites,
+} from './region';
+import { commitPush, moveStack, translateUop } from './translate-uop';
+import { forgetVectorChecks, noteVectorRegisters } from './vector';
 import { isVectorInLine } from './vector-forms';
 import { isXInLine } from './x-forms';
-import { startNodes } from './translate-node';
 import * as w from './wasm';
+
+/** Longest code of one node's micro-op, in bytes: room that must be left before each. */
+const UOP_ROOM: u32 = 2048;
+
+let limit: u32 = 0;
+/** The node that falls through to the next one, so that what is known of the flags stays known; -1: none. */
+let fellInto: i32 = -1;
 
 /** Writes the function (locals and code) of the region that buildRegion made. False when it does not fit. */
 export function translateRegion(end: u32): bool {
-  startNodes(end);
+  limit = end;
+  fellInto = -1;
   noteRegisters();
   w.byte(2);
   w.byte(I64_LOCALS);
@@ -96,4 +141,168 @@ function noteRegistersOf(p: u32): void {
   noteUse(d);
   // Immediate forms have 0 here: RAX is then kept in a local without need.
   noteUse(s);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Nodes
+
+/** Translates a node and its way on. False when there is no room. */
+export function translateNode(number: u32): bool {
+  const n = node(number);
+  const first = load<u32>(n, N_FIRST);
+  const end = load<u32>(n, N_END);
+  if (fellInto !== <i32>number || load<u16>(n, N_EDGES) !== 1 || load<u8>(n, N_ENTRY)) {
+    f.forgetFlags();
+    forgetValues();
+  }
+  fellInto = -1;
+  forgetVectorChecks();
+  const count: u32 = load<u16>(n, N_COUNT);
+  beginNode(load<u8>(n, N_PAGE), count, first);
+  if (isLoopHeader(number)) {
+    w.get(LOCAL_BUDGET);
+    w.const32(0);
+    w.byte(w.I32_LE_S);
+    openIf();
+    leaveFor(load<u16>(n, N_OFFSET));
+    close();
+  }
+  if (count) {
+    w.get(LOCAL_BUDGET);
+    w.const32(count);
+    w.byte(w.I32_SUB);
+    w.set(LOCAL_BUDGET);
+  }
+  const last = end - UOP_SIZE;
+  for (let p = first; p < end; p += UOP_SIZE) {
+    if (w.at + UOP_ROOM > limit || !hasRoomForSites()) return false;
+    const kind: i32 = load<u16>(p, U_KIND);
+    if (isConditional(kind)) {
+      storeRegisters();
+      translateConditional(p, kind, load<i16>(n, N_TAKEN));
+    } else if (kind === K.JMP) {
+      goOn(load<i16>(n, N_TAKEN), load<i64>(p, U_IMM));
+      return true;
+    } else if (kind === K.CALL || kind === K.CALLR) {
+      translateCall(p, kind, load<i16>(n, N_TAKEN), end);
+      return true;
+    } else if (kind === K.RET || kind === K.RETI) {
+      translateReturn(p, load<u8>(n, N_RETURNS) !== 0, end);
+      return true;
+    } else if (kind === K.JMPR) {
+      storeRegisters();
+      pushRegister(load<u8>(p, U_S), 3);
+      w.set(LOCAL_TARGET);
+      checkCanonical(p);
+      leaveForTarget();
+      return true;
+    } else if (kind !== K.END) {
+      translateUop(p, kind, end);
+      stepValues(p);
+    }
+  }
+  goOn(load<i16>(n, N_FALL), offsetAfter(last));
+  return true;
+}
+
+/** Goes on at a node of the region, or leaves for an offset of the page. */
+function goOn(to: i32, offset: i64): void {
+  storeRegisters();
+  if (to < 0) {
+    leaveFor(offset);
+    return;
+  }
+  f.settleFlags();
+  if (changesPage(to)) checkPage(to);
+  if (fallsTo(to)) fellInto = to;
+  branch(to);
+}
+
+function translateConditional(p: u32, kind: i32, to: i32): void {
+  if (to >= 0) {
+    f.settleFlags();
+    f.pushCondition(kind - K.JO);
+    if (!changesPage(to)) branchIf(to);
+    else {
+      openIf();
+      checkPage(to);
+      branchAway(to);
+      close();
+    }
+    return;
+  }
+  f.pushCondition(kind - K.JO);
+  openIf();
+  leaveFor(load<i64>(p, U_IMM));
+  close();
+}
+
+/** Pushes whether LOCAL_TARGET is not canonical (48 bits). */
+function pushIsNotCanonical(): void {
+  w.get(LOCAL_TARGET);
+  w.const64(16);
+  w.byte(w.I64_SHL);
+  w.const64(16);
+  w.byte(w.I64_SHR_S);
+  w.get(LOCAL_TARGET);
+  w.byte(w.I64_NE);
+}
+
+/** The interpreter raises the fault when LOCAL_TARGET is not canonical. */
+function checkCanonical(p: u32): void {
+  pushIsNotCanonical();
+  openIf();
+  leaveAside(p, FORM_FIXED);
+  close();
+}
+
+function translateCall(p: u32, kind: i32, to: i32, end: u32): void {
+  if (kind === K.CALLR) {
+    storeRegisters();
+    pushRegister(load<u8>(p, U_S), 3);
+    w.set(LOCAL_TARGET);
+    checkCanonical(p);
+  }
+  pushHere(<i64>load<u16>(p, U_OFF) + <i64>load<u8>(p, U_LEN));
+  w.set(LOCAL_VALUE);
+  writeMemory(p, 3, end);
+  commitPush();
+  stepValues(p);
+  storeRegisters();
+  if (kind === K.CALLR) leaveForTarget();
+  else goOn(to, load<i64>(p, U_IMM));
+}
+
+function translateReturn(p: u32, inside: bool, end: u32): void {
+  readMemory(p, 3, end);
+  w.set(LOCAL_TARGET);
+  const popped = 8 + (load<u16>(p, U_KIND) === K.RETI ? load<i64>(p, U_IMM) : 0);
+  moveStack(popped);
+  storeRegisters();
+  if (inside) {
+    for (let i: u32 = 0; i < returnSites; i++) {
+      const site = returnSite(i);
+      w.get(LOCAL_TARGET);
+      w.get(LOCAL_PAGE);
+      w.const64(pageDistance(load<u8>(node(site), N_PAGE)) + load<u16>(node(site), N_OFFSET));
+      w.byte(w.I64_ADD);
+      w.byte(w.I64_EQ);
+      openIf();
+      f.settleFlagsAside();
+      if (changesPage(site)) checkPage(site);
+      branchAway(site);
+      close();
+    }
+  }
+  pushIsNotCanonical();
+  openIf();
+  // As if nothing had been popped.
+  w.get(LOCAL_CPU);
+  w.get(LOCAL_GPR + RSP);
+  w.const64(popped);
+  w.byte(w.I64_SUB);
+  w.access(w.I64_STORE, R_GPR + (RSP << 3));
+  leaveAside(p, FORM_FIXED);
+  close();
+  leaveForTarget();
 }
