@@ -334,8 +334,8 @@ export const R_JIT_FLAG_A = 0x3050;
 export const R_JIT_FLAG_B = 0x3058;
 /** u32: the bank of instruction translations in use (state.ts: itlbBank). */
 export const R_ITLB_BANK = 0x3060;
-/** u32: the table of sites of the region that runs (linear address). */
-export const R_JIT_SITES = 0x3064;
+/** u32: where the region that runs was entered (B_JIT). */
+export const R_JIT_ENTRY = 0x3064;
 
 /** u32: always 0; exchanged where a fence is needed (fence.ts). */
 export const R_FENCE = 0x3068;
@@ -376,8 +376,11 @@ export const R_CODE_CACHE_SIZE = 0x300c;
 /** TLBs of further address spaces (core-as/mmu/banks.ts). */
 export const CACHE_TLB = 0;
 export const CACHE_TLB_SIZE = 0x188000;
-/** Tables of compiled regions (core-as/jit/jit.ts), then blocks. */
+/** Tables of compiled regions (core-as/jit/jit.ts). */
 export const CACHE_REGIONS = CACHE_TLB + CACHE_TLB_SIZE;
+export const CACHE_REGIONS_SIZE = 0x190000;
+/** Decoded blocks (core-as/cpu/code-cache.ts). */
+export const CACHE_BLOCKS = CACHE_REGIONS + CACHE_REGIONS_SIZE;
 
 /** First address after the vCPU blocks: code caches, then the RAM pool. */
 export const CACHES = 0x1300000;
