@@ -63,6 +63,15 @@ function openFailure(name: string, code: string | undefined): TapError {
 
 const ERRNO_NAMES: Readonly<Record<number, string>> = { 1: 'EPERM', 16: 'EBUSY', 22: 'EINVAL' };
 
+/** The reading thread's program: beside this file in the sources, below or beside it in the bundle. */
+function readerUrl(): URL {
+  const candidates = ['./tap-reader.mjs', './network/tap-reader.js', '../network/tap-reader.js'];
+  const urls = candidates.map((name) => new URL(name, import.meta.url));
+  const found = urls.find((url) => existsSync(fileURLToPath(url)));
+  if (!found) throw new TapError(`tap-reader is missing from this installation (looked for ${candidates.join(', ')})`);
+  return found;
+}
+
 export interface TapEvents {
   /** Frames wait: see {@link TapDevice.next}. */
   ready(): void;
@@ -84,15 +93,7 @@ export class TapDevice {
     events: TapEvents,
   ) {
     this.#ring = Ring.createRing();
-    const worker = new URL(
-      existsSync(fileURLToPath(new URL('./tap-reader.mjs', import.meta.url)))
-        ? './tap-reader.mjs'
-        : existsSync(fileURLToPath(new URL('./network/tap-reader.js', import.meta.url)))
-          ? './network/tap-reader.js'
-          : '../network/tap-reader.js',
-      import.meta.url,
-    );
-    this.#worker = new Worker(worker, {
+    this.#worker = new Worker(readerUrl(), {
       workerData: { fd, ring: this.#ring, libraryPath: system.libraryPath },
       execArgv: [],
       name,

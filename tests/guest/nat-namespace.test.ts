@@ -8,6 +8,7 @@ import { UserNetwork } from '../../devices/net/nat/network.ts';
 import { parseAllowed } from '../../devices/net/nat/policy.ts';
 import { DEFAULT_NAT_SETTINGS, type ForwardRule } from '../../devices/net/nat/settings.ts';
 import { createNodeNatHost } from '../../host-node/network/nat-host.ts';
+import { SocketBackend } from '../../host-node/network/socket-backend.ts';
 import { LossyLink, type Impairment } from '../support/lossy-link.ts';
 import { join, namespaceMissing, NetworkNamespace } from '../support/network-namespace.ts';
 
@@ -116,4 +117,27 @@ test.each<[string, Impairment]>([
 ])('a cable that %s loses no byte', { timeout: 120_000 }, async (_name, impairment) => {
   await using cable = await cabled([], impairment);
   await exchange(cable.namespace, 1_000_000);
+});
+
+test('two cards joined by name carry a stream between their guests', { timeout: 60_000 }, async () => {
+  const name = `ns${process.pid}`;
+  await using a = new NetworkNamespace();
+  await using b = new NetworkNamespace();
+  const ends = [await SocketBackend.open(name), await SocketBackend.open(name)] as const;
+  join(ends[0], a.tap);
+  join(ends[1], b.tap);
+  for (const [namespace, address] of [[a, '192.168.7.1/24'] as const, [b, '192.168.7.2/24'] as const]) {
+    namespace.ip('addr', 'add', address, 'dev', namespace.device);
+    namespace.ip('link', 'set', namespace.device, 'up');
+  }
+  try {
+    const server = `${DIGEST};require("net").createServer({allowHalfOpen:true},s=>s.on("data",d=>h.update(d)).on("end",()=>{s.end();console.log(h.digest("hex"));process.exit()})).listen(5000)`;
+    const received = b.run(program(server));
+    const client = `const d=require("crypto").randomBytes(8000000);${DIGEST};h.update(d);const t=()=>require("net").connect(5000,"192.168.7.2",function(){this.on("close",()=>console.log(h.digest("hex"))).end(d).resume()}).on("error",e=>e.code==="ECONNREFUSED"?setTimeout(t,100):process.exit(1));t()`;
+    const sent = await a.run(program(client));
+    expect(sent.toString()).toMatch(/^[0-9a-f]{32}\n$/);
+    expect((await received).toString()).toBe(sent.toString());
+  } finally {
+    for (const end of ends) await end.close();
+  }
 });

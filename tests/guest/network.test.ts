@@ -94,10 +94,10 @@ test.each([
   expect(guest.machine.deviceErrors).toBe(0);
 });
 
-test('two machines joined by name: ping and bulk between them', { timeout: 240_000 }, async () => {
+test('two machines joined by name: ping and bulk between them', { timeout: 400_000 }, async () => {
   const name = `test${process.pid}`;
   const boot = (last: number): Promise<TestMachine> =>
-    bootLinux({ timeLimit: 150_000, args: ['-s', `3,virtio-net,socket=${name},mac=52:54:00:00:00:0${last}`] });
+    bootLinux({ timeLimit: 380_000, args: ['-s', `3,virtio-net,socket=${name},mac=52:54:00:00:00:0${last}`] });
   await using a = await boot(1);
   await using b = await boot(2);
   const configure = (last: number): string =>
