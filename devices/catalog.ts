@@ -13,6 +13,7 @@ import type { DeviceBuilder, DeviceVariables } from './device-context.ts';
 import { buildE1000 } from './net/e1000/device.ts';
 import { buildHda } from './audio/hda/hda.ts';
 import { buildFbuf, FRAMEBUFFER_BYTES } from './display/fbuf.ts';
+import { buildNvme } from './nvme/build.ts';
 import { buildDummy } from './pci/dummy.ts';
 import { buildHostBridge } from './pci/hostbridge.ts';
 import { buildLpc } from './pci/lpc.ts';
@@ -45,7 +46,7 @@ const CATALOG: readonly CatalogEntry[] = [
   { declaration: HDA, build: buildHda },
   { declaration: HOSTBRIDGE, build: buildHostBridge },
   { declaration: LPC, build: buildLpc },
-  { declaration: NVME },
+  { declaration: NVME, build: buildNvme },
   { declaration: PASSTHRU },
   { declaration: PCI_UART, build: buildPciUart },
   { declaration: VIRTIO_9P, build: buildVirtioNineP },

@@ -377,7 +377,7 @@ export class ScsiCdrom extends LogicalUnit {
         ...[PROFILE_DVD_ROM >> 8, PROFILE_DVD_ROM & 0xff, profile === PROFILE_DVD_ROM ? 1 : 0, 0],
         ...[PROFILE_CD_ROM >> 8, PROFILE_CD_ROM & 0xff, profile === PROFILE_CD_ROM ? 1 : 0, 0],
       ]),
-      feature(0x0001, true, 2, [0, 0, 0, 8, 1, 0, 0, 0]), // core: ATAPI, asynchronous events
+      feature(0x0001, true, 2, [0, 0, 0, 2, 1, 0, 0, 0]), // core: ATAPI, asynchronous events
       feature(0x0003, true, 0, [0x29, 0, 0, 0]), // removable medium: tray, eject, lock
       feature(0x0010, profile !== 0, 0, [0, 0, 8, 0, 0, 1, 0, 0]), // random readable, 2048 bytes
       feature(0x001e, profile === PROFILE_CD_ROM, 2, [0, 0, 0, 0]),

@@ -3,7 +3,16 @@
  * installing anything, made once and kept in the cache. The guest mounts it and runs programs by `chroot`.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { cacheDirectory } from '../../host-node/setup/fetch-guest.mjs';
 
@@ -24,7 +33,9 @@ function run(command: string, args: readonly string[], cwd?: string): string {
 
 /** Every package that the wanted ones need, themselves included. */
 function closure(): string[] {
-  const options = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'].map((kind) => `--no-${kind}`);
+  const options = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'].map(
+    (kind) => `--no-${kind}`,
+  );
   const list = run('apt-cache', ['depends', '--recurse', ...options, ...PACKAGES]);
   return [...new Set([...list.matchAll(/^[a-z0-9][\w.+-]+$/gm)].map(([name]) => name))];
 }
@@ -46,7 +57,13 @@ export function diskTools(): string {
       run('ln', ['-s', `usr/${directory}`, join(tree, directory)]);
     }
     for (const name of readdirSync(packages)) {
-      const tar = spawnSync('sh', ['-c', `dpkg-deb --fsys-tarfile "$1" | tar -x --keep-directory-symlink -C "$2"`, 'sh', join(packages, name), tree]);
+      const tar = spawnSync('sh', [
+        '-c',
+        `dpkg-deb --fsys-tarfile "$1" | tar -x --keep-directory-symlink -C "$2"`,
+        'sh',
+        join(packages, name),
+        tree,
+      ]);
       if (tar.status !== 0) throw new Error(`${name} cannot be unpacked`);
     }
     for (const path of LEFT_OUT) rmSync(join(tree, path), { recursive: true, force: true });

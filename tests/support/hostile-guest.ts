@@ -62,6 +62,8 @@ export interface HostileDriver {
 export class HostileGuest {
   #rings: Ring[] = [];
   readonly #driver: HostileDriver | undefined;
+  /** Where the firmware put the BARs. */
+  readonly #bars: readonly { readonly index: number; readonly registerCount: number; readonly address: number }[];
 
   constructor(
     private readonly machine: FakeMachine,
@@ -71,6 +73,7 @@ export class HostileGuest {
     private readonly options: HostileGuestOptions = {},
   ) {
     machine.memory.fill(UNTOUCHED, UNTOUCHED_END - UNTOUCHED, UNTOUCHED_BYTE);
+    this.#bars = fn.bars.map(({ index, registerCount, address }) => ({ index, registerCount, address }));
     this.#driver = options.driver?.({ buffer: () => this.#buffer(), structuresGpa: RINGS });
     this.start();
   }
@@ -88,6 +91,11 @@ export class HostileGuest {
   /** Decoding on, and for virtio functions a driver as it should be. */
   start(): void {
     const { machine, slot, fn } = this;
+    machine.setConfig(slot, 4, 2, 0);
+    for (const { index, registerCount, address } of this.#bars) {
+      machine.setConfig(slot, 0x10 + 4 * index, 4, address % 2 ** 32);
+      if (registerCount === 2) machine.setConfig(slot, 0x14 + 4 * index, 4, Math.floor(address / 2 ** 32));
+    }
     machine.setConfig(slot, 4, 2, 7);
     this.#driver?.start();
     if (!(fn instanceof VirtioDevice)) return;

@@ -21,6 +21,7 @@ import { FakeNetwork } from '../support/fake-network.ts';
 import { HostileAhciDriver } from '../support/hostile-ahci.ts';
 import { HostileE1000Driver } from '../support/hostile-e1000.ts';
 import { HostileHdaDriver } from '../support/hda-driver.ts';
+import { HostileNvmeDriver } from '../support/hostile-nvme.ts';
 import { HostileGuest, type HostileGuestOptions } from '../support/hostile-guest.ts';
 import { HostileXhciDriver } from '../support/xhci-driver.ts';
 
@@ -98,6 +99,7 @@ const VARIABLES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   hda: { play: '/out', rec: '/in' },
   'virtio-input': { path: 'tablet' },
   xhci: { 'slot.1.device': 'tablet' },
+  nvme: { path: '/img' },
   'virtio-blk': { path: '/img' },
   e1000: { backend: 'tap0' },
   'virtio-net': { backend: 'tap0', mtu: '9000' },
@@ -219,6 +221,8 @@ function optionsFor(device: string, { machine, clients, cable, clock }: Rig, ran
         event: () => user.pointer(random.below(32), random.below(2), random.below(2), 1024, 768),
       };
     }
+    case 'nvme':
+      return { driver: (places) => new HostileNvmeDriver(machine, SLOT, random, places) };
     case 'virtio-blk':
       return {
         fill: (gpa) => {
