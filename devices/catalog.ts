@@ -25,6 +25,7 @@ import { buildVirtioInput } from './virtio/input.ts';
 import { buildVirtioNineP } from './virtio/nine-p.ts';
 import { buildVirtioNet } from './virtio/net.ts';
 import { buildVirtioRnd } from './virtio/rnd.ts';
+import { buildVirtioScsi } from './virtio/scsi-build.ts';
 
 interface CatalogEntry {
   readonly declaration: DeviceDeclaration;
@@ -57,6 +58,8 @@ const CATALOG: readonly CatalogEntry[] = [
   { declaration: VIRTIO_RND, build: buildVirtioRnd },
   { declaration: VIRTIO_SCSI },
   { declaration: XHCI, build: buildXhci },
+  { declaration: VIRTIO_SCSI, build: buildVirtioScsi },
+  { declaration: XHCI },
 ];
 
 export const PCI_DEVICES: readonly DeviceDeclaration[] = CATALOG.map((entry) => entry.declaration);

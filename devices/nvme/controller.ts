@@ -461,6 +461,7 @@ export class NvmeController extends PciFunction {
 
   protected override resetDevice(): void {
     this.#clear();
+    this.#health.reset();
     this.#cc = 0;
     this.#csts = 0;
     this.#aqa = this.#asqLow = this.#asqHigh = this.#acqLow = this.#acqHigh = 0;

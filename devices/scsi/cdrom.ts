@@ -12,6 +12,7 @@ import {
   u16,
   u24,
   u32,
+  type LogicalUnitState,
   type ScsiIdentity,
   type ScsiTask,
 } from './logical-unit.ts';
@@ -139,21 +140,24 @@ export class ScsiCdrom extends LogicalUnit {
   }
 
   /** The drive is switched on: it draws its tray in. */
-  powerOn(): void {
+  override powerOn(): void {
     this.reset();
     this.#trayOpen = false;
     this.#medium = this.#inTray;
   }
 
-  /** What a host changed, for snapshots. */
-  get settings(): { readonly trayOpen: boolean; readonly prevented: boolean; readonly event: number } {
-    return { trayOpen: this.#trayOpen, prevented: this.#prevented, event: this.#event };
+  override async close(): Promise<void> {
+    await this.remove()?.close();
   }
 
-  restoreSettings(settings: { readonly trayOpen: boolean; readonly prevented: boolean; readonly event: number }): void {
-    this.#trayOpen = settings.trayOpen;
-    this.#prevented = settings.prevented;
-    this.#event = settings.event;
+  protected override saveSettings(): LogicalUnitState {
+    return { trayOpen: this.#trayOpen ? 1 : 0, prevented: this.#prevented ? 1 : 0, event: this.#event };
+  }
+
+  protected override restoreSettings(state: LogicalUnitState): void {
+    this.#trayOpen = state['trayOpen'] === 1;
+    this.#prevented = state['prevented'] === 1;
+    this.#event = (state['event'] ?? 0) & 0x0f;
     this.#medium = this.#trayOpen ? undefined : this.#inTray;
   }
 

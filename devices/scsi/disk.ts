@@ -11,6 +11,7 @@ import {
   u24,
   u32,
   u64,
+  type LogicalUnitState,
   type ScsiIdentity,
   type ScsiTask,
 } from './logical-unit.ts';
@@ -129,14 +130,22 @@ export class ScsiDisk extends LogicalUnit {
     this.#stopped = false;
   }
 
-  /** Settings that a host changed, for snapshots. */
-  get settings(): { readonly writeCache: boolean; readonly stopped: boolean } {
-    return { writeCache: this.#writeCache, stopped: this.#stopped };
+  override powerOn(): void {
+    this.reset();
+    this.raiseAttention(S.SENSE_POWER_ON);
   }
 
-  restoreSettings(settings: { readonly writeCache: boolean; readonly stopped: boolean }): void {
-    this.#writeCache = settings.writeCache;
-    this.#stopped = settings.stopped;
+  override close(): Promise<void> {
+    return this.#backend.close();
+  }
+
+  protected override saveSettings(): LogicalUnitState {
+    return { writeCache: this.#writeCache ? 1 : 0, stopped: this.#stopped ? 1 : 0 };
+  }
+
+  protected override restoreSettings(state: LogicalUnitState): void {
+    this.#writeCache = state['writeCache'] !== 0;
+    this.#stopped = state['stopped'] === 1;
   }
 
   protected override checkReady(): void {

@@ -103,6 +103,12 @@ const VARIABLES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'virtio-blk': { path: '/img' },
   e1000: { backend: 'tap0' },
   'virtio-net': { backend: 'tap0', mtu: '9000' },
+  'virtio-scsi': {
+    'target.0.path': '/img',
+    'target.1.path': '/iso',
+    'target.1.backend': 'cd',
+    'target.1.lun': '1',
+  },
   'virtio-console': {
     'port.0.name': 'a',
     'port.0.path': '/a',
@@ -223,6 +229,31 @@ function optionsFor(device: string, { machine, clients, cable, clock }: Rig, ran
     }
     case 'nvme':
       return { driver: (places) => new HostileNvmeDriver(machine, SLOT, random, places) };
+    case 'virtio-scsi':
+      return {
+        fill: (gpa) => {
+          if (!memory.contains(gpa, 51)) return;
+          const request = Uint8Array.from({ length: 51 }, () => random.pick([0, 0, 1, random.below(256)]));
+          // Task management and commands begin differently: either kind may come in either queue.
+          if (random.below(4) === 0) request.set([0, 0, 0, 0, random.below(9), 0, 0, 0, 1, 0, 0x40, random.below(2)]);
+          else request.set([1, random.below(8) === 0 ? 9 : 0, 0x40, random.below(2)]);
+          request[19] = random.pick([
+            0x28,
+            0x2a,
+            0x12,
+            0x88,
+            0x8a,
+            0x42,
+            0x41,
+            0x93,
+            0x1a,
+            0x15,
+            0xa0,
+            random.below(256),
+          ]);
+          memory.write(gpa, request);
+        },
+      };
     case 'virtio-blk':
       return {
         fill: (gpa) => {
