@@ -4,6 +4,7 @@ import { openAudio } from './audio/open-audio.ts';
 import { FileBackend } from './files.ts';
 import { openNetwork } from './network/open-network.ts';
 import { Swtpm } from './swtpm.ts';
+import { FileBackend } from './disk/file-backend.ts';
 import { FolderShare } from './share/folder.ts';
 
 export const nodeBackends: BackendOpeners = {

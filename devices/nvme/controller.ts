@@ -112,6 +112,7 @@ export class NvmeController extends PciFunction {
     this.addMsix(vectors, MSIX_BAR);
     this.addPcieCapability(PCIE_TYPE_ENDPOINT);
     this.requestIntx();
+    options.backend.onResized?.(() => this.resized());
   }
 
   // -------------------------------------------------------------------------------------------------------------------

@@ -83,6 +83,7 @@ export class ScsiDisk extends LogicalUnit {
     this.#blockBytes = backend.logicalSectorBytes;
     this.#rotationRate = options.rotationRate ?? 0;
     this.raiseAttention(S.SENSE_POWER_ON);
+    backend.onResized?.(() => this.raiseAttention(S.SENSE_CAPACITY_CHANGED));
     const { commands } = this;
     commands.set(OP_START_STOP_UNIT, { cdbBytes: 6, run: ({ cdb }) => this.#startStop(cdb) });
     commands.set(OP_READ_CAPACITY_10, { cdbBytes: 10, run: () => this.#readCapacity10() });
@@ -117,11 +118,6 @@ export class ScsiDisk extends LogicalUnit {
 
   get #blocks(): number {
     return Math.floor(this.#backend.sizeBytes / this.#blockBytes);
-  }
-
-  /** The backend has another size now. */
-  resized(): void {
-    this.raiseAttention(S.SENSE_CAPACITY_CHANGED);
   }
 
   override reset(): void {

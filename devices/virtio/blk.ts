@@ -108,6 +108,7 @@ export class VirtioBlk extends VirtioDevice {
     this.#backend = backend;
     this.#sectorCount = Math.floor(backend.sizeBytes / SECTOR_BYTES);
     new TextEncoder().encodeInto(options.serial, this.#id);
+    backend.onResized?.(() => this.resized());
 
     const fields = new DataView(this.#config.buffer);
     fields.setBigUint64(0, BigInt(this.#sectorCount), true);

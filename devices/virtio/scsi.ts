@@ -4,7 +4,7 @@
  */
 import { GuestAddressError } from '../bus/guest-memory.ts';
 import type { AccessSize } from '../bus/port-bus.ts';
-import { scatter, viewsBytes } from '../block/scatter.ts';
+import { dropViews, scatter, viewsBytes } from '../block/scatter.ts';
 import type { Counters } from '../device.ts';
 import type { ScsiResult } from '../scsi/logical-unit.ts';
 import { fixedSense } from '../scsi/sense.ts';
@@ -21,7 +21,7 @@ import type { Chain, Segment, VirtQueue } from './queue.ts';
 
 const CONTROL_QUEUE = 0;
 const EVENT_QUEUE = 1;
-const FIRST_REQUEST_QUEUE = 2;
+export const FIRST_REQUEST_QUEUE = 2;
 const REQUEST_QUEUES = 1;
 const CONTROL_RING = 64;
 /** bhyve has 64; with 256 a request of 1 MiB in pages fits a chain. */
@@ -233,8 +233,8 @@ export class VirtioScsi extends VirtioDevice {
       return;
     }
     const cdb = new Uint8Array(header.buffer, REQUEST_HEADER_BYTES, this.#cdbBytes).slice();
-    const dataOut = cut(this.#views(chain.readable), requestBytes);
-    const dataIn = cut(writable, responseBytes);
+    const dataOut = dropViews(this.#views(chain.readable), requestBytes);
+    const dataIn = dropViews(writable, responseBytes);
     const wantedBytes = viewsBytes(dataOut) + viewsBytes(dataIn);
     const work = target.execute(address.lun, { cdb, dataOut, dataIn }).then((result) => {
       // Whatever becomes of the answer: memory that may hold code has changed.
@@ -495,20 +495,3 @@ export class VirtioScsi extends VirtioDevice {
     }
   }
 }
-
-/** What the views hold from byte `start` on. */
-function cut(views: readonly Uint8Array[], start: number): Uint8Array[] {
-  const rest: Uint8Array[] = [];
-  let skip = start;
-  for (const view of views) {
-    if (skip >= view.length) skip -= view.length;
-    else {
-      rest.push(skip > 0 ? view.subarray(skip) : view);
-      skip = 0;
-    }
-  }
-  return rest;
-}
-
-/** The first request queue, for tests and for the driver's notifications. */
-export { FIRST_REQUEST_QUEUE };

@@ -36,6 +36,8 @@ interface Ring {
 export interface HostileGuestOptions {
   /** Writes something that the device understands, or nearly, into a readable buffer. */
   readonly fill?: (gpa: number, lengthBytes: number) => void;
+  /** Lengths of buffers that the device's requests have. */
+  readonly lengths?: readonly number[];
   /** Something happens at the device's other end. */
   readonly event?: () => void;
   /** A driver that is not virtio's. */
@@ -200,7 +202,9 @@ export class HostileGuest {
   /** A buffer's place and length; nothing of it lies in the untouched part. */
   #buffer(): readonly [gpa: number, lengthBytes: number] {
     const { random } = this;
-    const lengthBytes = random.pick([1, 8, 16, 512, random.below(600), random.below(50) === 0 ? this.#value() : 1]);
+    const { lengths = [] } = this.options;
+    const usual = random.pick([1, 8, 16, 512, random.below(600), random.below(50) === 0 ? this.#value() : 1]);
+    const lengthBytes = random.below(2) === 0 ? (lengths[random.below(lengths.length || 1)] ?? usual) : usual;
     const gpa = random.pick([
       BUFFERS + 16 * random.below(0x1000),
       BUFFERS + 16 * random.below(0x1000),

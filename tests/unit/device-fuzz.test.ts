@@ -231,6 +231,7 @@ function optionsFor(device: string, { machine, clients, cable, clock }: Rig, ran
       return { driver: (places) => new HostileNvmeDriver(machine, SLOT, random, places) };
     case 'virtio-scsi':
       return {
+        lengths: [51, 51, 108, 108, 512],
         fill: (gpa) => {
           if (!memory.contains(gpa, 51)) return;
           const request = Uint8Array.from({ length: 51 }, () => random.pick([0, 0, 1, random.below(256)]));
