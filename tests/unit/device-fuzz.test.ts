@@ -33,6 +33,9 @@ const SHARE_OPERATIONS_A_TURN = 50;
 const OPERATIONS_A_SNAPSHOT = 100_000;
 const SLOT = 3;
 
+/** READ, WRITE, INQUIRY, UNMAP, WRITE SAME, MODE SENSE, MODE SELECT, REPORT LUNS. */
+const SCSI_COMMANDS = [0x28, 0x2a, 0x12, 0x88, 0x8a, 0x42, 0x41, 0x93, 0x1a, 0x15, 0xa0];
+
 /** The client of a console port, which comes, goes, talks and does not listen. */
 class Client implements CharacterBackend {
   port: CharacterPort | undefined;
@@ -238,20 +241,7 @@ function optionsFor(device: string, { machine, clients, cable, clock }: Rig, ran
           // Task management and commands begin differently: either kind may come in either queue.
           if (random.below(4) === 0) request.set([0, 0, 0, 0, random.below(9), 0, 0, 0, 1, 0, 0x40, random.below(2)]);
           else request.set([1, random.below(8) === 0 ? 9 : 0, 0x40, random.below(2)]);
-          request[19] = random.pick([
-            0x28,
-            0x2a,
-            0x12,
-            0x88,
-            0x8a,
-            0x42,
-            0x41,
-            0x93,
-            0x1a,
-            0x15,
-            0xa0,
-            random.below(256),
-          ]);
+          request[19] = random.pick([random.below(256), ...SCSI_COMMANDS]);
           memory.write(gpa, request);
         },
       };

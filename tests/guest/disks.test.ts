@@ -1,0 +1,118 @@
+/** Eight disks on all controllers in one Debian kernel, exercised by Debian's own tools, and checked on the host afterwards. */
+import { spawnSync } from 'node:child_process';
+import { closeSync, openSync, readSync, truncateSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { diskTools, diskToolsMissing, mountTools } from '../support/guest-tools.ts';
+import { bootLinux, destroyTestMachines, linuxMissing, scratchDirectory } from '../support/machine.ts';
+
+const MIB = 1 << 20;
+
+beforeEach(async (context) => {
+  const iso = spawnSync('xorriso', ['-version']).status === 0 ? undefined : 'xorriso is missing';
+  const reason = iso ?? (await linuxMissing('generic')) ?? diskToolsMissing();
+  if (reason !== undefined) context.skip(reason);
+}, 300_000);
+afterEach(destroyTestMachines);
+
+function sha256(path: string, lengthBytes: number): string {
+  const hash = createHash('sha256');
+  const bytes = Buffer.alloc(lengthBytes);
+  const file = openSync(path, 'r');
+  readSync(file, bytes, 0, lengthBytes, 0);
+  closeSync(file);
+  return hash.update(bytes).digest('hex');
+}
+
+const DISKS = [
+  { name: 'vdb', sizeMib: 64 },
+  { name: 'sda', sizeMib: 64 },
+  { name: 'sdb', sizeMib: 64 },
+  { name: 'nvme0n1', sizeMib: 64 },
+  { name: 'sdc', sizeMib: 64 },
+  { name: 'sdd', sizeMib: 64 },
+] as const;
+
+test('fio, file systems and the tools that describe disks', { timeout: 560_000 }, async () => {
+  const scratch = scratchDirectory();
+  try {
+    const image = (name: string): string => join(scratch.path, `${name}.img`);
+    for (const { name, sizeMib } of DISKS) {
+      writeFileSync(image(name), '');
+      truncateSync(image(name), sizeMib * MIB);
+    }
+    writeFileSync(join(scratch.path, 'hello'), 'hello from the disc\n');
+    const iso = join(scratch.path, 'disc.iso');
+    expect(spawnSync('xorriso', ['-as', 'mkisofs', '-quiet', '-o', iso, join(scratch.path, 'hello')]).status).toBe(0);
+    const args = [
+      ...['-m', '768M', '-s', `2,virtio-blk,${diskTools()},ro`, '-s', `3,virtio-blk,${image('vdb')},ser=VIRTIOSERIAL`],
+      ...['-s', `4,ahci,hd:${image('sda')},ser=AHCISERIAL,model=AHCI MODEL,nmrr=1,hd:${image('sdb')},cd:${iso}`],
+      ...['-s', `5,nvme,${image('nvme0n1')},ser=NVMESERIAL,eui64=0x589cfc0012345678`, '-s', '6,nvme,ram=64'],
+      ...[
+        '-s',
+        `7,virtio-scsi,target=0:${image('sdc')},ser=SCSISERIAL,target=0:${image('sdd')},target=3:${iso},backend=cd`,
+      ],
+    ];
+    await using guest = await bootLinux({ variant: 'generic', args });
+    const run = async (command: string, timeout = 120_000): Promise<string> => {
+      const { output, status } = await guest.com1.run(command, { timeout });
+      expect(status, `status of: ${command}\n${output}`).toBe(0);
+      return output.replaceAll('\r', '');
+    };
+    await run(mountTools('/dev/vda'));
+
+    // What the tools say is what was configured.
+    expect(await run('t lsblk -dno NAME,SIZE,TYPE')).toMatch(/sr1 +\S+ rom/);
+    const smart = await run('t smartctl -i -H /dev/sda');
+    for (const text of ['AHCI MODEL', 'AHCISERIAL', 'Solid State Device', 'PASSED']) expect(smart).toContain(text);
+    expect(await run('t hdparm -I /dev/sda')).toMatch(/Queue depth: 32[^]*Data Set Management TRIM supported/);
+    const controller = await run('t nvme id-ctrl /dev/nvme0');
+    expect(controller).toMatch(/vid +: 0xfb5d[^]*sn +: NVMESERIAL[^]*mn +: bhyve-NVMe[^]*mdts +: 9/);
+    expect(await run('t nvme id-ns /dev/nvme0n1')).toMatch(/eui64 +: 589cfc0012345678/);
+    expect(await run('t nvme smart-log /dev/nvme0')).toMatch(/critical_warning\s+: 0/);
+    expect(await run('t sg_inq /dev/sdc')).toMatch(/FREEBSD[^]*CTLDISK[^]*SCSISERIAL/);
+    const vpd = await run(
+      't sg_vpd -p bl /dev/sdc; t sg_vpd -p lbpv /dev/sdc; t sg_luns /dev/sdc; t sg_opcodes /dev/sdc',
+    );
+    expect(vpd).toMatch(/Unmap command supported \(LBPU\): 1[^]*Unmap/);
+    expect(await run('cat /sys/block/vdb/serial')).toBe('VIRTIOSERIAL');
+
+    // Data: sequential, random and mixed with flushes and trims, verified by fio.
+    const job = (name: string): string =>
+      `t fio --name=${name} --filename=/dev/${name} --ioengine=libaio --direct=1 --verify=crc32c --verify_state_save=0 --iodepth=16 --thread --output-format=terse`;
+    for (const disk of ['vdb', 'sda', 'nvme0n1', 'nvme1n1', 'sdc']) {
+      await run(`${job(disk)} --rw=write --bs=256k --size=8M >/dev/null`);
+      await run(`${job(disk)} --rw=randrw --bs=4k --size=4M --fsync=64 >/dev/null`);
+      await run(`t blkdiscard -o 16777216 -l 8388608 /dev/${disk}`);
+      await run(`${job(disk)} --rw=randwrite --bs=4k --offset=16M --size=2M >/dev/null`);
+    }
+    // File systems on each: written, mounted again, checked.
+    for (const disk of ['vdb', 'sda', 'sdb', 'nvme0n1', 'nvme1n1', 'sdc', 'sdd']) {
+      await run(`t mke2fs -q -t ext4 -E nodiscard /dev/${disk} && mount /dev/${disk} /mnt`);
+      await run('cp /tools/usr/bin/bash /mnt/bash && sync && fstrim /mnt; umount /mnt');
+      await run(`mount /dev/${disk} /mnt && cmp /tools/usr/bin/bash /mnt/bash && umount /mnt`);
+      await run(`t e2fsck -fn /dev/${disk}`);
+    }
+    // Discs: read, ejected, drawn in again.
+    for (const drive of ['sr0', 'sr1']) {
+      await run(`mount -t iso9660 -o ro /dev/${drive} /mnt && grep -q 'hello from' /mnt/hello && umount /mnt`);
+      expect(await run(`t eject /dev/${drive}; t sg_turs /dev/${drive} 2>&1; true`)).toMatch(/not ready/i);
+      await run(`t eject -t /dev/${drive}; sleep 1; mount -t iso9660 -o ro /dev/${drive} /mnt && umount /mnt`);
+    }
+    const sums = await run(
+      `for d in ${DISKS.map(({ name }) => name).join(' ')}; do head -c 67108864 /dev/$d | sha256sum; done`,
+    );
+    expect(await run('dmesg | grep -iE "i/o error|failed command|abort|reset" ; true')).toBe('');
+    guest.com1.send('poweroff -f\n');
+    expect(await guest.machine.exited).toMatchObject({ code: 1 });
+    expect(guest.machine.deviceErrors).toBe(0);
+    const lines = sums.trim().split('\n');
+    for (const [index, { name }] of DISKS.entries()) {
+      expect(lines[index], name).toContain(sha256(image(name), 64 * MIB));
+      expect(spawnSync('e2fsck', ['-fn', image(name)]).status, name).toBe(0);
+    }
+  } finally {
+    scratch.remove();
+  }
+});
