@@ -10,6 +10,11 @@ import { FolderShare } from './share/folder.ts';
 export const nodeBackends: BackendOpeners = {
   audio: openAudio,
   block: (settings) => FileBackend.open(settings),
+import { openDisk } from './disk/open-disk.ts';
+import { FolderShare } from './share/folder.ts';
+
+export const nodeBackends: BackendOpeners = {
+  block: (settings) => openDisk(settings),
   network: (settings) => openNetwork(settings),
   tpm: ({ path }) => Swtpm.open(path),
   share: ({ path }) => new Promise((resolve) => resolve(FolderShare.open(path))),

@@ -11,12 +11,7 @@ import { fixedSense } from '../scsi/sense.ts';
 import { MAX_LUN, type ScsiTarget } from '../scsi/target.ts';
 import type { StateFields } from '../platform/state-fields.ts';
 import type { StateValue } from '../snapshot.ts';
-import {
-  VIRTIO_RING_F_EVENT_IDX,
-  VIRTIO_RING_F_INDIRECT_DESC,
-  VirtioDevice,
-  type VirtioDeviceOptions,
-} from './device.ts';
+import { VIRTIO_RING_F_INDIRECT_DESC, VirtioDevice, type VirtioDeviceOptions } from './device.ts';
 import type { Chain, Segment, VirtQueue } from './queue.ts';
 
 const CONTROL_QUEUE = 0;
@@ -105,12 +100,7 @@ export class VirtioScsi extends VirtioDevice {
       queueSizes: [CONTROL_RING, CONTROL_RING, ...Array.from({ length: REQUEST_QUEUES }, () => REQUEST_RING)],
       // Legacy drivers see bhyve's: none.
       featureBits: [],
-      modernFeatureBits: [
-        VIRTIO_SCSI_F_HOTPLUG,
-        VIRTIO_SCSI_F_CHANGE,
-        VIRTIO_RING_F_INDIRECT_DESC,
-        VIRTIO_RING_F_EVENT_IDX,
-      ],
+      modernFeatureBits: [VIRTIO_SCSI_F_HOTPLUG, VIRTIO_SCSI_F_CHANGE, VIRTIO_RING_F_INDIRECT_DESC],
       configBytes: CONFIG_BYTES,
     });
     this.#targets = options.targets;

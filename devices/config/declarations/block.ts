@@ -14,6 +14,8 @@ export const BLOCK_OPTIONS = [
   { name: 'ro', type: BOOLEAN, default: 'false', help: 'Open the file read-only' },
   { name: 'sectorsize', type: SECTOR_SIZE, help: 'Logical and physical sector size of the emulated disk' },
   { name: 'bootindex', type: integer(0, 0x7fffffff), help: 'Place in the order in which firmware tries devices' },
+  { name: 'format', type: choice('raw', 'qcow2'), help: 'Format of the image; by default qcow2 for names that end so' },
+  { name: 'snapshot', type: BOOLEAN, default: 'false', help: "Throw the guest's changes away at the end" },
 ] as const satisfies readonly VariableDeclaration[];
 
 const MISSING_PATH = 'Missing "path" for block device.';
