@@ -56,10 +56,12 @@ test('fio, file systems and the tools that describe disks', { timeout: 560_000 }
       ...[
         '-m',
         '768M',
+        '-c',
+        '2',
         '-s',
         `2,virtio-blk,${diskTools()},ro`,
         '-s',
-        `3,virtio-blk,${image('virtio')},ser=VIRTIOSERIAL`,
+        `3,virtio-blk,${image('virtio')},ser=VIRTIOSERIAL,queues=2`,
       ],
       ...['-s', `4,ahci,hd:${image('ahci0')},ser=AHCISERIAL,model=AHCI MODEL,nmrr=1,hd:${image('ahci1')},cd:${iso}`],
       ...['-s', `5,nvme,${image('nvme')},ser=NVMESERIAL,eui64=0x589cfc0012345678`, '-s', '6,nvme,ram=64'],
@@ -95,6 +97,11 @@ test('fio, file systems and the tools that describe disks', { timeout: 560_000 }
     );
     expect(vpd).toMatch(/Unmap command supported \(LBPU\): 1[^]*Unmap/);
     expect(await run('cat /sys/block/$virtio/serial')).toBe('VIRTIOSERIAL');
+
+    // Queues for both processors, zeros without data.
+    expect(await run('ls /sys/block/$virtio/mq /sys/block/$nvme/mq | grep -c "^[01]$"')).toBe('4\n');
+    await run('test $(cat /sys/block/$virtio/queue/write_zeroes_max_bytes) -gt 0');
+    await run('t blkdiscard -z -o 1048576 -l 1048576 /dev/$virtio');
 
     // Data: sequential, random and mixed with flushes and trims, verified by fio.
     const job = (name: string): string =>

@@ -97,14 +97,17 @@ export const NVME: DeviceDeclaration = {
   check: (node) => (node.getRaw('path') === undefined && node.getRaw('ram') === undefined ? MISSING_PATH : undefined),
 };
 
+/** What a virtio disk has besides the block options. */
+export const VIRTIO_BLK_OPTIONS = [
+  { name: 'ser', type: text(20), help: 'Serial number; by default made from the path' },
+  { name: 'serial', type: text(20), help: 'Another name for ser' },
+  { name: 'queues', type: integer(1, 64), default: '1', help: 'Request queues for drivers of virtio 1.0' },
+] as const satisfies readonly VariableDeclaration[];
+
 export const VIRTIO_BLK: DeviceDeclaration = {
   name: 'virtio-blk',
   summary: 'Virtio block storage interface',
   legacy: firstField('path'),
-  variables: [
-    ...BLOCK_OPTIONS,
-    { name: 'ser', type: text(20), help: 'Serial number; by default made from the path' },
-    { name: 'serial', type: text(20), help: 'Another name for ser' },
-  ],
+  variables: [...BLOCK_OPTIONS, ...VIRTIO_BLK_OPTIONS],
   check: (node) => (node.getRaw('path') === undefined ? MISSING_PATH : undefined),
 };
