@@ -56,10 +56,8 @@ const CATALOG: readonly CatalogEntry[] = [
   { declaration: VIRTIO_INPUT, build: buildVirtioInput },
   { declaration: VIRTIO_NET, build: buildVirtioNet },
   { declaration: VIRTIO_RND, build: buildVirtioRnd },
-  { declaration: VIRTIO_SCSI },
-  { declaration: XHCI, build: buildXhci },
   { declaration: VIRTIO_SCSI, build: buildVirtioScsi },
-  { declaration: XHCI },
+  { declaration: XHCI, build: buildXhci },
 ];
 
 export const PCI_DEVICES: readonly DeviceDeclaration[] = CATALOG.map((entry) => entry.declaration);

@@ -287,13 +287,6 @@ export class VirtioBlk extends VirtioDevice {
     const range = this.#range(segments);
     if (!range) return this.#reject();
     // The unmap flag is for WRITE ZEROES alone, the others are reserved (virtio 1.1, 5.2.6.2).
-    if (range.getUint32(12, true) !== 0) return UNSUPPORTED;
-    if (count > MAX_DISCARD_SECTORS || sector + count > this.#sectorCount) return this.#reject();
-    // As with reads and writes the backend is asked for whole logical sectors alone.
-    if ([sector, count].some((sectors) => (sectors * SECTOR_BYTES) % this.#backend.logicalSectorBytes !== 0)) {
-      return this.#reject();
-    }
-    return this.#backend.discard(sector * SECTOR_BYTES, count * SECTOR_BYTES).then(() => OK);
     if (range.flags !== 0) return UNSUPPORTED;
     return this.#backend.discard(range.offset, range.lengthBytes).then(() => OK);
   }
