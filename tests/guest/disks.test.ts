@@ -96,7 +96,7 @@ test('fio, file systems and the tools that describe disks', { timeout: 560_000 }
       't sg_vpd -p bl /dev/$scsi0; t sg_vpd -p lbpv /dev/$scsi0; t sg_luns /dev/$scsi0; t sg_opcodes /dev/$scsi0',
     );
     expect(vpd).toMatch(/Unmap command supported \(LBPU\): 1[^]*Unmap/);
-    expect(await run('cat /sys/block/$virtio/serial')).toBe('VIRTIOSERIAL');
+    expect(await run('echo $(cat /sys/block/$virtio/serial)')).toBe('VIRTIOSERIAL\n');
 
     // Queues for both processors, zeros without data.
     expect(await run('ls /sys/block/$virtio/mq /sys/block/$nvme/mq | grep -c "^[01]$"')).toBe('4\n');

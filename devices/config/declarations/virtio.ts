@@ -1,7 +1,5 @@
 /** The other virtio devices: 9p, console, input, rnd, scsi. */
 import type { DeviceDeclaration, VariableDeclaration } from '../declare.ts';
-import { CONSOLE_PORTS, firstField, GENERIC, SHARE } from '../legacy.ts';
-import { BOOLEAN, integer, PATH, STRING } from '../variable-types.ts';
 import { CONSOLE_PORTS, firstField, GENERIC, SCSI_BACKENDS, SCSI_TARGETS, SHARE } from '../legacy.ts';
 import { BOOLEAN, choice, integer, PATH, STRING, text } from '../variable-types.ts';
 import { BLOCK_OPTIONS } from './block.ts';
