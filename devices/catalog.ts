@@ -13,6 +13,7 @@ import type { DeviceBuilder, DeviceVariables } from './device-context.ts';
 import { buildE1000 } from './net/e1000/device.ts';
 import { buildHda } from './audio/hda/hda.ts';
 import { buildFbuf, FRAMEBUFFER_BYTES } from './display/fbuf.ts';
+import { buildNvme } from './nvme/build.ts';
 import { buildDummy } from './pci/dummy.ts';
 import { buildHostBridge } from './pci/hostbridge.ts';
 import { buildLpc } from './pci/lpc.ts';
@@ -24,6 +25,7 @@ import { buildVirtioInput } from './virtio/input.ts';
 import { buildVirtioNineP } from './virtio/nine-p.ts';
 import { buildVirtioNet } from './virtio/net.ts';
 import { buildVirtioRnd } from './virtio/rnd.ts';
+import { buildVirtioScsi } from './virtio/scsi-build.ts';
 
 interface CatalogEntry {
   readonly declaration: DeviceDeclaration;
@@ -45,7 +47,7 @@ const CATALOG: readonly CatalogEntry[] = [
   { declaration: HDA, build: buildHda },
   { declaration: HOSTBRIDGE, build: buildHostBridge },
   { declaration: LPC, build: buildLpc },
-  { declaration: NVME },
+  { declaration: NVME, build: buildNvme },
   { declaration: PASSTHRU },
   { declaration: PCI_UART, build: buildPciUart },
   { declaration: VIRTIO_9P, build: buildVirtioNineP },
@@ -54,7 +56,7 @@ const CATALOG: readonly CatalogEntry[] = [
   { declaration: VIRTIO_INPUT, build: buildVirtioInput },
   { declaration: VIRTIO_NET, build: buildVirtioNet },
   { declaration: VIRTIO_RND, build: buildVirtioRnd },
-  { declaration: VIRTIO_SCSI },
+  { declaration: VIRTIO_SCSI, build: buildVirtioScsi },
   { declaration: XHCI, build: buildXhci },
 ];
 

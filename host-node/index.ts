@@ -43,7 +43,7 @@ export type { BlockBackend } from '../devices/backends/block.ts';
 export type { NetworkBackend, NetworkFrame, NetworkPort } from '../devices/backends/network.ts';
 export type { ShareBackend } from '../devices/backends/share.ts';
 export { MemoryTree, type MemoryTreeOptions, type TreeStatus } from '../devices/share/memory-tree.ts';
-export { FileBackend } from './files.ts';
+export { FileBackend } from './disk/file-backend.ts';
 export { FolderShare } from './share/folder.ts';
 export type { KernelOptions, Source } from '../devices/machine/kernel-source.ts';
 export { createNodeHost } from './node-host.ts';

@@ -2,7 +2,7 @@
 import { scatter } from '../block/scatter.ts';
 import type { ScsiCdrom } from '../scsi/cdrom.ts';
 import { OP_REQUEST_SENSE } from '../scsi/logical-unit.ts';
-import { SENSE_NONE, STATUS_GOOD, type Sense } from '../scsi/sense.ts';
+import { SENSE_NONE, STATUS_GOOD } from '../scsi/sense.ts';
 import type { Counters } from '../device.ts';
 import * as A from './command.ts';
 import type { AtaIdentity } from './identify.ts';
@@ -76,31 +76,16 @@ export class PacketDevice implements A.AtaDevice {
     this.drive.powerOn();
   }
 
-  async close(): Promise<void> {
-    await this.drive.remove()?.close();
+  close(): Promise<void> {
+    return this.drive.close();
   }
 
   save(): A.AtaDeviceState {
-    const { trayOpen, prevented, event } = this.drive.settings;
-    const { key, asc, ascq } = this.drive.heldSense;
-    const attention = this.drive.attentions[0];
-    return {
-      trayOpen: trayOpen ? 1 : 0,
-      prevented: prevented ? 1 : 0,
-      event,
-      held: (key << 16) | (asc << 8) | ascq,
-      attention: attention ? (attention.key << 16) | (attention.asc << 8) | attention.ascq : 0,
-    };
+    return this.drive.save();
   }
 
   restore(state: A.AtaDeviceState): void {
-    this.drive.restoreSettings({
-      trayOpen: state['trayOpen'] === 1,
-      prevented: state['prevented'] === 1,
-      event: (state['event'] ?? 0) & 0x0f,
-    });
-    const attention = state['attention'] ?? 0;
-    this.drive.restoreAttentions(attention === 0 ? [] : [unpackSense(attention)], unpackSense(state['held'] ?? 0));
+    this.drive.restore(state);
   }
 
   execute(command: A.AtaCommand): A.AtaResult | Promise<A.AtaResult> {
@@ -148,8 +133,4 @@ export class PacketDevice implements A.AtaDevice {
     this.drive.holdSense(sense);
     return { ...A.failed((sense.key << 4) | A.ERROR_ABORT, 'packet'), count: INTERRUPT_REASON_STATUS };
   }
-}
-
-function unpackSense(packed: number): Sense {
-  return { key: (packed >> 16) & 0xf, asc: (packed >> 8) & 0xff, ascq: packed & 0xff };
 }

@@ -33,6 +33,8 @@ export interface BlockBackend {
    * has no such way.
    */
   writeZeroes?(offset: number, length: number, mayUnmap: boolean): Promise<void>;
+  /** Sets the one listener that hears when {@link sizeBytes} has changed. Absent where it never does. */
+  onResized?(listener: () => void): void;
   close(): Promise<void>;
 }
 

@@ -46,6 +46,20 @@ export function sliceViews(views: readonly Uint8Array[], start: number, end: num
   return slice;
 }
 
+/** The views without their first bytes. */
+export function dropViews(views: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  const rest: Uint8Array[] = [];
+  let skip = bytes;
+  for (const view of views) {
+    if (skip >= view.length) skip -= view.length;
+    else {
+      rest.push(skip > 0 ? view.subarray(skip) : view);
+      skip = 0;
+    }
+  }
+  return rest;
+}
+
 /** ASCII text in a field of fixed length, cut or padded with blanks, as SCSI, ATA and NVMe hold their strings. */
 export function paddedText(text: string, lengthBytes: number): Uint8Array {
   const field = new Uint8Array(lengthBytes).fill(0x20);

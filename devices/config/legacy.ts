@@ -14,6 +14,8 @@ export class LegacyFormError extends Error {
 export interface LegacyForm {
   /** The form as the reference shows it, from the comma on. */
   readonly syntax: string;
+  /** What `-s slot,DEVICE,help` prints, for devices that have something to list. */
+  readonly help?: string;
   /** Sets the variables of the device's node. Throws {@link LegacyFormError}. */
   apply(node: ConfigNode, configuration: string): void;
 }
@@ -160,6 +162,44 @@ export const NVME: LegacyForm = {
   apply(node, configuration) {
     if (configuration.startsWith('ram=')) applyGenericOptions(node, configuration);
     else firstField('path').apply(node, configuration);
+  },
+};
+
+/** Kinds of SCSI targets: FreeBSD's target layer, and our own disks and CD drives over images. */
+export const SCSI_BACKENDS = ['ctl', 'disk', 'cd'] as const;
+/** Options of the adapter; the others belong to the target before them. */
+const SCSI_ADAPTER_OPTIONS = new Set(['iid', 'bootindex', 'dev']);
+
+/**
+ * `virtio-scsi,/dev/cam/ctl[pp.vp][,iid=N]`, or any number of `target=[id:]path`, each followed by its own options. A target without an id
+ * takes the next number; a number that comes again gets another logical unit.
+ */
+export const SCSI_TARGETS: LegacyForm = {
+  syntax: '[,dev[,iid=number]] | [,target=[id:]path[,backend=name][,name[=value]]...]...',
+  help: SCSI_BACKENDS.map((name) => `${name}\n`).join(''),
+  apply(node, configuration) {
+    let count = 0;
+    let nextId = 0;
+    for (const [index, field] of configuration.split(',').entries()) {
+      if (field === '') continue;
+      const equals = field.indexOf('=');
+      const name = equals === -1 ? field : field.slice(0, equals);
+      const value = equals === -1 ? 'true' : field.slice(equals + 1);
+      if (index === 0 && equals === -1) {
+        node.set('dev', field);
+      } else if (name === 'target') {
+        const [, id = `${nextId}`, path = ''] = /^(?:(\d+):)?(.*)$/s.exec(value) ?? [];
+        if (path === '') throw new LegacyFormError(`virtio-scsi: target "${value}" has no path`);
+        const target = node.createNode(`target.${count++}`);
+        target.set('id', id);
+        target.set('path', path);
+        nextId = Number(id) + 1;
+      } else if (count > 0 && !SCSI_ADAPTER_OPTIONS.has(name)) {
+        node.createNode(`target.${count - 1}`).set(name, value);
+      } else {
+        node.set(name, value);
+      }
+    }
   },
 };
 

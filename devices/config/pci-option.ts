@@ -37,6 +37,8 @@ export function applyPciOption(tree: ConfigTree, argument: string): void {
   const where = `${address.bus}:${address.slot}:${address.func}`;
   const device = declaration(name);
   if (!device) throw fail(`pci slot ${where}: unknown device "${name}"`);
+  const { help } = device.legacy;
+  if (help !== undefined && rest.length === 1 && rest[0] === 'help') throw new BhyveExit(0, '', help);
   const path = `pci.${address.bus}.${address.slot}.${address.func}`;
   if (tree.findNode(path)) throw fail(`pci slot ${where} already occupied!`);
   const node = tree.createNode(path);

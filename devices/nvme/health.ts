@@ -30,6 +30,12 @@ export class Health {
 
   constructor(private readonly nowNs: () => number) {}
 
+  /** The machine is switched on: as bhyve, whose every start begins with zeros. */
+  reset(): void {
+    this.readBytes = this.writtenBytes = this.readCommands = this.writeCommands = this.mediaErrors = this.errors = 0;
+    this.#lastFailure = undefined;
+  }
+
   failed(failure: CommandFailure): void {
     this.errors++;
     this.#lastFailure = failure;

@@ -82,6 +82,25 @@ export class StateFields {
     });
   }
 
+  /** Up to `maxCount` nested groups of fields. */
+  groupList(name: string, maxCount: number): StateFields[] {
+    const value = this.#fields[name];
+    if (!Array.isArray(value) || value.length > maxCount)
+      return this.#fail(name, `a list of at most ${maxCount} groups`);
+    return this.groups(name, value.length);
+  }
+
+  /** Up to `maxCount` lists of exactly `length` integers in [0, max] each. */
+  integerLists(name: string, maxCount: number, length: number, max: number): number[][] {
+    const value = this.#fields[name];
+    if (!Array.isArray(value) || value.length > maxCount)
+      return this.#fail(name, `a list of at most ${maxCount} lists`);
+    return value.map((element: StateValue, index) => {
+      const list = new StateFields(`${this.#where}.${name}`, { [index]: element }).integers(`${index}`, length, max);
+      return list.length === length ? list : this.#fail(name, `a list of lists of ${length}`);
+    });
+  }
+
   /** Exactly `count` nested groups of fields. */
   groups(name: string, count: number): StateFields[] {
     const value = this.#fields[name];

@@ -12,6 +12,7 @@ import {
   u16,
   u24,
   u32,
+  type LogicalUnitState,
   type ScsiIdentity,
   type ScsiTask,
 } from './logical-unit.ts';
@@ -139,21 +140,24 @@ export class ScsiCdrom extends LogicalUnit {
   }
 
   /** The drive is switched on: it draws its tray in. */
-  powerOn(): void {
+  override powerOn(): void {
     this.reset();
     this.#trayOpen = false;
     this.#medium = this.#inTray;
   }
 
-  /** What a host changed, for snapshots. */
-  get settings(): { readonly trayOpen: boolean; readonly prevented: boolean; readonly event: number } {
-    return { trayOpen: this.#trayOpen, prevented: this.#prevented, event: this.#event };
+  override async close(): Promise<void> {
+    await this.remove()?.close();
   }
 
-  restoreSettings(settings: { readonly trayOpen: boolean; readonly prevented: boolean; readonly event: number }): void {
-    this.#trayOpen = settings.trayOpen;
-    this.#prevented = settings.prevented;
-    this.#event = settings.event;
+  protected override saveSettings(): LogicalUnitState {
+    return { trayOpen: this.#trayOpen ? 1 : 0, prevented: this.#prevented ? 1 : 0, event: this.#event };
+  }
+
+  protected override restoreSettings(state: LogicalUnitState): void {
+    this.#trayOpen = state['trayOpen'] === 1;
+    this.#prevented = state['prevented'] === 1;
+    this.#event = (state['event'] ?? 0) & 0x0f;
     this.#medium = this.#trayOpen ? undefined : this.#inTray;
   }
 
@@ -377,7 +381,7 @@ export class ScsiCdrom extends LogicalUnit {
         ...[PROFILE_DVD_ROM >> 8, PROFILE_DVD_ROM & 0xff, profile === PROFILE_DVD_ROM ? 1 : 0, 0],
         ...[PROFILE_CD_ROM >> 8, PROFILE_CD_ROM & 0xff, profile === PROFILE_CD_ROM ? 1 : 0, 0],
       ]),
-      feature(0x0001, true, 2, [0, 0, 0, 8, 1, 0, 0, 0]), // core: ATAPI, asynchronous events
+      feature(0x0001, true, 2, [0, 0, 0, 2, 1, 0, 0, 0]), // core: ATAPI, asynchronous events
       feature(0x0003, true, 0, [0x29, 0, 0, 0]), // removable medium: tray, eject, lock
       feature(0x0010, profile !== 0, 0, [0, 0, 8, 0, 0, 1, 0, 0]), // random readable, 2048 bytes
       feature(0x001e, profile === PROFILE_CD_ROM, 2, [0, 0, 0, 0]),

@@ -11,6 +11,7 @@ import {
   u24,
   u32,
   u64,
+  type LogicalUnitState,
   type ScsiIdentity,
   type ScsiTask,
 } from './logical-unit.ts';
@@ -82,6 +83,7 @@ export class ScsiDisk extends LogicalUnit {
     this.#blockBytes = backend.logicalSectorBytes;
     this.#rotationRate = options.rotationRate ?? 0;
     this.raiseAttention(S.SENSE_POWER_ON);
+    backend.onResized?.(() => this.raiseAttention(S.SENSE_CAPACITY_CHANGED));
     const { commands } = this;
     commands.set(OP_START_STOP_UNIT, { cdbBytes: 6, run: ({ cdb }) => this.#startStop(cdb) });
     commands.set(OP_READ_CAPACITY_10, { cdbBytes: 10, run: () => this.#readCapacity10() });
@@ -118,25 +120,28 @@ export class ScsiDisk extends LogicalUnit {
     return Math.floor(this.#backend.sizeBytes / this.#blockBytes);
   }
 
-  /** The backend has another size now. */
-  resized(): void {
-    this.raiseAttention(S.SENSE_CAPACITY_CHANGED);
-  }
-
   override reset(): void {
     super.reset();
     this.#writeCache = true;
     this.#stopped = false;
   }
 
-  /** Settings that a host changed, for snapshots. */
-  get settings(): { readonly writeCache: boolean; readonly stopped: boolean } {
-    return { writeCache: this.#writeCache, stopped: this.#stopped };
+  override powerOn(): void {
+    this.reset();
+    this.raiseAttention(S.SENSE_POWER_ON);
   }
 
-  restoreSettings(settings: { readonly writeCache: boolean; readonly stopped: boolean }): void {
-    this.#writeCache = settings.writeCache;
-    this.#stopped = settings.stopped;
+  override close(): Promise<void> {
+    return this.#backend.close();
+  }
+
+  protected override saveSettings(): LogicalUnitState {
+    return { writeCache: this.#writeCache ? 1 : 0, stopped: this.#stopped ? 1 : 0 };
+  }
+
+  protected override restoreSettings(state: LogicalUnitState): void {
+    this.#writeCache = state['writeCache'] !== 0;
+    this.#stopped = state['stopped'] === 1;
   }
 
   protected override checkReady(): void {

@@ -44,6 +44,9 @@ export interface ScsiCommandDeclaration {
   readonly ignoresAttention?: boolean;
 }
 
+/** A unit's state in a snapshot. */
+export type LogicalUnitState = Readonly<Record<string, number>>;
+
 export interface ScsiIdentity {
   readonly vendor: string;
   readonly product: string;
@@ -104,6 +107,10 @@ export abstract class LogicalUnit {
 
   /** Throws CheckCondition when the medium cannot be used. */
   protected abstract checkReady(): void;
+  /** Gives the backend back. */
+  abstract close(): Promise<void>;
+  /** The machine is switched on. */
+  abstract powerOn(): void;
   /** Mode pages by their number, current values; changeable bits are all zero unless {@link setModePage} takes them. */
   protected abstract modePages(): ReadonlyMap<number, Uint8Array>;
   /** Device-specific byte of the mode parameter header and the block descriptor, which may be empty. */
@@ -142,15 +149,29 @@ export abstract class LogicalUnit {
     return this.#held;
   }
 
-  /** Pending unit attentions, oldest first, for snapshots. */
-  get attentions(): readonly S.Sense[] {
-    return this.#attentions;
+  /** The unit's state as numbers below 2^32, for snapshots: pending conditions, and the settings that a host changed. */
+  save(): LogicalUnitState {
+    const state: Record<string, number> = { ...this.saveSettings(), held: packSense(this.#held) };
+    for (let i = 0; i < MAX_ATTENTIONS; i++) {
+      const attention = this.#attentions[i];
+      state[`attention${i}`] = attention ? packSense(attention) : 0;
+    }
+    return state;
   }
 
-  restoreAttentions(attentions: readonly S.Sense[], held: S.Sense): void {
-    this.#attentions.splice(0, this.#attentions.length, ...attentions.slice(0, MAX_ATTENTIONS));
-    this.#held = held;
+  /** Numbers that are missing or make no sense count as the state after power-on. */
+  restore(state: LogicalUnitState): void {
+    this.#held = unpackSense(state['held'] ?? 0);
+    this.#attentions.length = 0;
+    for (let i = 0; i < MAX_ATTENTIONS; i++) {
+      const packed = state[`attention${i}`] ?? 0;
+      if (packed !== 0) this.#attentions.push(unpackSense(packed));
+    }
+    this.restoreSettings(state);
   }
+
+  protected abstract saveSettings(): LogicalUnitState;
+  protected abstract restoreSettings(state: LogicalUnitState): void;
 
   /** Does what a command says. Never rejects: whatever goes wrong is in the result. */
   async execute(task: ScsiTask): Promise<ScsiResult> {
@@ -308,6 +329,14 @@ export abstract class LogicalUnit {
   protected serviceActions(opcode: number): readonly number[] {
     return opcode === OP_MAINTENANCE_IN ? [MI_REPORT_SUPPORTED_OPCODES] : [];
   }
+}
+
+function packSense({ key, asc, ascq }: S.Sense): number {
+  return (key << 16) | (asc << 8) | ascq;
+}
+
+function unpackSense(packed: number): S.Sense {
+  return { key: (packed >> 16) & 0xf, asc: (packed >> 8) & 0xff, ascq: packed & 0xff };
 }
 
 /** REPORT LUNS of a unit that is alone: LUN 0. A target with several answers in its place. */

@@ -1,6 +1,9 @@
 /**
  * The disk `virtio-blk` (virtio 0.9.5, appendix D). Requests run at the same time and are given back in the order in which the backend finishes.
  */
+import { VIRTIO_BLK_OPTIONS } from '../config/declarations/block.ts';
+import { readSettings } from '../config/settings-of.ts';
+import { writeZeroes } from '../block/zeroes.ts';
 import { defaultSerial } from '../block/default-serial.ts';
 import { GuestAddressError } from '../bus/guest-memory.ts';
 import type { Counters } from '../device.ts';
@@ -22,13 +25,15 @@ const MAX_DISCARD_SECTORS = (16 * 1024 * 1024) / SECTOR_BYTES;
  */
 export const MAX_TRANSFER_BYTES = 64 * 1024 * 1024;
 
-/** Feature bits (appendix D; DISCARD: virtio 1.1, 5.2.3). */
+/** Feature bits (appendix D; MQ, DISCARD, WRITE_ZEROES: virtio 1.1, 5.2.3). */
 export const VIRTIO_BLK_F_SEG_MAX = 2;
 export const VIRTIO_BLK_F_RO = 5;
 export const VIRTIO_BLK_F_BLK_SIZE = 6;
 export const VIRTIO_BLK_F_FLUSH = 9;
 export const VIRTIO_BLK_F_TOPOLOGY = 10;
+export const VIRTIO_BLK_F_MQ = 12;
 export const VIRTIO_BLK_F_DISCARD = 13;
+export const VIRTIO_BLK_F_WRITE_ZEROES = 14;
 
 /** Request types. */
 export const VIRTIO_BLK_T_IN = 0;
@@ -36,6 +41,7 @@ export const VIRTIO_BLK_T_OUT = 1;
 export const VIRTIO_BLK_T_FLUSH = 4;
 export const VIRTIO_BLK_T_GET_ID = 8;
 export const VIRTIO_BLK_T_DISCARD = 11;
+export const VIRTIO_BLK_T_WRITE_ZEROES = 13;
 /** Legacy barrier flag in the type field. */
 const VIRTIO_BLK_T_BARRIER = 0x80000000;
 
@@ -44,7 +50,9 @@ export const VIRTIO_BLK_S_IOERR = 1;
 export const VIRTIO_BLK_S_UNSUPP = 2;
 
 const HEADER_BYTES = 16;
-const DISCARD_RANGE_BYTES = 16;
+/** The range of a DISCARD or WRITE ZEROES request. */
+const RANGE_BYTES = 16;
+const RANGE_UNMAP = 1;
 const ID_BYTES = 20;
 const CONFIG_BYTES = 60;
 
@@ -79,6 +87,8 @@ export interface VirtioBlkOptions extends VirtioDeviceOptions {
   readonly backend: BlockBackend;
   /** At most 20 characters count. */
   readonly serial: string;
+  /** Request queues for drivers of virtio 1.0; legacy drivers know the first alone. Default: 1, as in bhyve. */
+  readonly queueCount?: number | undefined;
 }
 
 export class VirtioBlk extends VirtioDevice {
@@ -100,14 +110,19 @@ export class VirtioBlk extends VirtioDevice {
     ];
     if (backend.canDiscard) featureBits.push(VIRTIO_BLK_F_DISCARD);
     if (backend.readOnly) featureBits.push(VIRTIO_BLK_F_RO);
+    const { queueCount = 1 } = options;
+    const modernFeatureBits = backend.readOnly ? [] : [VIRTIO_BLK_F_WRITE_ZEROES];
+    if (queueCount > 1) modernFeatureBits.push(VIRTIO_BLK_F_MQ);
     super('virtio-blk', { deviceId: 0x1001, type: 0x0002, classCode: 0x01 }, options, {
-      queueSizes: [QUEUE_SIZE],
+      queueSizes: Array.from({ length: queueCount }, () => QUEUE_SIZE),
       featureBits,
+      modernFeatureBits,
       configBytes: CONFIG_BYTES,
     });
     this.#backend = backend;
     this.#sectorCount = Math.floor(backend.sizeBytes / SECTOR_BYTES);
     new TextEncoder().encodeInto(options.serial, this.#id);
+    backend.onResized?.(() => this.resized());
 
     const fields = new DataView(this.#config.buffer);
     fields.setBigUint64(0, BigInt(this.#sectorCount), true);
@@ -115,9 +130,13 @@ export class VirtioBlk extends VirtioDevice {
     fields.setUint32(20, backend.logicalSectorBytes, true);
     const perPhysical = backend.physicalSectorBytes / backend.logicalSectorBytes;
     fields.setUint8(24, perPhysical > 1 ? Math.floor(Math.log2(perPhysical)) : 0);
+    fields.setUint16(34, queueCount, true);
     fields.setUint32(36, MAX_DISCARD_SECTORS, true);
     fields.setUint32(40, 1, true);
     fields.setUint32(44, Math.max(backend.logicalSectorBytes, backend.physicalSectorBytes) / SECTOR_BYTES, true);
+    fields.setUint32(48, MAX_DISCARD_SECTORS, true);
+    fields.setUint32(52, 1, true);
+    fields.setUint8(56, backend.canDiscard ? 1 : 0);
   }
 
   /** The backend has another size now: the driver learns it by a configuration interrupt. */
@@ -200,6 +219,8 @@ export class VirtioBlk extends VirtioDevice {
           return this.#identify(dataIn);
         case VIRTIO_BLK_T_DISCARD:
           return this.#discard(dataOut);
+        case VIRTIO_BLK_T_WRITE_ZEROES:
+          return this.#writeZeroes(dataOut);
         default:
           return UNSUPPORTED;
       }
@@ -263,18 +284,34 @@ export class VirtioBlk extends VirtioDevice {
 
   #discard(segments: readonly Segment[]): Outcome | Promise<Outcome> {
     if (!this.negotiated(VIRTIO_BLK_F_DISCARD)) return UNSUPPORTED;
-    if (this.#backend.readOnly || segmentBytes(segments) !== DISCARD_RANGE_BYTES) return this.#reject();
-    const range = new DataView(this.#readBytes(segments, DISCARD_RANGE_BYTES).buffer);
-    const sector = range.getUint32(4, true) * 2 ** 32 + range.getUint32(0, true);
-    const count = range.getUint32(8, true);
+    const range = this.#range(segments);
+    if (!range) return this.#reject();
     // The unmap flag is for WRITE ZEROES alone, the others are reserved (virtio 1.1, 5.2.6.2).
-    if (range.getUint32(12, true) !== 0) return UNSUPPORTED;
-    if (count > MAX_DISCARD_SECTORS || sector + count > this.#sectorCount) return this.#reject();
-    // As with reads and writes the backend is asked for whole logical sectors alone.
-    if ([sector, count].some((sectors) => (sectors * SECTOR_BYTES) % this.#backend.logicalSectorBytes !== 0)) {
-      return this.#reject();
-    }
-    return this.#backend.discard(sector * SECTOR_BYTES, count * SECTOR_BYTES).then(() => OK);
+    if (range.flags !== 0) return UNSUPPORTED;
+    return this.#backend.discard(range.offset, range.lengthBytes).then(() => OK);
+  }
+
+  #writeZeroes(segments: readonly Segment[]): Outcome | Promise<Outcome> {
+    if (!this.negotiated(VIRTIO_BLK_F_WRITE_ZEROES)) return UNSUPPORTED;
+    const range = this.#range(segments);
+    if (!range) return this.#reject();
+    if (range.flags & ~RANGE_UNMAP) return UNSUPPORTED;
+    return writeZeroes(this.#backend, range.offset, range.lengthBytes, (range.flags & RANGE_UNMAP) !== 0).then(
+      () => OK,
+    );
+  }
+
+  /** The one range of a DISCARD or WRITE ZEROES request; undefined when it makes no sense. */
+  #range(segments: readonly Segment[]): { offset: number; lengthBytes: number; flags: number } | undefined {
+    if (this.#backend.readOnly || segmentBytes(segments) !== RANGE_BYTES) return undefined;
+    const range = new DataView(this.#readBytes(segments, RANGE_BYTES).buffer);
+    const offset = (range.getUint32(4, true) * 2 ** 32 + range.getUint32(0, true)) * SECTOR_BYTES;
+    const count = range.getUint32(8, true);
+    const lengthBytes = count * SECTOR_BYTES;
+    if (count > MAX_DISCARD_SECTORS || offset / SECTOR_BYTES + count > this.#sectorCount) return undefined;
+    if (offset % this.#backend.logicalSectorBytes !== 0 || lengthBytes % this.#backend.logicalSectorBytes !== 0)
+      return undefined;
+    return { offset, lengthBytes, flags: range.getUint32(12, true) };
   }
 
   protected override closeDevice(): Promise<void> {
@@ -287,17 +324,19 @@ export class VirtioBlk extends VirtioDevice {
 
   /** Requests that were in flight when the snapshot was made are done again: reads and writes of the same data. */
   protected override afterRestore(): void {
-    const queue = this.queue0;
-    for (const head of queue.takenHeads()) {
-      const chain = queue.reread(head);
-      if (chain) this.#start(queue, chain);
+    for (const queue of this.queues) {
+      for (const head of queue.takenHeads()) {
+        const chain = queue.reread(head);
+        if (chain) this.#start(queue, chain);
+      }
+      this.signalQueue(queue);
     }
-    this.signalQueue(queue);
   }
 }
 
 export const buildVirtioBlk: DeviceBuilder = async (context, _where, variables) => {
   const backend = await openDisk(context, variables);
   const serial = variables.get('ser') ?? variables.get('serial') ?? defaultSerial(variables.get('path') ?? '');
-  return new VirtioBlk({ ...virtioOptions(context), backend, serial });
+  const { queues } = readSettings(VIRTIO_BLK_OPTIONS, (name) => variables.get(name));
+  return new VirtioBlk({ ...virtioOptions(context), backend, serial, queueCount: queues });
 };

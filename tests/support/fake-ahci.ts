@@ -21,7 +21,6 @@ export class FakeAhciDriver {
   readonly listGpa: number;
   readonly fisGpa: number;
   readonly tablesGpa: number;
-  readonly #abar: number;
 
   constructor(
     readonly machine: FakeMachine,
@@ -29,10 +28,14 @@ export class FakeAhciDriver {
     readonly slot = 3,
     base = 0x20000,
   ) {
-    this.#abar = machine.bar(slot, 5);
     this.listGpa = base;
     this.fisGpa = base + 0x1000;
     this.tablesGpa = base + 0x2000;
+  }
+
+  /** Where the registers are now. */
+  get #abar(): number {
+    return this.machine.bar(this.slot, 5);
   }
 
   global(register: number): number {

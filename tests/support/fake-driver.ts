@@ -30,6 +30,7 @@ export class FakeDriver {
     readonly machine: FakeMachine,
     readonly slot = 3,
     readonly ringGpa = 0x10000,
+    readonly queueIndex = 0,
   ) {
     this.base = machine.bar(slot, 0);
   }
@@ -46,12 +47,17 @@ export class FakeDriver {
     return this.read(L.REG_STATUS, 1);
   }
 
-  /** Resets the device, accepts features and sets queue 0 up. */
+  /** Resets the device, accepts features and sets the queue up. */
   start(features = 0): void {
     this.write(L.REG_STATUS, 1, 0);
     this.write(L.REG_STATUS, 1, 3);
     this.write(L.REG_GUEST_FEATURES, 4, features);
-    this.write(L.REG_QUEUE_SELECT, 2, 0);
+    this.setUpQueue();
+  }
+
+  /** Sets the queue up, of a device that another driver has started. */
+  setUpQueue(): void {
+    this.write(L.REG_QUEUE_SELECT, 2, this.queueIndex);
     this.size = this.read(L.REG_QUEUE_SIZE, 2);
     this.machine.memory.fill(this.ringGpa, this.ringBytes, 0);
     this.write(L.REG_QUEUE_PFN, 4, this.ringGpa / 4096);
@@ -151,7 +157,7 @@ export class FakeDriver {
   }
 
   notify(): void {
-    this.write(L.REG_QUEUE_NOTIFY, 2, 0);
+    this.write(L.REG_QUEUE_NOTIFY, 2, this.queueIndex);
   }
 
   /** What the device gave back since the last call. */

@@ -36,6 +36,8 @@ interface Ring {
 export interface HostileGuestOptions {
   /** Writes something that the device understands, or nearly, into a readable buffer. */
   readonly fill?: (gpa: number, lengthBytes: number) => void;
+  /** Lengths of buffers that the device's requests have. */
+  readonly lengths?: readonly number[];
   /** Something happens at the device's other end. */
   readonly event?: () => void;
   /** A driver that is not virtio's. */
@@ -62,6 +64,8 @@ export interface HostileDriver {
 export class HostileGuest {
   #rings: Ring[] = [];
   readonly #driver: HostileDriver | undefined;
+  /** Where the firmware put the BARs. */
+  readonly #bars: readonly { readonly index: number; readonly registerCount: number; readonly address: number }[];
 
   constructor(
     private readonly machine: FakeMachine,
@@ -71,6 +75,7 @@ export class HostileGuest {
     private readonly options: HostileGuestOptions = {},
   ) {
     machine.memory.fill(UNTOUCHED, UNTOUCHED_END - UNTOUCHED, UNTOUCHED_BYTE);
+    this.#bars = fn.bars.map(({ index, registerCount, address }) => ({ index, registerCount, address }));
     this.#driver = options.driver?.({ buffer: () => this.#buffer(), structuresGpa: RINGS });
     this.start();
   }
@@ -88,6 +93,11 @@ export class HostileGuest {
   /** Decoding on, and for virtio functions a driver as it should be. */
   start(): void {
     const { machine, slot, fn } = this;
+    machine.setConfig(slot, 4, 2, 0);
+    for (const { index, registerCount, address } of this.#bars) {
+      machine.setConfig(slot, 0x10 + 4 * index, 4, address % 2 ** 32);
+      if (registerCount === 2) machine.setConfig(slot, 0x14 + 4 * index, 4, Math.floor(address / 2 ** 32));
+    }
     machine.setConfig(slot, 4, 2, 7);
     this.#driver?.start();
     if (!(fn instanceof VirtioDevice)) return;
@@ -192,7 +202,9 @@ export class HostileGuest {
   /** A buffer's place and length; nothing of it lies in the untouched part. */
   #buffer(): readonly [gpa: number, lengthBytes: number] {
     const { random } = this;
-    const lengthBytes = random.pick([1, 8, 16, 512, random.below(600), random.below(50) === 0 ? this.#value() : 1]);
+    const { lengths = [] } = this.options;
+    const usual = random.pick([1, 8, 16, 512, random.below(600), random.below(50) === 0 ? this.#value() : 1]);
+    const lengthBytes = random.below(2) === 0 ? (lengths[random.below(lengths.length || 1)] ?? usual) : usual;
     const gpa = random.pick([
       BUFFERS + 16 * random.below(0x1000),
       BUFFERS + 16 * random.below(0x1000),

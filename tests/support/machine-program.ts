@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { Console, type RunResult } from '../../devices/serial/console.ts';
 import { compiledCorePath } from './compile-core.ts';
-import { BASIC_ARGS, linuxGuest, QUICK_CMDLINE } from './machine.ts';
+import { BASIC_ARGS, linuxGuest, QUICK_CMDLINE, type GuestVariant } from './machine.ts';
 import { PROGRAM_BUNDLE } from './program-bundle.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -132,11 +132,17 @@ export interface LinuxCommandOptions {
   readonly initrd?: string;
   /** Instead of a name of its own. */
   readonly name?: string;
+  readonly variant?: GuestVariant;
+}
+
+/** Starts the command with words of its own, and does not wait for anything. */
+export async function startProgram(args: readonly string[]): Promise<Program> {
+  return new Program(process.execPath, [await programForTests(), ...args]);
 }
 
 /** The words of a command line that boots Linux, beginning with the program. */
 export async function linuxCommand(options: LinuxCommandOptions = {}): Promise<[string, ...string[]]> {
-  const { kernel, initrd } = await linuxGuest();
+  const { kernel, initrd } = await linuxGuest(options.variant);
   const words = options.append === undefined ? QUICK_CMDLINE : `${QUICK_CMDLINE} ${options.append}`;
   return [
     process.execPath,

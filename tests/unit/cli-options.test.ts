@@ -462,7 +462,7 @@ describe('errors found when the functions are initialized', () => {
       ['-s', '3,ahci-hd,/i', '-o', 'pci.0.3.0.port.0.type=tape'],
       `Invalid value tape for type: one of hd, cd is expected${after}`,
     ],
-    [['-s', '3,nvme,/i,maxq=0'], `Invalid value 0 for maxq: an integer from 1 to 65535 is expected${after}`],
+    [['-s', '3,nvme,/i,maxq=0'], `Invalid value 0 for maxq: an integer from 1 to 2047 is expected${after}`],
     [['-s', '3,virtio-net,tap0,mtu=67'], `Invalid value 67 for mtu: an integer from 68 to 65535 is expected${after}`],
     [['-s', '3,virtio-net,tap0,mac=00:00:00:00:00:00'], `Invalid MAC 00:00:00:00:00:00${after}`],
     [['-s', '3,e1000,tap0,mac=1:2:3:4:5'], `Invalid MAC 1:2:3:4:5${after}`],

@@ -21,6 +21,7 @@ import { FakeNetwork } from '../support/fake-network.ts';
 import { HostileAhciDriver } from '../support/hostile-ahci.ts';
 import { HostileE1000Driver } from '../support/hostile-e1000.ts';
 import { HostileHdaDriver } from '../support/hda-driver.ts';
+import { HostileNvmeDriver } from '../support/hostile-nvme.ts';
 import { HostileGuest, type HostileGuestOptions } from '../support/hostile-guest.ts';
 import { HostileXhciDriver } from '../support/xhci-driver.ts';
 
@@ -31,6 +32,9 @@ const OPERATIONS_A_TURN = 500;
 const SHARE_OPERATIONS_A_TURN = 50;
 const OPERATIONS_A_SNAPSHOT = 100_000;
 const SLOT = 3;
+
+/** READ, WRITE, INQUIRY, UNMAP, WRITE SAME, MODE SENSE, MODE SELECT, REPORT LUNS. */
+const SCSI_COMMANDS = [0x28, 0x2a, 0x12, 0x88, 0x8a, 0x42, 0x41, 0x93, 0x1a, 0x15, 0xa0];
 
 /** The client of a console port, which comes, goes, talks and does not listen. */
 class Client implements CharacterBackend {
@@ -98,9 +102,16 @@ const VARIABLES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   hda: { play: '/out', rec: '/in' },
   'virtio-input': { path: 'tablet' },
   xhci: { 'slot.1.device': 'tablet' },
+  nvme: { path: '/img' },
   'virtio-blk': { path: '/img' },
   e1000: { backend: 'tap0' },
   'virtio-net': { backend: 'tap0', mtu: '9000' },
+  'virtio-scsi': {
+    'target.0.path': '/img',
+    'target.1.path': '/iso',
+    'target.1.backend': 'cd',
+    'target.1.lun': '1',
+  },
   'virtio-console': {
     'port.0.name': 'a',
     'port.0.path': '/a',
@@ -219,6 +230,21 @@ function optionsFor(device: string, { machine, clients, cable, clock }: Rig, ran
         event: () => user.pointer(random.below(32), random.below(2), random.below(2), 1024, 768),
       };
     }
+    case 'nvme':
+      return { driver: (places) => new HostileNvmeDriver(machine, SLOT, random, places) };
+    case 'virtio-scsi':
+      return {
+        lengths: [51, 51, 108, 108, 512],
+        fill: (gpa) => {
+          if (!memory.contains(gpa, 51)) return;
+          const request = Uint8Array.from({ length: 51 }, () => random.pick([0, 0, 1, random.below(256)]));
+          // Task management and commands begin differently: either kind may come in either queue.
+          if (random.below(4) === 0) request.set([0, 0, 0, 0, random.below(9), 0, 0, 0, 1, 0, 0x40, random.below(2)]);
+          else request.set([1, random.below(8) === 0 ? 9 : 0, 0x40, random.below(2)]);
+          request[19] = random.pick([random.below(256), ...SCSI_COMMANDS]);
+          memory.write(gpa, request);
+        },
+      };
     case 'virtio-blk':
       return {
         fill: (gpa) => {
@@ -290,7 +316,7 @@ test.each(BUILT_DEVICES)(
       expect(rig.machine.interrupts.sent).toBeGreaterThan(1000);
     }
     const { commands } = rig.fn.counters();
-    if (commands !== undefined) expect(commands).toBeGreaterThan(10_000);
+    if (commands !== undefined) expect(commands).toBeGreaterThan(rig.fn instanceof VirtioDevice ? 1000 : 10_000);
     await rig.fn.pause();
     await rig.machine.pci.reset();
     // What a console's clients have sent and the guest has not read is theirs, and outlives the guest's reset.

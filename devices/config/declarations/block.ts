@@ -14,6 +14,8 @@ export const BLOCK_OPTIONS = [
   { name: 'ro', type: BOOLEAN, default: 'false', help: 'Open the file read-only' },
   { name: 'sectorsize', type: SECTOR_SIZE, help: 'Logical and physical sector size of the emulated disk' },
   { name: 'bootindex', type: integer(0, 0x7fffffff), help: 'Place in the order in which firmware tries devices' },
+  { name: 'format', type: choice('raw', 'qcow2'), help: 'Format of the image; by default qcow2 for names that end so' },
+  { name: 'snapshot', type: BOOLEAN, default: 'false', help: "Throw the guest's changes away at the end" },
 ] as const satisfies readonly VariableDeclaration[];
 
 const MISSING_PATH = 'Missing "path" for block device.';
@@ -75,32 +77,37 @@ export const AHCI_CD: DeviceDeclaration = {
   variables: AHCI_VARIABLES,
 };
 
+/** What an NVMe controller has besides the block options. The MSI-X table bounds the queues. */
+export const NVME_OPTIONS = [
+  { name: 'ram', type: integer(1, 1 << 20), help: 'Size in MiB of a disk that lives in memory, instead of path' },
+  { name: 'maxq', type: integer(1, 2047), default: '16', help: 'Largest number of queues' },
+  { name: 'qsz', type: integer(2, 0x10000), default: '2048', help: 'Largest number of elements in a queue' },
+  { name: 'ioslots', type: integer(1, 0xffff), default: '8', help: 'Largest number of concurrent requests' },
+  { name: 'sectsz', type: integer(0, 8192), help: "Sector size: 512, 4096 or 8192; others count as the backend's" },
+  { name: 'ser', type: text(20), help: 'Serial number; by default NVME-slot-function' },
+  { name: 'eui64', type: STRING, help: 'IEEE Extended Unique Identifier, eight bytes as one number' },
+  { name: 'dsm', type: STRING, default: 'auto', help: 'Dataset management: auto, enable or disable' },
+] as const satisfies readonly VariableDeclaration[];
+
 export const NVME: DeviceDeclaration = {
   name: 'nvme',
   summary: 'NVM Express (NVMe) controller',
   legacy: NVME_FORM,
-  variables: [
-    ...BLOCK_OPTIONS,
-    { name: 'ram', type: integer(1, 1 << 20), help: 'Size in MiB of a disk that lives in memory, instead of path' },
-    { name: 'maxq', type: integer(1, 0xffff), default: '16', help: 'Largest number of queues' },
-    { name: 'qsz', type: integer(2, 0x10000), default: '2048', help: 'Largest number of elements in a queue' },
-    { name: 'ioslots', type: integer(1, 0xffff), default: '8', help: 'Largest number of concurrent requests' },
-    { name: 'sectsz', type: integer(0, 8192), help: "Sector size: 512, 4096 or 8192; others count as the backend's" },
-    { name: 'ser', type: text(20), help: 'Serial number; by default NVME-slot-function' },
-    { name: 'eui64', type: STRING, help: 'IEEE Extended Unique Identifier, eight bytes as one number' },
-    { name: 'dsm', type: STRING, default: 'auto', help: 'Dataset management: auto, enable or disable' },
-  ],
+  variables: [...BLOCK_OPTIONS, ...NVME_OPTIONS],
   check: (node) => (node.getRaw('path') === undefined && node.getRaw('ram') === undefined ? MISSING_PATH : undefined),
 };
+
+/** What a virtio disk has besides the block options. */
+export const VIRTIO_BLK_OPTIONS = [
+  { name: 'ser', type: text(20), help: 'Serial number; by default made from the path' },
+  { name: 'serial', type: text(20), help: 'Another name for ser' },
+  { name: 'queues', type: integer(1, 64), default: '1', help: 'Request queues for drivers of virtio 1.0' },
+] as const satisfies readonly VariableDeclaration[];
 
 export const VIRTIO_BLK: DeviceDeclaration = {
   name: 'virtio-blk',
   summary: 'Virtio block storage interface',
   legacy: firstField('path'),
-  variables: [
-    ...BLOCK_OPTIONS,
-    { name: 'ser', type: text(20), help: 'Serial number; by default made from the path' },
-    { name: 'serial', type: text(20), help: 'Another name for ser' },
-  ],
+  variables: [...BLOCK_OPTIONS, ...VIRTIO_BLK_OPTIONS],
   check: (node) => (node.getRaw('path') === undefined ? MISSING_PATH : undefined),
 };

@@ -1,7 +1,8 @@
 /** The other virtio devices: 9p, console, input, rnd, scsi. */
 import type { DeviceDeclaration, VariableDeclaration } from '../declare.ts';
-import { CONSOLE_PORTS, firstField, GENERIC, SHARE } from '../legacy.ts';
-import { BOOLEAN, integer, PATH, STRING } from '../variable-types.ts';
+import { CONSOLE_PORTS, firstField, GENERIC, SCSI_BACKENDS, SCSI_TARGETS, SHARE } from '../legacy.ts';
+import { BOOLEAN, choice, integer, PATH, STRING, text } from '../variable-types.ts';
+import { BLOCK_OPTIONS } from './block.ts';
 
 /** The mount tag's length in the configuration space of virtio 1.1, 5.9... as bhyve bounds it. */
 const MAX_SHARE_NAME = 256;
@@ -61,13 +62,30 @@ export const VIRTIO_RND: DeviceDeclaration = {
   variables: [],
 };
 
+/** What a target of the SCSI adapter has besides the block options; names are those below `target.N`. */
+export const SCSI_TARGET_OPTIONS = [
+  { name: 'id', type: integer(0, 255), default: '0', help: 'Number of the target' },
+  { name: 'lun', type: integer(0, 16383), help: 'Number of the logical unit; by default the next of its target' },
+  { name: 'backend', type: choice(...SCSI_BACKENDS), help: 'Kind of the logical unit; by default a disk' },
+  { name: 'ser', type: text(20), help: 'Serial number; by default made from the path' },
+] as const satisfies readonly VariableDeclaration[];
+
 export const VIRTIO_SCSI: DeviceDeclaration = {
   name: 'virtio-scsi',
   summary: 'Virtio SCSI interface',
-  legacy: firstField('dev'),
+  legacy: SCSI_TARGETS,
   variables: [
-    { name: 'dev', type: PATH, default: '/dev/cam/ctl', help: 'Port of the SCSI target layer' },
+    { name: 'dev', type: PATH, default: '/dev/cam/ctl', help: "Port of FreeBSD's SCSI target layer, or an image" },
     { name: 'iid', type: integer(0, 0x7fffffff), default: '0', help: 'Initiator ID' },
     { name: 'bootindex', type: integer(0, 0x7fffffff), help: 'Place in the order in which firmware tries devices' },
+    ...[...SCSI_TARGET_OPTIONS, ...BLOCK_OPTIONS.filter(({ name }) => name !== 'bootindex')].map((option) => ({
+      ...option,
+      name: `target.N.${option.name}`,
+    })),
   ],
+  check(node) {
+    const targets = node.findNode('target');
+    const isMissing = targets?.names().some((index) => targets.getRaw(`${index}.path`) === undefined);
+    return isMissing === true ? 'Missing "path" for block device.' : undefined;
+  },
 };
