@@ -39,7 +39,7 @@ test('NUMA domains and a TPM', { timeout: 240_000 }, async () => {
     expect(total).toBeGreaterThan(80_000);
     expect(total).toBeLessThan(131_073);
     if (!hasSwtpm) return;
-    // The kernel talked to it at the start: it has banks, and random bytes for those who ask.
+    // The kernel talked to it at the start: it has banks, and their registers can be read.
     expect(await run('cat /sys/class/tpm/tpm0/tpm_version_major')).toBe('2\n');
     expect(await run('ls /sys/class/tpm/tpm0/pcr-sha256 | wc -l')).toBe('24\n');
     const pcr = 'cat /sys/class/tpm/tpm0/pcr-sha256/16';
