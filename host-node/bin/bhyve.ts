@@ -1,13 +1,23 @@
 /** bhyve(8). */
 import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { BhyveExit, errnoText, machineSettings, parseCommandLine } from '../../devices/config/index.ts';
+import {
+  BhyveExit,
+  errnoText,
+  machineSettings,
+  parseCommandLine,
+  type ConfigTree,
+} from '../../devices/config/index.ts';
 import { restoreCheckpoint } from '../../devices/machine/checkpoint.ts';
 import { ABORT_STATUS, type ExitReason } from '../../devices/machine/exit-reason.ts';
 import { Machine } from '../../devices/machine/machine.ts';
 import { loadCore, vcpuWorkerUrl } from '../assets.ts';
 import { writeCoreFile } from '../core-dump.ts';
 import { SerialOpener } from '../console/open-serial.ts';
+import { takeLoaded, type LoadedFiles } from '../loaded.ts';
+import { NameError, Registry } from '../registry/registry.ts';
+import { openRuntimeDir, RuntimeDirError } from '../registry/runtime-dir.ts';
 import { isMonitored, monitor, reportReboot } from '../monitor.ts';
 import { createNodeHost, ignoreLostReaders, writeMessage } from '../node-host.ts';
 import { openCheckpoint } from '../registry/checkpoint-file.ts';
@@ -29,6 +39,7 @@ async function run(argv: readonly string[]): Promise<number> {
 
   const { restoreFile } = parsed;
   const checkpoint = restoreFile === undefined ? undefined : await openCheckpoint(restoreFile, parsed.tree);
+  const loaded = findLoaded(parsed.tree);
   const settings = machineSettings(parsed.tree);
   if (settings.flags.monitor && !isMonitored()) return monitor(argv, settings.name);
   const registration = await register(settings.name, programName, writeMessage);
@@ -43,6 +54,7 @@ async function run(argv: readonly string[]): Promise<number> {
   const host = createNodeHost({
     core: await loadCore(),
     workerUrl: vcpuWorkerUrl(),
+    readFile: async (path) => loaded?.get(path) ?? readFile(path),
     backends: { character: (address) => serial.open(address) },
   });
   try {
@@ -82,6 +94,17 @@ async function run(argv: readonly string[]): Promise<number> {
   await registration?.finish(reason, settings.flags.destroyOnPoweroff && reason.reason === 'poweroff');
   if (left) return LEFT_STATUS;
   return endStatus(reason, registration, programName);
+}
+
+/** What bhyveload has left for this machine. */
+function findLoaded(tree: ConfigTree): LoadedFiles | undefined {
+  try {
+    return takeLoaded(new Registry(openRuntimeDir()), tree.get('name') ?? '', tree);
+  } catch (error) {
+    // Without a folder for names there is nothing in it; a wrong name is refused when it is taken.
+    if (error instanceof RuntimeDirError || error instanceof NameError) return undefined;
+    throw error;
+  }
 }
 
 /** -C: the guest's memory and registers, in the current folder. */

@@ -172,6 +172,11 @@ export class Registry {
     return same;
   }
 
+  /** What a loader left for this life to boot (host-node/loaded.ts). */
+  bootFolder(record: MachineRecord): string {
+    return join(this.dir.runPath, `${record.id}.boot`);
+  }
+
   /** Replaces the record of this life by another state of it; nothing happens when the name is somebody else's by now. */
   update(name: string, record: MachineRecord): void {
     if (this.read(name)?.id !== record.id) return;
@@ -188,5 +193,6 @@ export class Registry {
   removeSocket(record: MachineRecord): void {
     if (process.platform === 'win32' || !/^[0-9a-f]{16}$/.test(record.id)) return;
     rmSync(join(this.dir.runPath, record.id), { force: true });
+    rmSync(this.bootFolder(record), { recursive: true, force: true });
   }
 }

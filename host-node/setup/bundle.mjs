@@ -11,6 +11,7 @@ import { progress, root, runMain, SetupError } from './common.mjs';
 const ENTRIES = [
   'host-node/bin/bhyve.ts',
   'host-node/bin/bhyvectl.ts',
+  'host-node/bin/bhyveload.ts',
   'host-node/bin/webhyve-web.ts',
   'host-node/bin/webhyve-site.ts',
   'host-node/bin/webhyve-switch.ts',

@@ -18,7 +18,7 @@ const TICKS_PER_SECOND = 100;
 let machines = 0;
 let bundled: Promise<string> | undefined;
 
-/** Path of the bundled command; bundled once per test process. */
+/** Path of the bundled bhyve, with bhyvectl.js and bhyveload.js beside it; bundled once per test process. */
 export function programForTests(): Promise<string> {
   bundled ??= (async () => {
     const directory = join(root, 'build', 'test', `program-${process.pid}`);
@@ -28,6 +28,8 @@ export function programForTests(): Promise<string> {
     await build({
       entryPoints: {
         'bin/bhyve': join(root, 'host-node/bin/bhyve.ts'),
+        'bin/bhyvectl': join(root, 'host-node/bin/bhyvectl.ts'),
+        'bin/bhyveload': join(root, 'host-node/bin/bhyveload.ts'),
         'vcpu-worker': join(root, 'host-node/vcpu-worker.ts'),
       },
       outdir: directory,

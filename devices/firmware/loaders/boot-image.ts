@@ -49,7 +49,7 @@ export interface InitialRegisters {
 
 export interface BootImage {
   /** The protocol that was used, for the log. */
-  readonly protocol: 'linux64' | 'linux32' | 'multiboot' | 'pvh';
+  readonly protocol: 'linux64' | 'linux32' | 'multiboot' | 'pvh' | 'freebsd';
   /** Written in order; no two overlap. */
   readonly segments: readonly BootSegment[];
   /** Cleared first. */

@@ -4,6 +4,8 @@ import { LoaderError } from './boot-image.ts';
 export interface ElfSegment {
   readonly physicalAddress: number;
   readonly virtualAddress: number;
+  /** The same, exact beyond 2^53. */
+  readonly exactVirtualAddress: bigint;
   /** The part that the file holds; the rest up to `memoryBytes` is zero. */
   readonly bytes: Uint8Array;
   readonly memoryBytes: number;
@@ -59,7 +61,7 @@ const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes
 interface ProgramHeader {
   readonly type: number;
   readonly offset: number;
-  readonly virtualAddress: number;
+  readonly virtualAddress: bigint;
   readonly physicalAddress: number;
   readonly fileBytes: number;
   readonly memoryBytes: number;
@@ -71,7 +73,7 @@ function programHeader(view: DataView, bits: 32 | 64): ProgramHeader {
     return {
       type: view.getUint32(0, true),
       offset: u64(view, 8),
-      virtualAddress: u64(view, 16),
+      virtualAddress: view.getBigUint64(16, true),
       physicalAddress: u64(view, 24),
       fileBytes: u64(view, 32),
       memoryBytes: u64(view, 40),
@@ -81,7 +83,7 @@ function programHeader(view: DataView, bits: 32 | 64): ProgramHeader {
   return {
     type: view.getUint32(0, true),
     offset: view.getUint32(4, true),
-    virtualAddress: view.getUint32(8, true),
+    virtualAddress: BigInt(view.getUint32(8, true)),
     physicalAddress: view.getUint32(12, true),
     fileBytes: view.getUint32(16, true),
     memoryBytes: view.getUint32(20, true),
@@ -121,7 +123,8 @@ export function readElf(file: Uint8Array): ElfFile {
       }
       segments.push({
         physicalAddress: program.physicalAddress,
-        virtualAddress: program.virtualAddress,
+        virtualAddress: Number(program.virtualAddress),
+        exactVirtualAddress: program.virtualAddress,
         bytes: slice(file, program.offset, program.fileBytes, `segment ${index}`),
         memoryBytes: program.memoryBytes,
       });

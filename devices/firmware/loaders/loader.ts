@@ -1,12 +1,14 @@
 /** Direct kernel boot: picks the protocol by the file's content. */
 import { LoaderError, type BootImage, type BootRequest } from './boot-image.ts';
 import { isElf } from './elf.ts';
+import { loadFreebsd } from './freebsd.ts';
+import { isFreebsdKernel } from './freebsd-elf.ts';
 import { hasLinuxEntry64, isLinuxImage, loadLinux } from './linux.ts';
 import { isMultiboot, loadMultiboot } from './multiboot.ts';
 import { loadPvh } from './pvh.ts';
 
 /** Values of the configuration variable `loader.protocol`. */
-export const LOADER_PROTOCOLS = ['auto', 'linux64', 'linux32', 'multiboot', 'pvh'] as const;
+export const LOADER_PROTOCOLS = ['auto', 'linux64', 'linux32', 'multiboot', 'pvh', 'freebsd'] as const;
 export type LoaderProtocol = (typeof LOADER_PROTOCOLS)[number];
 
 export function isLoaderProtocol(text: string): text is LoaderProtocol {
@@ -20,6 +22,7 @@ export function isLoaderProtocol(text: string): text is LoaderProtocol {
 export function detectProtocol(kernel: Uint8Array): Exclude<LoaderProtocol, 'auto'> {
   if (isLinuxImage(kernel)) return hasLinuxEntry64(kernel) ? 'linux64' : 'linux32';
   if (isMultiboot(kernel)) return 'multiboot';
+  if (isFreebsdKernel(kernel)) return 'freebsd';
   // An ELF file that is damaged or has no PVH note gets its precise error from the PVH loader.
   if (isElf(kernel)) return 'pvh';
   if (kernel.length === 0) throw new LoaderError('The kernel file is empty.');
@@ -37,5 +40,7 @@ export function loadKernel(request: BootRequest, protocol: LoaderProtocol = 'aut
       return loadMultiboot(request);
     case 'pvh':
       return loadPvh(request);
+    case 'freebsd':
+      return loadFreebsd(request);
   }
 }
