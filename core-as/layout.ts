@@ -334,8 +334,8 @@ export const R_JIT_FLAG_A = 0x3050;
 export const R_JIT_FLAG_B = 0x3058;
 /** u32: the bank of instruction translations in use (state.ts: itlbBank). */
 export const R_ITLB_BANK = 0x3060;
-/** u32: the table of sites of the region that runs (linear address). */
-export const R_JIT_SITES = 0x3064;
+/** u32: where the region that runs was entered (B_JIT). */
+export const R_JIT_ENTRY = 0x3064;
 
 /** u32: always 0; exchanged where a fence is needed (fence.ts). */
 export const R_FENCE = 0x3068;

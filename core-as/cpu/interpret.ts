@@ -20,7 +20,7 @@ import {
 } from '../jit/abi';
 import { settleRegionFlags } from '../jit/flags';
 import { findJump, rememberJump } from '../jit/jump-cache';
-import { HOT, compileNow, compilesAtOnce, enterRegion, noteAside, queueAgain, queueBlock } from '../jit/jit';
+import { HOT, compileNow, compilesAtOnce, enterRegion, noteAside, queueAgain, queueBlock, sitesOf } from '../jit/jit';
 import { R_ICOUNT, R_INT_SHADOW, R_JIT_BUDGET, R_JIT_STATUS, R_JIT_TARGET, R_PENDING, R_RIP } from '../layout';
 import { TLB_WRITE, itlbBank, tlbBank } from '../mmu/banks';
 import { codePage, itlbEntry, slowRead, slowWrite, tlbEntry } from '../mmu/tlb';
@@ -389,10 +389,13 @@ export function interpret(budget: i32, modeBits: u32): i32 {
             for (;;) {
               const from = target & ~0xfff;
               site = enterRegion(entry, from, budget);
-              budget = load<i32>(r, R_JIT_BUDGET) + load<i32>(site, S_REST);
-              code = load<u8>(site, S_CODE);
-              if (code === SITE_DYNAMIC) target = load<u64>(r, R_JIT_TARGET);
+              budget = load<i32>(r, R_JIT_BUDGET);
+              code = SITE_DYNAMIC;
+              if (!site) target = load<u64>(r, R_JIT_TARGET);
               else {
+                site += sitesOf(entry);
+                budget += load<i32>(site, S_REST);
+                code = load<u8>(site, S_CODE);
                 target = from + load<u64>(site, S_OFFSET);
                 if (code !== SITE_GO) {
                   if (code === SITE_ASIDE) noteAside(site, entry, from);

@@ -25,7 +25,7 @@ export const SITE_SIZE = 24;
 
 /** Go on at S_OFFSET. */
 export const SITE_GO = 0;
-/** Go on at the linear address R_JIT_TARGET. */
+/** Go on at the linear address R_JIT_TARGET; the first site of every region, whose record need not be read. */
 export const SITE_DYNAMIC = 1;
 /** A side exit: the interpreter runs the micro-op at S_UOP, before which the state is that of its instruction's start. */
 export const SITE_ASIDE = 2;

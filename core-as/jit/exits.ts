@@ -188,7 +188,10 @@ export function leaveWithFault(p: u32): void {
 
 /** Leaves for an address at a distance from the start of the node's page, at the end of the node or before it has begun. */
 export function leaveFor(offset: i64): void {
-  leaveBy(addSite(SITE_GO, 0, 0, pageDistance(nodePage) + offset, FORM_FIXED));
+  w.get(LOCAL_CPU);
+  pushHere(offset);
+  w.access(w.I64_STORE, R_JIT_TARGET);
+  leaveBy(SITE_OF_TARGET);
 }
 
 /** Leaves for the instruction after the micro-op's, in the middle of a node. */

@@ -14,7 +14,7 @@ import { simdRun } from '../cpu/simd-operand';
 import { FAULTED, LEAVE_BLOCK, clearFault, cpu, faulted } from '../cpu/state';
 import { tlbBank } from '../mmu/banks';
 import { K, REG_PAGE, REG_PAGE_HIGH, SUB_SIZE_SHIFT, U_D, U_IMM, U_KIND, U_LEN, U_OFF, U_SUB } from '../cpu/uops';
-import { R_JIT_BANK, R_JIT_FAULT, R_JIT_SITES, R_JIT_STATUS, R_JIT_TARGET, R_RIP } from '../layout';
+import { R_JIT_BANK, R_JIT_FAULT, R_JIT_ENTRY, R_JIT_STATUS, R_JIT_TARGET, R_RIP } from '../layout';
 import {
   JIT_EXIT_RUN,
   JIT_FAULT,
@@ -26,6 +26,7 @@ import {
   WRITE_LEAVE,
   WRITE_OK,
 } from './abi';
+import { sitesOf } from './jit';
 import { lazyFlags, settleRegionFlags } from './flags';
 
 /** HELPER_READ. The region looks in one half of the bank only, so the entry may be there after all. */
@@ -73,7 +74,7 @@ function setPageRegisters(page: u64): void {
 
 /** HELPER_RUN: the micro-op of a site, in a region that was entered with the page `from`. Not 0: R_JIT_STATUS says how to leave. */
 export function jitRun(site: u32, from: u64): u32 {
-  const s = load<u32>(cpu, R_JIT_SITES) + site;
+  const s = sitesOf(load<u32>(cpu, R_JIT_ENTRY)) + site;
   const p = load<u32>(s, S_UOP);
   const page = (from + load<u64>(s, S_OFFSET)) & ~0xfff;
   const next = page + load<u16>(p, U_OFF) + load<u8>(p, U_LEN);

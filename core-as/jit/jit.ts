@@ -22,7 +22,7 @@ import { MODE_64, cpu } from '../cpu/state';
 import { tlbBank } from '../mmu/banks';
 import { SUB_LINKABLE, UOP_SIZE, U_KIND, U_LINK, U_OFF, U_SUB } from '../cpu/uops';
 import { hostJitDropAll, hostJitInstall } from '../host';
-import { CACHE_REGIONS, CFGF_JIT, CFG_FLAGS, R_CODE_CACHE, R_JIT, R_JIT_SITES, R_JIT_SIZE } from '../layout';
+import { CACHE_REGIONS, CFGF_JIT, CFG_FLAGS, R_CODE_CACHE, R_JIT, R_JIT_ENTRY, R_JIT_SIZE } from '../layout';
 import { HELPER_COUNT, REGION_SLOTS } from './abi';
 import { TYPE_REGION, emitTypes } from './module-types';
 import { FORM_GROUPED, S_FORM, S_PAGE, S_TIMES, S_UOP } from './abi';
@@ -54,7 +54,7 @@ import { translateRegion } from './translate';
 import * as w from './wasm';
 
 /** Entries of a block that make it hot. */
-export const HOT: u32 = 16000;
+export const HOT: u32 = 4000;
 /** A module is made of so many hot blocks, or of those that have come together in so many time slices: modules are costly, functions cheap. */
 const BATCH: u32 = 12;
 const BATCH_SLICES: u32 = 60;
@@ -100,7 +100,7 @@ const SHARED_BYTES: u32 = 0x100000 / 8;
 export const REGION_TABLES: u32 = RECORDS_BYTES + SHARED_BYTES + SLOW_SITES_BYTES + REGION_SLOTS * 12;
 
 /** A block takes part in a region only if it was entered so often. */
-const WARM: u32 = 400;
+const WARM: u32 = 100;
 /** So often is a region left aside at a place before that is translated in another way, when the region is formed again. */
 const TIMES_OFTEN: u32 = 200;
 /** That happens after so many times at all its places; each time it takes four times as many. */
@@ -174,22 +174,25 @@ export function moduleIsDue(): bool {
   return (queued >= BATCH && slicesWaited >= BATCH_PAUSE) || slicesWaited >= BATCH_SLICES;
 }
 
-/** Runs a region. Returns the address of the site that it was left by. */
+/** Address of the table of sites of a region. */
+// @ts-ignore: decorator
+@inline
+export function sitesOf(entry: u32): u32 {
+  return load<u32>(slotSites + ((entry & SLOT_MASK) << 2));
+}
+
+/** Runs a region. Returns the offset of the site that it was left by; 0: R_JIT_TARGET is where to go on. */
 // @ts-ignore: decorator
 @inline
 export function enterRegion(entry: u32, page: u64, budget: i32): u32 {
-  const sites = load<u32>(slotSites + ((entry & SLOT_MASK) << 2));
-  store<u32>(cpu, sites, R_JIT_SITES);
-  return (
-    sites +
-    call_indirect<u32>(
-      firstSlot + (entry & SLOT_MASK),
-      cpu,
-      tlbBank + ((<u32>(page >> 63)) << 14),
-      budget,
-      entry >> 16,
-      page,
-    )
+  store<u32>(cpu, entry, R_JIT_ENTRY);
+  return call_indirect<u32>(
+    firstSlot + (entry & SLOT_MASK),
+    cpu,
+    tlbBank + ((<u32>(page >> 63)) << 14),
+    budget,
+    entry >> 16,
+    page,
   );
 }
 
