@@ -1,6 +1,6 @@
 /** What the core module exports; devices/machine/core.ts is the typed binding. */
 import { lastException as delivered } from './cpu/exception';
-import { initCodeCache } from './cpu/code-cache';
+import { initCodeCache } from './cpu/invalidate';
 import { rflags, writeRflags } from './cpu/flags';
 import { bindCpu, clearFault, cpu, updateMode } from './cpu/state';
 import { raiseNmi as sendNmi } from './intc/lapic';

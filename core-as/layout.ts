@@ -376,8 +376,11 @@ export const R_CODE_CACHE_SIZE = 0x300c;
 /** TLBs of further address spaces (core-as/mmu/banks.ts). */
 export const CACHE_TLB = 0;
 export const CACHE_TLB_SIZE = 0x188000;
-/** Tables of compiled regions (core-as/jit/jit.ts), then blocks. */
+/** Tables of compiled regions (core-as/jit/jit.ts). */
 export const CACHE_REGIONS = CACHE_TLB + CACHE_TLB_SIZE;
+export const CACHE_REGIONS_SIZE = 0x190000;
+/** Decoded blocks (core-as/cpu/code-cache.ts). */
+export const CACHE_BLOCKS = CACHE_REGIONS + CACHE_REGIONS_SIZE;
 
 /** First address after the vCPU blocks: code caches, then the RAM pool. */
 export const CACHES = 0x1300000;

@@ -7,18 +7,9 @@
  *
  * The cache lies at R_CODE_CACHE: TLBs of address spaces, the JIT's tables, hash heads, page heads (one u32 per 4 KiB of linear memory), then blocks.
  */
-import {
-  CACHE_REGIONS,
-  CODE_RING,
-  CODE_RING_ENTRIES,
-  CODE_RING_SEQ,
-  R_CODE_CACHE,
-  R_CODE_CACHE_SIZE,
-  R_RING_SEEN,
-} from '../layout';
-import { RING_BECAME_CODE, RING_FLUSH, markCodePage, noteWrite } from '../mmu/physical';
-import { dropWriteTranslations, flushAll } from '../mmu/tlb';
-import { REGION_TABLES, dropRegionsWith, forgetRegions } from '../jit/jit';
+import { CACHE_BLOCKS, CODE_RING_SEQ, R_CODE_CACHE, R_CODE_CACHE_SIZE } from '../layout';
+import { markCodePage } from '../mmu/physical';
+import { dropWriteTranslations } from '../mmu/tlb';
 import { newGeneration } from '../mmu/generation';
 import { UOP_SIZE } from './uops';
 import { cpu } from './state';
@@ -58,28 +49,29 @@ let blocksStart: u32 = 0;
 let blocksEnd: u32 = 0;
 /** Where the next block goes. */
 export let freeBlock: u32 = 0;
-let ringSeen: u32 = 0;
+/** Sequence of the code ring up to which it has been read. */
+export let ringSeen: u32 = 0;
+export function setRingSeen(sequence: u32): void {
+  ringSeen = sequence;
+}
 
 /** Statistics. */
 export let blocksDecoded: u32 = 0;
 export let pagesDropped: u32 = 0;
-export let cacheRestarts: u32 = 0;
 
-/** Binds this instance to its cache and empties it. */
-export function initCodeCache(): void {
-  hashBase = load<u32>(cpu, R_CODE_CACHE) + CACHE_REGIONS + REGION_TABLES;
+/** Binds this instance to its cache; dropAllBlocks comes next. */
+export function bindCodeCache(): void {
+  hashBase = load<u32>(cpu, R_CODE_CACHE) + CACHE_BLOCKS;
   pageBase = hashBase + HASH_BYTES;
   blocksStart = pageBase + PAGE_BYTES;
   blocksEnd = load<u32>(cpu, R_CODE_CACHE) + load<u32>(cpu, R_CODE_CACHE_SIZE);
-  dropAllBlocks();
 }
 
-/** Forgets every block. */
+/** Forgets every block; regions must go with them (invalidate.ts). */
 export function dropAllBlocks(): void {
   memory.fill(hashBase, 0, HASH_BYTES + PAGE_BYTES);
   freeBlock = blocksStart;
   ringSeen = atomic.load<u32>(CODE_RING_SEQ);
-  forgetRegions();
   newGeneration();
 }
 
@@ -110,13 +102,9 @@ export function allocate(lengthBytes: u32): u32 {
   return start;
 }
 
-/** Makes room for a block of the longest size; starts the cache again when it is full. */
-export function reserveBlock(): u32 {
-  if (freeBlock + MAX_BLOCK_BYTES > blocksEnd) {
-    cacheRestarts++;
-    dropAllBlocks();
-  }
-  return freeBlock;
+/** There is room for a block of the longest size. */
+export function hasRoomForBlock(): bool {
+  return freeBlock + MAX_BLOCK_BYTES <= blocksEnd;
 }
 
 /** Enters a finished block whose micro-ops end at `end`, and marks its pages as code. */
@@ -168,14 +156,13 @@ export function nextBlockOfPage(block: u32, linearPage: u32): u32 {
     : load<u32>(block, B_PAGE2_NEXT);
 }
 
-/** Drops the blocks of a linear page (given by number). */
-export function dropPage(linearPage: u32): void {
+/** Drops the blocks of a linear page (given by number); regions with code of it must go before (invalidate.ts). */
+export function dropBlocksOf(linearPage: u32): void {
   const head = pageBase + (linearPage << 2);
   let block = load<u32>(head);
   if (!block) return;
   pagesDropped++;
   newGeneration();
-  dropRegionsWith(linearPage);
   store<u32>(head, 0);
   while (block) {
     // A block is on this page's list as its first or as its second page; that decides which link to follow. A dead one (dropped
@@ -188,26 +175,4 @@ export function dropPage(linearPage: u32): void {
     }
     block = next;
   }
-}
-
-/** Does what the code ring asks since it was last read. */
-export function readCodeRing(): void {
-  const sequence = atomic.load<u32>(CODE_RING_SEQ);
-  if (sequence - ringSeen > <u32>CODE_RING_ENTRIES / 2) {
-    // Too far behind to know which pages: drop all code, and all translations, for any page may have become code.
-    flushAll();
-    dropAllBlocks();
-    atomic.store<u32>(cpu, ringSeen, R_RING_SEEN);
-    return;
-  }
-  while (ringSeen !== sequence) {
-    const entry = atomic.load<u32>(CODE_RING + ((ringSeen % CODE_RING_ENTRIES) << 2));
-    if (entry & RING_FLUSH) flushAll();
-    else if (entry & RING_BECAME_CODE) {
-      // This vCPU could write to the page unseen until now, perhaps after the other one had decoded it.
-      if (dropWriteTranslations(entry & 0xfffff)) noteWrite((entry & 0xfffff) << 12, 1);
-    } else dropPage(entry);
-    ringSeen++;
-  }
-  atomic.store<u32>(cpu, ringSeen, R_RING_SEEN);
 }

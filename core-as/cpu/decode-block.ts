@@ -2,7 +2,8 @@
 import { R_DECODE_BUFFER } from '../layout';
 import { markCodePage } from '../mmu/physical';
 import { codePage, dropWriteTranslations, mmioReadAny, fetchGpa } from '../mmu/tlb';
-import { BLOCK_HEADER, MAX_BLOCK_INSNS, MODE_SINGLE, enterBlock, reserveBlock } from './code-cache';
+import { BLOCK_HEADER, MAX_BLOCK_INSNS, MODE_SINGLE, enterBlock } from './code-cache';
+import { reserveBlock } from './invalidate';
 import { decodeInstruction } from './decode';
 import { beginInstruction, dp, emit, ends, finishInstruction, out, setDmode, setOut, tooLong } from './decode-state';
 import { FAULTED, MODE_64, cpu, faulted } from './state';

@@ -66,7 +66,8 @@ import {
 } from '../layout';
 import { flushAll } from '../mmu/tlb';
 import { machineNowNs } from '../time';
-import { MODE_SINGLE, readCodeRing } from './code-cache';
+import { MODE_SINGLE } from './code-cache';
+import { readCodeRing } from './invalidate';
 import { refreshFeatures } from './features';
 import { DR6_BS, clearStepDecided, instructionBreakpoint, stepDecided } from './debug';
 import { breakpointHits, clearBreakpointHits } from './watchpoints';

@@ -22,7 +22,7 @@ import {
   S_UOP,
 } from './abi';
 import { settleFlagsAside } from './flags';
-import { branchExit, close, openIf } from './flow';
+import { branchExit, close, openIf } from './labels';
 import {
   LOCAL_ADDRESS,
   LOCAL_BUDGET,

@@ -12,7 +12,7 @@ import { AUX_OVERFLOW_BITS, addCarries, auxCarryOverflow, signExtend, subBorrows
 import { mulHighSigned } from '../cpu/alu';
 import { R_JIT_FLAG_A, R_JIT_FLAG_B, R_JIT_KIND, R_LAZY_AUX, R_LAZY_RESULT } from '../layout';
 import { HELPER_FLAGS } from './abi';
-import { close, openIf } from './flow';
+import { close, openIf } from './labels';
 import {
   LOCAL_AUX,
   LOCAL_CPU,

@@ -22,7 +22,16 @@ import { MODE_64, cpu } from '../cpu/state';
 import { tlbBank } from '../mmu/banks';
 import { SUB_LINKABLE, UOP_SIZE, U_KIND, U_LINK, U_OFF, U_SUB } from '../cpu/uops';
 import { hostJitDropAll, hostJitInstall } from '../host';
-import { CACHE_REGIONS, CFGF_JIT, CFG_FLAGS, R_CODE_CACHE, R_JIT, R_JIT_ENTRY, R_JIT_SIZE } from '../layout';
+import {
+  CACHE_REGIONS,
+  CACHE_REGIONS_SIZE,
+  CFGF_JIT,
+  CFG_FLAGS,
+  R_CODE_CACHE,
+  R_JIT,
+  R_JIT_ENTRY,
+  R_JIT_SIZE,
+} from '../layout';
 import { HELPER_COUNT, REGION_SLOTS } from './abi';
 import { TYPE_REGION, emitTypes } from './module-types';
 import { FORM_GROUPED, S_FORM, S_PAGE, S_TIMES, S_UOP } from './abi';
@@ -50,7 +59,7 @@ import {
   pageCount,
   pageLinear,
 } from './region';
-import { translateRegion } from './translate';
+import { translateRegion } from './translate-region';
 import * as w from './wasm';
 
 /** Entries of a block that make it hot. */
@@ -97,7 +106,7 @@ let slotSeeds: u32 = 0;
 /** At the beginning of the code cache: a record per slot, bits of shared pages, table of slow sites, address of each slot's sites, its seed, how often it was left aside. */
 const RECORDS_BYTES: u32 = REGION_SLOTS * MAX_PAGES * 4;
 const SHARED_BYTES: u32 = 0x100000 / 8;
-export const REGION_TABLES: u32 = RECORDS_BYTES + SHARED_BYTES + SLOW_SITES_BYTES + REGION_SLOTS * 12;
+const TABLES_BYTES: u32 = RECORDS_BYTES + SHARED_BYTES + SLOW_SITES_BYTES + REGION_SLOTS * 12;
 
 /** A block takes part in a region only if it was entered so often. */
 const WARM: u32 = 100;
@@ -225,6 +234,7 @@ export function noteAside(site: u32, entry: u32, page: u64): void {
 export function compileQueued(): void {
   if (nextSlot + QUEUE_LENGTH >= <u32>REGION_SLOTS || modules >= MAX_MODULES) {
     dropAllBlocks();
+    forgetRegions();
     return;
   }
   const base = cpu + R_JIT + CODE;
@@ -259,6 +269,7 @@ export function compileQueued(): void {
     const sites = allocate(siteTableBytes());
     if (!sites) {
       dropAllBlocks();
+      forgetRegions();
       return;
     }
     memory.copy(sites, siteTable(), siteTableBytes());
@@ -430,3 +441,5 @@ function importName(name: u32): void {
   w.byte(1);
   w.byte(name);
 }
+
+assert(TABLES_BYTES <= <u32>CACHE_REGIONS_SIZE);

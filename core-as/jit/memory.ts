@@ -9,7 +9,7 @@ import { TLB_WRITE } from '../mmu/banks';
 import { REG_ZERO, SEG_A32, U_BASE, U_DISP, U_IDX, U_KIND, U_SCALE, U_SEG } from '../cpu/uops';
 import { FORM_GROUPED, FORM_SINGLE, HELPER_READ, HELPER_RMW, HELPER_RMW_END, HELPER_WRITE, WRITE_FAULT } from './abi';
 import { accessForm, isCalled, leaveAfter, leaveAside, leaveWithFault } from './exits';
-import { close, openIf, openIfValue } from './flow';
+import { close, openIf, openIfValue } from './labels';
 import { isLoad, isRun, isSegmented, isStore } from './kinds';
 import {
   LOCAL_ADDRESS,

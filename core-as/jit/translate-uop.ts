@@ -19,7 +19,7 @@ import {
 import { HELPER_RUN } from './abi';
 import { isCalled, leaveWithStatus, siteOfStatus } from './exits';
 import * as f from './flags';
-import { close, openIf } from './flow';
+import { close, openIf } from './labels';
 import { isLoad, isRun, isSegmented, isStore } from './kinds';
 import {
   LOCAL_AUX,

@@ -4,7 +4,7 @@ import { U_D, U_IMM, U_LINK, U_S, X } from '../cpu/uops';
 import { FORM_FIXED, FORM_SINGLE } from './abi';
 import { leaveAside } from './exits';
 import * as f from './flags';
-import { close, openIf } from './flow';
+import { close, openIf } from './labels';
 import {
   LOCAL_ADDRESS,
   LOCAL_AUX,

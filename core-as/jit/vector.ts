@@ -12,7 +12,7 @@ import * as op from '../simd/operations';
 import { FORM_FIXED, FORM_SINGLE, HELPER_RUN } from './abi';
 import { isCalled, leaveAside, leaveWithStatus, siteOfStatus } from './exits';
 import * as f from './flags';
-import { close, openIf } from './flow';
+import { close, openIf } from './labels';
 import {
   LOCAL_ADDRESS,
   LOCAL_AUX,

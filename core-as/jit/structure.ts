@@ -9,44 +9,35 @@
 import { R_JIT } from '../layout';
 import { cpu } from '../cpu/state';
 import { N_ENTRY, N_FALL, N_FLOW, N_RETURNS, N_TAKEN, node, nodeCount, returnSite, returnSites } from './region';
+import {
+  F_DISPATCH,
+  F_GROUP,
+  F_HEADER,
+  F_INDEX,
+  F_LABEL,
+  F_LEVEL,
+  F_LOOPS,
+  F_LOW,
+  F_STACKED,
+  beginLabels,
+  close,
+  deepen,
+  depth,
+  setNext,
+} from './labels';
 import { LOCAL_ENTRY } from './locals';
 import { translateNode } from './translate';
-import { BLOCK, BR, BR_IF, BR_TABLE, END, IF, LOOP, TYPE_VOID, byte, const32, get, set, unsigned } from './wasm';
+import { BLOCK, BR_TABLE, LOOP, TYPE_VOID, byte, get, unsigned } from './wasm';
 
 const LISTS: u32 = 0x16000;
 const LISTS_END: u32 = 0x1f000;
 
-/** u16: the sequence that the node belongs to. */
-const F_LEVEL: u32 = N_FLOW;
-/** u16: its number in that sequence's row of components. */
-const F_GROUP: u32 = N_FLOW + 2;
-/** u16: Tarjan's index and lowlink. */
-const F_INDEX: u32 = N_FLOW + 4;
-const F_LOW: u32 = N_FLOW + 6;
-/** u16: nesting depth of the block or loop that a branch to the node leaves or repeats. */
-const F_LABEL: u32 = N_FLOW + 8;
-/** u16: level at which the node is a loop header: edges to it are back edges there. */
-const F_HEADER: u32 = N_FLOW + 10;
-/** u8: on Tarjan's stack. */
-const F_STACKED: u32 = N_FLOW + 12;
-/** u8: a branch to the node must say so in LOCAL_ENTRY. */
-const F_DISPATCH: u32 = N_FLOW + 13;
-/** u8: some loop starts here: the budget is looked at. */
-const F_LOOPS: u32 = N_FLOW + 14;
-
-let depth: u32 = 0;
 let free: u32 = 0;
 let levels: u32 = 0;
 let indices: u32 = 0;
 let stackTop: u32 = 0;
 let groupTop: u32 = 0;
 let groupOut: u32 = 0;
-/** What follows the node that is being translated without a jump: a group of a level. */
-let nextLevel: u32 = 0;
-let nextGroup: u32 = 0;
-
-/** Depth of the block that a branch leaves the region by. */
-const EXIT_DEPTH: u32 = 1;
 
 // @ts-ignore: decorator
 @inline
@@ -54,80 +45,9 @@ function list(): u32 {
   return cpu + R_JIT + LISTS;
 }
 
-export function isLoopHeader(n: u32): bool {
-  return load<u8>(node(n), F_LOOPS) !== 0;
-}
-
-export function openIf(): void {
-  byte(IF);
-  byte(TYPE_VOID);
-  depth++;
-}
-
-/** An `if` that leaves a value. */
-export function openIfValue(type: u32): void {
-  byte(IF);
-  byte(type);
-  depth++;
-}
-
-export function close(): void {
-  byte(END);
-  depth--;
-}
-
-/** Leaves the region; what the epilogue needs is in its locals. */
-export function branchExit(): void {
-  byte(BR);
-  unsigned(depth - EXIT_DEPTH);
-}
-
-function isNext(to: u32): bool {
-  const n = node(to);
-  return nextLevel !== 0 && load<u16>(n, F_LEVEL) === nextLevel && load<u16>(n, F_GROUP) === nextGroup;
-}
-
-function nameEntry(to: u32): void {
-  if (!load<u8>(node(to), F_DISPATCH)) return;
-  const32(to);
-  set(LOCAL_ENTRY);
-}
-
-/** True when going on at the node is what happens without a jump. */
-export function fallsTo(to: i32): bool {
-  return to >= 0 && isNext(to);
-}
-
-/** Goes on at a node. */
-export function branch(to: u32): void {
-  nameEntry(to);
-  if (isNext(to)) return;
-  byte(BR);
-  unsigned(depth - load<u16>(node(to), F_LABEL));
-}
-
-/** The same inside an `if`, where nothing follows without a jump. */
-export function branchAway(to: u32): void {
-  nameEntry(to);
-  byte(BR);
-  unsigned(depth - load<u16>(node(to), F_LABEL));
-}
-
-/** Goes on at a node if the i32 on the stack is not 0. */
-export function branchIf(to: u32): void {
-  if (load<u8>(node(to), F_DISPATCH)) {
-    openIf();
-    branchAway(to);
-    close();
-    return;
-  }
-  byte(BR_IF);
-  unsigned(depth - load<u16>(node(to), F_LABEL));
-}
-
 /** Lays out all nodes, translating each. False when the scratch lists are too small. */
 export function emitFlow(): bool {
-  depth = EXIT_DEPTH;
+  beginLabels();
   free = 0;
   levels = 1;
   const all = list();
@@ -272,7 +192,7 @@ function sequence(nodes: u32, count: u32, level: u32, inLoop: bool): bool {
   for (let g = groups - 1; g > 0 || (g === 0 && dispatch); g--) {
     byte(BLOCK);
     byte(TYPE_VOID);
-    depth++;
+    deepen();
     const from: u32 = load<u8>(bounds + (groups - 1 - g));
     const to: u32 = load<u8>(bounds + (groups - g));
     for (let i = from; i < to; i++) {
@@ -301,14 +221,13 @@ function sequence(nodes: u32, count: u32, level: u32, inLoop: bool): bool {
     const to: u32 = load<u8>(bounds + (groups - g));
     const first: u32 = load<u8>(order + from);
     if (to - from === 1 && !hasSelfEdge(first, level)) {
-      nextLevel = g + 1 < groups ? level : 0;
-      nextGroup = g + 1;
+      setNext(g + 1 < groups ? level : 0, g + 1);
       if (!translateNode(first)) return false;
       continue;
     }
     byte(LOOP);
     byte(TYPE_VOID);
-    depth++;
+    deepen();
     const inner = ++levels;
     for (let i = from; i < to; i++) {
       const n = node(load<u8>(order + i));
