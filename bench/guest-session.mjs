@@ -1,7 +1,10 @@
 /** One boot of a machine on pipes, seen from outside: what it prints, when it printed it, and what is typed into it. */
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 
 const TAIL_LINES = 15;
+/** sysconf(_SC_CLK_TCK), which Linux fixes for programs. */
+const CLOCK_TICKS_PER_SECOND = 100;
 
 export class GuestSession {
   #text = '';
@@ -48,9 +51,16 @@ export class GuestSession {
     return new Error(`${message}; its last lines:\n${this.#text.split('\n').slice(-TAIL_LINES).join('\n')}`);
   }
 
-  /** The process, for reading its processor time. */
-  get pid() {
-    return this.#child.pid;
+  /** Processor seconds of the machine's process, all of its threads, so far; NaN where there is no /proc. */
+  processorSeconds() {
+    try {
+      const stat = readFileSync(`/proc/${this.#child.pid}/stat`, 'latin1');
+      // The fields after the command's name, which may hold anything (proc_pid_stat(5)): utime and stime are the 14th and 15th of all.
+      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS_PER_SECOND;
+    } catch {
+      return NaN;
+    }
   }
 
   /** Resolves to the match and the time at which it was printed. */

@@ -1,7 +1,7 @@
 /**
- * `npm run bench`: boots the same Linux here and on QEMU's TCG, by turns, runs a few commands in it, and prints seconds and
- * ratios; then lets a guest idle. Ends with status 1 when the ratio of the boots or an idle guest's cost is above its limit, or the two
- * machines computed different things.
+ * `npm run bench`: boots the same Linux here and on QEMU's TCG, by turns, runs a few commands in it twice (cold: for the first time in that
+ * guest; warm: again), and prints seconds, processor seconds of the whole process, ratios and their geometric means; then lets a guest idle. Ends
+ * with status 1 when the ratio of the boots or an idle guest's cost is above its limit, or the two machines computed different things.
  */
 import { availableParallelism, cpus } from 'node:os';
 import { runMain, SetupError } from '../host-node/setup/common.mjs';
@@ -19,6 +19,9 @@ const MAX_BOOT_RATIO = 8;
 const BOOT_TIMEOUT_MS = 180_000;
 const COMMAND_TIMEOUT_MS = 120_000;
 const PROMPT = /\/ # /;
+const BOOT = 'boot to the prompt';
+/** The first run of a command in a fresh guest, and the second one. */
+const TEMPERATURES = ['cold', 'warm'];
 
 function parseArguments(args) {
   const options = { runs: DEFAULT_RUNS, bootOnly: false, networkOnly: false };
@@ -34,15 +37,27 @@ function parseArguments(args) {
   return options;
 }
 
-/** Boots to the prompt, runs the workloads, ends the machine. Resolves to seconds and outputs by name. */
+/** Runs a command; resolves to its output, the seconds that it took, and the processor seconds of the machine's process. */
+async function runMeasured(session, command) {
+  const before = session.processorSeconds();
+  const result = await session.run(command, COMMAND_TIMEOUT_MS);
+  return { ...result, processorSeconds: session.processorSeconds() - before };
+}
+
+/** Boots to the prompt, runs the workloads cold and warm, ends the machine. Resolves to seconds and outputs by name. */
 async function measure(contestant, workloads) {
   const session = new GuestSession(contestant);
   try {
     const { atMs } = await session.expect(PROMPT, BOOT_TIMEOUT_MS);
-    const results = new Map([['boot to the prompt', { seconds: (atMs - session.startedMs) / 1000, output: '' }]]);
+    const seconds = (atMs - session.startedMs) / 1000;
+    const results = new Map([[BOOT, { seconds, processorSeconds: session.processorSeconds(), output: '' }]]);
     // No echo, and no message of the kernel in the middle of an output.
     await session.run('stty -echo; dmesg -n 1', COMMAND_TIMEOUT_MS);
-    for (const { name, command } of workloads) results.set(name, await session.run(command, COMMAND_TIMEOUT_MS));
+    for (const { name, command } of workloads) {
+      for (const temperature of TEMPERATURES) {
+        results.set(`${name}, ${temperature}`, await runMeasured(session, command));
+      }
+    }
     return results;
   } finally {
     await session.kill();
@@ -62,6 +77,8 @@ async function idle(contestant) {
     await session.kill();
   }
 }
+
+const geometricMean = (values) => Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
 
 const median = (values) => {
   const sorted = values.toSorted((a, b) => a - b);
@@ -104,24 +121,37 @@ await runMain(async (args) => {
 
   peer.close();
 
-  const seconds = (name, what) => median(collected.get(name).map((results) => results.get(what).seconds));
-  const names = ['boot to the prompt', ...workloads.map(({ name }) => name)];
+  const value = (name, what, key) => median(collected.get(name).map((results) => results.get(what)[key]));
+  const names = [
+    BOOT,
+    ...workloads.flatMap(({ name }) => TEMPERATURES.map((temperature) => `${name}, ${temperature}`)),
+  ];
+  const keys = ['seconds', 'processorSeconds'];
   const header = [
     'median seconds',
-    ...contestants.map(({ name }) => name),
-    ...(version === undefined ? [] : ['ratio']),
+    ...contestants.flatMap(({ name }) => [name, 'processor']),
+    ...(version === undefined ? [] : ['ratio', 'processor']),
   ];
-  const rows = names.map((what) => {
-    const times = contestants.map(({ name }) => seconds(name, what));
-    const ratio = times[1] === undefined ? [] : [(times[0] / times[1]).toFixed(2)];
-    return [what, ...times.map((time) => time.toFixed(2)), ...ratio];
-  });
+  const ratioOf = (what, key) => value(contestants[0].name, what, key) / value(contestants[1].name, what, key);
+  const rows = names.map((what) => [
+    what,
+    ...contestants.flatMap(({ name }) => keys.map((key) => value(name, what, key).toFixed(2))),
+    ...(version === undefined ? [] : keys.map((key) => ratioOf(what, key).toFixed(2))),
+  ]);
+  if (version !== undefined) {
+    for (const temperature of TEMPERATURES) {
+      const what = names.filter((name) => name.endsWith(`, ${temperature}`));
+      if (what.length === 0) continue;
+      const means = keys.map((key) => geometricMean(what.map((name) => ratioOf(name, key))).toFixed(2));
+      rows.push([`geometric mean, ${temperature}`, ...contestants.flatMap(() => ['', '']), ...means]);
+    }
+  }
   process.stdout.write('\n');
   printTable([header, ...rows]);
   process.stdout.write('\n');
 
   let status = process.platform === 'linux' && !(await idle(contestants[0])) ? 1 : 0;
-  for (const { name } of workloads) {
+  for (const name of names.slice(1)) {
     const outputs = new Set([...collected.values()].flat().map((results) => results.get(name).output));
     if (outputs.size === 1) continue;
     process.stdout.write(`FAILED: "${name}" printed different things: ${JSON.stringify([...outputs])}\n`);
@@ -133,7 +163,7 @@ await runMain(async (args) => {
     );
     return status;
   }
-  const ratio = seconds('webhyve', names[0]) / seconds('qemu-tcg', names[0]);
+  const ratio = ratioOf(BOOT, 'seconds');
   const verdict = ratio <= MAX_BOOT_RATIO ? 'ok' : 'FAILED';
   process.stdout.write(`${verdict}: boot ratio ${ratio.toFixed(2)}, limit ${MAX_BOOT_RATIO}\n`);
   return ratio <= MAX_BOOT_RATIO ? status : 1;
