@@ -63,7 +63,7 @@ import { translateRegion } from './translate-region';
 import * as w from './wasm';
 
 /** Entries of a block that make it hot. */
-export const HOT: u32 = 4000;
+export const HOT: u32 = 16000;
 /** A module is made of so many hot blocks, or of those that have come together in so many time slices: modules are costly, functions cheap. */
 const BATCH: u32 = 12;
 const BATCH_SLICES: u32 = 60;
@@ -109,7 +109,7 @@ const SHARED_BYTES: u32 = 0x100000 / 8;
 const TABLES_BYTES: u32 = RECORDS_BYTES + SHARED_BYTES + SLOW_SITES_BYTES + REGION_SLOTS * 12;
 
 /** A block takes part in a region only if it was entered so often. */
-const WARM: u32 = 100;
+const WARM: u32 = 400;
 /** So often is a region left aside at a place before that is translated in another way, when the region is formed again. */
 const TIMES_OFTEN: u32 = 200;
 /** That happens after so many times at all its places; each time it takes four times as many. */
