@@ -51,10 +51,15 @@ export class GuestSession {
     return new Error(`${message}; its last lines:\n${this.#text.split('\n').slice(-TAIL_LINES).join('\n')}`);
   }
 
+  /** The process, for reading what it uses. */
+  get pid() {
+    return this.#child.pid;
+  }
+
   /** Processor seconds of the machine's process, all of its threads, so far; NaN where there is no /proc. */
   processorSeconds() {
     try {
-      const stat = readFileSync(`/proc/${this.#child.pid}/stat`, 'latin1');
+      const stat = readFileSync(`/proc/${this.pid}/stat`, 'latin1');
       // The fields after the command's name, which may hold anything (proc_pid_stat(5)): utime and stime are the 14th and 15th of all.
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
       return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS_PER_SECOND;

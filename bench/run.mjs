@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: boots the same Linux here and on QEMU's TCG, by turns, runs a few commands in it twice (cold: for the first time in that
- * guest; warm: again), and prints seconds, processor seconds of the whole process, ratios and their geometric means; then lets a guest idle.
- * Ends with status 1 when the ratio of the boots or an idle guest's cost is above its limit, or the two machines computed different things.
+ * guest; warm: again), and prints seconds, processor seconds of the whole process, ratios and their geometric means; then lets a guest idle. Ends
+ * with status 1 when the ratio of the boots or an idle guest's cost is above its limit, or the two machines computed different things.
  */
 import { availableParallelism, cpus } from 'node:os';
 import { runMain, SetupError } from '../host-node/setup/common.mjs';
