@@ -1,12 +1,14 @@
 /**
  * `npm run bench`: boots the same Linux here and on QEMU's TCG, by turns, runs a few commands in it, and prints seconds and
- * ratios. Ends with status 1 when the ratio of the boots is above the limit or the two machines computed different things.
+ * ratios; then lets a guest idle. Ends with status 1 when the ratio of the boots or an idle guest's cost is above its limit, or the two
+ * machines computed different things.
  */
 import { availableParallelism, cpus } from 'node:os';
 import { runMain, SetupError } from '../host-node/setup/common.mjs';
 import { fetchGuest } from '../host-node/setup/fetch-guest.mjs';
 import { qemuTcg, qemuVersion, webhyve } from './contestants.mjs';
 import { GuestSession } from './guest-session.mjs';
+import { measureIdle } from './idle.mjs';
 import { NetworkPeer, networkWorkloads } from './network.mjs';
 import { WORKLOADS } from './workloads.mjs';
 
@@ -42,6 +44,20 @@ async function measure(contestant, workloads) {
     await session.run('stty -echo; dmesg -n 1', COMMAND_TIMEOUT_MS);
     for (const { name, command } of workloads) results.set(name, await session.run(command, COMMAND_TIMEOUT_MS));
     return results;
+  } finally {
+    await session.kill();
+  }
+}
+
+/** Boots once more and lets the guest do nothing. True when its budgets were kept. */
+async function idle(contestant) {
+  const session = new GuestSession(contestant);
+  try {
+    await session.expect(PROMPT, BOOT_TIMEOUT_MS);
+    await session.run('stty -echo; dmesg -n 1', COMMAND_TIMEOUT_MS);
+    const { kept, lines } = await measureIdle(session);
+    process.stdout.write(`${lines.join('\n')}\n`);
+    return kept;
   } finally {
     await session.kill();
   }
@@ -104,7 +120,7 @@ await runMain(async (args) => {
   printTable([header, ...rows]);
   process.stdout.write('\n');
 
-  let status = 0;
+  let status = process.platform === 'linux' && !(await idle(contestants[0])) ? 1 : 0;
   for (const { name } of workloads) {
     const outputs = new Set([...collected.values()].flat().map((results) => results.get(name).output));
     if (outputs.size === 1) continue;

@@ -8,7 +8,7 @@ const runtimeDirectory = mkdtempSync(join(tmpdir(), 'webhyve-test-'));
 
 /**
  * `unit` needs nothing but this repository; `guest` boots guests, real and assembled, and compares with QEMU where it is
- * installed. The second runs after the first.
+ * installed; `browser` drives the page in Chromium and Firefox. One runs after the other.
  */
 export default defineConfig({
   test: {
@@ -36,6 +36,17 @@ export default defineConfig({
           testTimeout: 180_000,
           hookTimeout: 180_000,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'browser',
+          include: ['tests/browser/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          sequence: { groupOrder: 2 },
         },
       },
     ],

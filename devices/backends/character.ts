@@ -5,20 +5,52 @@ export type CharacterAddress =
   | { readonly kind: 'stdio' }
   /** Listens; `host` is a name or an address without brackets. */
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | WebSocketAddress
   /** Listens at the path. */
   | { readonly kind: 'unix'; readonly path: string }
   /** A terminal, a UNIX socket to connect to, or one end of a null modem (`/dev/nmdmNA`). */
   | { readonly kind: 'path'; readonly path: string };
 
-/** Reads `stdio`, `tcp=ADDRESS:PORT`, `unix=PATH` or a path, as consoles are spelled on the command line. Throws with bhyve's reason. */
+/** Listens for WebSockets; `host` is a name or an address without brackets. */
+export interface WebSocketAddress {
+  readonly kind: 'websocket';
+  readonly host: string;
+  readonly port: number;
+  /** What clients must know; undefined: made up, and told to the user. */
+  readonly token: string | undefined;
+  /** Origins of pages that may connect, besides those of the host itself. */
+  readonly origins: readonly string[];
+}
+
+/** `ADDRESS:PORT`, the address in brackets when it holds colons. Throws with the whole text in the message. */
+function parseHostPort(text: string, whole: string, anyHost: string): { readonly host: string; readonly port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (!match || port > 65535) throw new Error(`${whole}: not ADDRESS:PORT`);
+  return { host: (match[1] ?? match[2]) || anyHost, port };
+}
+
+function parseWebSocketAddress(text: string): WebSocketAddress {
+  const [where = '', query = ''] = text.slice('ws='.length).split(/\?(.*)/s);
+  const parameters = new URLSearchParams(query);
+  return {
+    kind: 'websocket',
+    ...parseHostPort(where, text, '127.0.0.1'),
+    token: parameters.get('token') ?? undefined,
+    origins: parameters.getAll('origin'),
+  };
+}
+
+/**
+ * Reads `stdio`, `tcp=ADDRESS:PORT`, `ws=ADDRESS:PORT[?token=TOKEN][&origin=ORIGIN]...`, `unix=PATH` or a path, as consoles are spelled on the
+ * command line. Throws with bhyve's reason.
+ */
 export function parseCharacterAddress(text: string): CharacterAddress {
   if (text === 'stdio') return { kind: 'stdio' };
   if (text.startsWith('unix=')) return { kind: 'unix', path: text.slice('unix='.length) };
+  if (text.startsWith('ws=')) return parseWebSocketAddress(text);
   if (!text.startsWith('tcp=')) return { kind: 'path', path: text };
-  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text.slice('tcp='.length));
-  const port = Number(match?.[3]);
-  if (!match || port > 65535) throw new Error(`${text}: not ADDRESS:PORT`);
-  return { kind: 'tcp', host: (match[1] ?? match[2]) || '0.0.0.0', port };
+  return { kind: 'tcp', ...parseHostPort(text.slice('tcp='.length), text, '0.0.0.0') };
 }
 
 /** A character device of the host at the far end of a serial port. */

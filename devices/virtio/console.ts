@@ -13,10 +13,14 @@
 import { GuestAddressError } from '../bus/guest-memory.ts';
 import type { AccessSize } from '../bus/port-bus.ts';
 import type { StateFields } from '../platform/state-fields.ts';
-import type { CharacterBackend } from '../backends/character.ts';
+import {
+  parseCharacterAddress,
+  unplugged,
+  type CharacterAddress,
+  type CharacterBackend,
+} from '../backends/character.ts';
 import { SnapshotError, type StateValue } from '../snapshot.ts';
 import { errnoText } from '../config/errors.ts';
-import { unplugged } from '../backends/character.ts';
 import { NoBackendError } from '../backends/kinds.ts';
 import { DeviceError, type DeviceBuilder } from '../device-context.ts';
 import { virtioOptions, VirtioDevice, type VirtioDeviceOptions } from './device.ts';
@@ -511,6 +515,11 @@ export class VirtioConsole extends VirtioDevice {
   }
 }
 
+/** bhyve makes a listening socket at a port's path; `ws=...` is a WebSocket as COM ports have them. */
+function portAddress(path: string): CharacterAddress {
+  return path.startsWith('ws=') ? parseCharacterAddress(path) : { kind: 'unix', path };
+}
+
 export const buildVirtioConsole: DeviceBuilder = async (context, _where, variables) => {
   const ports: ConsolePortOptions[] = [];
   try {
@@ -519,8 +528,8 @@ export const buildVirtioConsole: DeviceBuilder = async (context, _where, variabl
       const path = variables.get(`port.${index}.path`);
       if (name === undefined && path === undefined) continue;
       if (!name || !path) throw new DeviceError(`virtio-console: port ${index} needs a name and a path`);
-      // bhyve makes a listening socket at the path; without a host's sockets the port has no other end.
-      const backend = await context.open('character', { kind: 'unix', path }).catch((error: unknown) => {
+      // Without a host's sockets the port has no other end.
+      const backend = await context.open('character', portAddress(path)).catch((error: unknown) => {
         if (error instanceof NoBackendError) return undefined;
         throw new DeviceError(`virtio-console: cannot open ${path} for port ${name}: ${errnoText(error)}`, {
           cause: error,

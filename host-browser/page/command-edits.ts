@@ -1,6 +1,6 @@
 /** Changes to a command line: a disk more, another kernel. */
 import { freeSlots } from './completion.ts';
-import { joinWords, splitWords } from './shell-words.ts';
+import { joinWords, splitWords } from '../shell-words.ts';
 
 /** Slots 0 and 31 are the bridges' by custom. */
 const FIRST_DISK_SLOT = 2;

@@ -2,7 +2,7 @@
 import { BhyveExit, parseCommandLine } from '../../devices/config/index.ts';
 import { complete, type FileNames, type Suggestion } from './completion.ts';
 import { element, make } from './elements.ts';
-import { ShellWordError, splitWords } from './shell-words.ts';
+import { ShellWordError, splitWords } from '../shell-words.ts';
 
 export class CommandField {
   readonly #field = element('command-line', HTMLTextAreaElement);

@@ -8,7 +8,7 @@ import {
   WEBHYVE_VARIABLES,
   type VariableDeclaration,
 } from '../../devices/config/index.ts';
-import { locateWords } from './shell-words.ts';
+import { locateWords } from '../shell-words.ts';
 
 export interface Suggestion {
   /** What the list shows. */

@@ -12,7 +12,7 @@ import { Help } from './help.ts';
 import { isolate } from './isolation.ts';
 import { readPageSettings } from './page-settings.ts';
 import { Session, type SessionState } from './session.ts';
-import { splitWords } from './shell-words.ts';
+import { splitWords } from '../shell-words.ts';
 import { StatusLine } from './status-line.ts';
 import { watchTheme } from './theme.ts';
 

@@ -1,6 +1,6 @@
 /** What a page was made for: the JSON in its #webhyve-page, and the command line in its address. */
 import type { PageData } from '../../devices/publish/page-data.ts';
-import { joinWords } from './shell-words.ts';
+import { joinWords } from '../shell-words.ts';
 
 export interface PageSettings {
   readonly commandLine: string;

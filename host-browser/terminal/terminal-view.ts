@@ -13,6 +13,8 @@ const FONT =
   'ui-monospace, "Cascadia Mono", "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace';
 const FONT_SIZE_PX = 14;
 const LEAST_CONTRAST = 4.5;
+/** One or two milliseconds of parsing. */
+const WRITE_BYTES = 4096;
 
 export interface TerminalViewOptions {
   /** Accessible name. */
@@ -29,6 +31,8 @@ export class TerminalView {
   readonly #resizes: ResizeObserver;
   readonly #scheme = matchMedia('(prefers-color-scheme: dark)');
   #detach: (() => void) | undefined;
+  /** Everything given so far is on the screen. */
+  #written: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly parent: HTMLElement,
@@ -75,16 +79,26 @@ export class TerminalView {
   connect(console: TerminalConsole): void {
     this.disconnect();
     if (console.transcript !== '') this.terminal.write(console.transcript);
-    const stopOutput = console.attach((bytes) => {
-      return new Promise((resolve) => {
-        this.terminal.write(bytes, resolve);
-      });
-    });
+    const stopOutput = console.attach((bytes) => this.#write(bytes));
     const input = this.terminal.onData((text) => console.send(text));
     this.#detach = () => {
       stopOutput();
       input.dispose();
     };
+  }
+
+  /** Resolves when the bytes are on the screen. xterm.js takes what it is given in one go, so it is given little at a time. */
+  #write(bytes: Uint8Array): Promise<void> {
+    this.#written = this.#written.then(() => this.#writeSlices(bytes));
+    return this.#written;
+  }
+
+  async #writeSlices(bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length; at += WRITE_BYTES) {
+      await new Promise<void>((resolve) => {
+        this.terminal.write(bytes.subarray(at, at + WRITE_BYTES), resolve);
+      });
+    }
   }
 
   /** Shows no console any more; what was printed stays. */

@@ -1,10 +1,11 @@
 /** The MachineHost of a browser: Workers, the browser's clock, files by address, consoles in the page. */
 import type { BackendOpeners } from '../../devices/backends/kinds.ts';
-import type { MachineHost, VcpuThread, VcpuThreadStart } from '../../devices/machine/host.ts';
+import type { MachineHost, VcpuThread } from '../../devices/machine/host.ts';
 import type { ReadFile } from '../../devices/machine/kernel-source.ts';
-import { clockSince, makeClockOrigin } from '../clock.ts';
+import { clockSince, makeClockOrigin, sharedClock } from '../clock.ts';
 import { makeYield } from '../event-loop.ts';
 import { spawnWorker } from '../spawn-worker.ts';
+import type { VcpuWorkerStart } from './vcpu-worker.ts';
 
 export interface BrowserHostOptions {
   readonly core: WebAssembly.Module;
@@ -15,8 +16,8 @@ export interface BrowserHostOptions {
   readonly backends: BackendOpeners;
 }
 
-function spawn(url: URL, start: VcpuThreadStart, failed: (error: Error) => void): VcpuThread {
-  const worker = spawnWorker(url, `vcpu${start.vcpu}`);
+function spawn(url: URL, start: VcpuWorkerStart, failed: (error: Error) => void): VcpuThread {
+  const worker = spawnWorker(url, `vcpu${start.start.vcpu}`);
   worker.addEventListener('error', (event) => {
     failed(new Error(event.message || `the vCPU's worker ${url.href} could not be started`));
   });
@@ -32,12 +33,15 @@ function spawn(url: URL, start: VcpuThreadStart, failed: (error: Error) => void)
 export function createBrowserHost(options: BrowserHostOptions): MachineHost {
   const clockOrigin = makeClockOrigin();
   const { vcpuWorker, message, backends } = options;
+  const nowNs = clockSince(clockOrigin);
+  const lastReading = vcpuWorker && new Int32Array(new SharedArrayBuffer(4));
   return {
     core: options.core,
     clockOrigin,
-    nowNs: clockSince(clockOrigin),
+    nowNs: lastReading ? sharedClock(nowNs, lastReading) : nowNs,
     yieldNow: makeYield(),
-    spawnVcpu: vcpuWorker ? (start, failed) => spawn(vcpuWorker, start, failed) : undefined,
+    spawnVcpu:
+      vcpuWorker && lastReading ? (start, failed) => spawn(vcpuWorker, { start, lastReading }, failed) : undefined,
     // A Worker lives as long as its page lets it.
     keepAlive: () => () => undefined,
     message,

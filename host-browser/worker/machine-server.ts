@@ -242,8 +242,8 @@ export class MachineServer {
 
   /** The far end of a port, asked for while the machine is built; named afterwards. */
   #openConsole(address: CharacterAddress): CharacterBackend | undefined {
-    if (address.kind === 'tcp') {
-      this.#port.tell('message', `tcp=${address.host}:${address.port}: a page listens on no sockets`);
+    if (address.kind === 'tcp' || address.kind === 'websocket') {
+      this.#port.tell('message', `${address.host}:${address.port}: a page listens on no sockets`);
       return undefined;
     }
     const console = new PageConsole(address.kind === 'stdio' ? 'stdio' : address.path, this.#port);

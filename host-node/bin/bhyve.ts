@@ -35,10 +35,11 @@ async function run(argv: readonly string[]): Promise<number> {
 
   let left = false;
   let machine: Machine | undefined = undefined as Machine | undefined;
-  const serial = new SerialOpener(() => {
+  const leave = (): void => {
     left = true;
     void machine?.destroy();
-  });
+  };
+  const serial = new SerialOpener(leave, undefined, writeMessage);
   const host = createNodeHost({
     core: await loadCore(),
     workerUrl: vcpuWorkerUrl(),

@@ -5,6 +5,7 @@ import { openStdio } from './stdio.ts';
 import { openNmdm, parseNmdm } from './nmdm.ts';
 import { connectUnix, SocketServerBackend } from './socket.ts';
 import { openTty } from './tty.ts';
+import { WebSocketBackend } from './websocket.ts';
 
 async function exists(path: string): Promise<boolean> {
   try {
@@ -23,6 +24,8 @@ export class SerialOpener {
   constructor(
     private readonly leave: () => void,
     private readonly nmdmFolder?: string,
+    /** Takes lines for the user: the address of a WebSocket, whose token is in it. */
+    private readonly message: (text: string) => void = () => undefined,
   ) {}
 
   /** Opens the far end of a line. Throws when that cannot be done. */
@@ -34,6 +37,11 @@ export class SerialOpener {
         return openStdio(this.leave);
       case 'tcp':
         return SocketServerBackend.listenTcp(address.host, address.port);
+      case 'websocket': {
+        const backend = await WebSocketBackend.listen(address);
+        this.message(`ws=${address.host}:${address.port}: the console is at ${backend.url}`);
+        return backend;
+      }
       case 'unix':
         return SocketServerBackend.listenUnix(address.path);
       case 'path':

@@ -10,6 +10,8 @@ export interface LocalFile {
   readonly path: string;
   /** Last part of its address; unique in the line. */
   readonly name: string;
+  /** A device has it (-s): it is read here and there. */
+  readonly disk: boolean;
   /** It is the argument of -r: a snapshot, with its F.meta beside it. */
   readonly snapshot: boolean;
 }
@@ -33,14 +35,14 @@ export function replaceLocalFiles(
 ): { readonly argv: string[]; readonly files: readonly LocalFile[] } {
   const byPath = new Map<string, LocalFile>();
   const names = new Set<string>();
-  const take = (path: string, snapshot: boolean): LocalFile => {
+  const take = (path: string, option: string): LocalFile => {
     const known = byPath.get(path);
     if (known) return known;
     const plain = basename(path).replace(/[^\w.-]/g, '_');
     let name = plain;
     for (let number = 2; names.has(name); number++) name = `${number}-${plain}`;
     names.add(name);
-    const file = { path, name, snapshot };
+    const file = { path, name, disk: option === '-s', snapshot: option === '-r' };
     byPath.set(path, file);
     return file;
   };
@@ -51,7 +53,7 @@ export function replaceLocalFiles(
       const equals = field.indexOf('=');
       for (const at of [0, equals + 1]) {
         const path = resolve(directory, field.slice(at));
-        if (field.length > at && isFile(path)) return field.slice(0, at) + address(take(path, option === '-r'));
+        if (field.length > at && isFile(path)) return field.slice(0, at) + address(take(path, option));
       }
       return field;
     });

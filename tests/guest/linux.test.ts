@@ -65,8 +65,9 @@ describe.each([1, 2, 4])('Linux with %i vCPU(s)', (cpus) => {
     );
     const elapsedSeconds = (performance.now() - before) / 1000;
     const [from = 0, to = 0] = uptime.trim().split(' ').map(Number);
+    // /proc/uptime counts hundredths; a sleep is never shorter than asked, and the guest's clock no faster than the host's.
     expect(to - from).toBeGreaterThan(1.98);
-    expect(to - from).toBeLessThan(elapsedSeconds + 0.05);
+    expect(to - from).toBeLessThan(elapsedSeconds + 0.04);
     await powerOff(guest);
   });
 });

@@ -48,7 +48,7 @@ class Rig {
         acknowledgement: (THEIR_FIRST + 1 + acknowledgement) >>> 0,
         ...(flags & T.FLAG_SYN ? { mss: MSS, windowShift: 6, sackPermitted: true } : {}),
       },
-      bytes(data),
+      new Uint8Array(bytes(data)),
     );
   }
 

@@ -61,5 +61,7 @@ export const PCI_UART: DeviceDeclaration = {
   name: 'uart',
   summary: 'PCI 16550 serial device',
   legacy: wholeText('path'),
-  variables: [{ name: 'path', type: PATH, help: 'Where the line leads: stdio, a terminal, or tcp=ADDRESS:PORT' }],
+  variables: [
+    { name: 'path', type: PATH, help: 'Where the line leads: stdio, a terminal, tcp=ADDRESS:PORT, or ws=ADDRESS:PORT' },
+  ],
 };

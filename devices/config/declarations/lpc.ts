@@ -7,7 +7,7 @@ import type { ConfigNode } from '../tree.ts';
 function comPort(number: number): LpcDeclaration {
   return {
     name: `com${number}`,
-    summary: `16550 serial port ${number}: stdio, a terminal, or tcp=ADDRESS:PORT`,
+    summary: `16550 serial port ${number}: stdio, a terminal, tcp=ADDRESS:PORT, or ws=ADDRESS:PORT`,
     syntax: ',path',
     apply(root, configuration) {
       // Without a path the port exists and leads nowhere.

@@ -32,7 +32,7 @@ export const VIRTIO_CONSOLE: DeviceDeclaration = {
   legacy: CONSOLE_PORTS,
   variables: [
     { name: 'port.N.name', type: STRING, help: 'Name of the port in the guest' },
-    { name: 'port.N.path', type: PATH, help: 'Unix domain socket of the host' },
+    { name: 'port.N.path', type: PATH, help: 'Unix domain socket of the host, or ws=ADDRESS:PORT' },
   ],
   check: (node) =>
     (node.findNode('port')?.names().length ?? 0) > MAX_CONSOLE_PORTS

@@ -1,0 +1,5 @@
+/** Style sheets as text: the bundler puts them into the program. */
+declare module '*.css' {
+  const text: string;
+  export default text;
+}

@@ -1,0 +1,1 @@
+export function bundleBrowser(options: { core: string; outdir: string }): Promise<void>;

@@ -1,0 +1,141 @@
+/** Chromium for tests: the programs of Debian, driven by playwright-core; pages and guests from servers of this process. */
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
+import { bundleBrowser } from '../../host-node/setup/bundle-browser.mjs';
+import { startDevServer, type DevServerOptions } from '../../host-node/web/dev-server.ts';
+import type { RunningServer } from '../../host-node/web/static-server.ts';
+import { compiledCorePath } from './compile-core.ts';
+import { BASIC_ARGS, linuxGuest, QUICK_CMDLINE } from './machine.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Where Linux distributions put it. */
+const CHROMIUM_PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+
+/** Nothing but what the tests ask for goes over the network; containers have no sandbox of their own. */
+export const CHROMIUM_ARGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+const chromiumPath = process.env['WEBHYVE_CHROMIUM'] ?? CHROMIUM_PATHS.find((path) => existsSync(path));
+
+/** Why there is no browser to test in; undefined when there is one. For `context.skip(reason)`. */
+export const chromiumMissing = chromiumPath === undefined ? 'chromium is not installed' : undefined;
+
+let browser: Promise<Browser> | undefined;
+
+/** The browser of this test file. */
+export function chromiumBrowser(): Promise<Browser> {
+  if (chromiumPath === undefined) throw new Error('no chromium');
+  browser ??= chromium.launch({ executablePath: chromiumPath, headless: true, args: CHROMIUM_ARGS });
+  return browser;
+}
+
+/** A browser with a profile on disk, whose private file system outlives its pages. */
+export function chromiumProfile(folder: string): Promise<BrowserContext> {
+  if (chromiumPath === undefined) throw new Error('no chromium');
+  const options = { executablePath: chromiumPath, headless: true, args: CHROMIUM_ARGS };
+  return chromium.launchPersistentContext(folder, options);
+}
+
+export async function closeChromium(): Promise<void> {
+  const running = browser;
+  browser = undefined;
+  await (await running)?.close();
+}
+
+let bundled: Promise<string> | undefined;
+
+/** The folder with what browsers load, built from the sources once per test process. */
+export function browserBundle(): Promise<string> {
+  bundled ??= (async () => {
+    const outdir = join(root, 'build', 'test', `browser-${process.pid}`);
+    mkdirSync(outdir, { recursive: true });
+    process.once('exit', () => rmSync(outdir, { recursive: true, force: true }));
+    await bundleBrowser({ core: await compiledCorePath('core-as/index.ts', 'release'), outdir });
+    return outdir;
+  })();
+  return bundled;
+}
+
+/** Words of a command line that boots the Linux guest; `args` before the machine's name. */
+export async function linuxArgs(args: readonly string[] = [], append = ''): Promise<string[]> {
+  const { kernel, initrd } = await linuxGuest();
+  const words = `${QUICK_CMDLINE} ${append}`.trim();
+  return [...BASIC_ARGS, '-u', '-m', '256M', ...args, '-f', `kexec,${kernel},${initrd},${words}`, 'vm'];
+}
+
+/** The page on a server, open on a command line. */
+export async function servePage(
+  argv: readonly string[],
+  options: Partial<Omit<DevServerOptions, 'argv'>> = {},
+): Promise<RunningServer> {
+  return startDevServer({
+    argv,
+    directory: process.cwd(),
+    host: '127.0.0.1',
+    port: 0,
+    browserFolder: await browserBundle(),
+    ...options,
+  });
+}
+
+/** What a page said that nobody wanted to hear: errors, and violations of its content security policy. */
+export interface PageComplaints {
+  readonly errors: string[];
+  /** Addresses of everything that was fetched. */
+  readonly requests: string[];
+}
+
+/** Listens to a page from its beginning. */
+export async function watchPage(page: Page): Promise<PageComplaints> {
+  const complaints: PageComplaints = { errors: [], requests: [] };
+  page.on('pageerror', (error) => complaints.errors.push(String(error.stack ?? error.message)));
+  page.on('console', (message) => {
+    if (message.type() === 'error') complaints.errors.push(message.text());
+  });
+  page.on('request', (request) => complaints.requests.push(request.url()));
+  page.on('dialog', (dialog) => void dialog.accept());
+  await page.addInitScript(() => {
+    addEventListener('securitypolicyviolation', (event) => {
+      console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`);
+    });
+  });
+  return complaints;
+}
+
+/** What the terminal that is shown has on its screen. */
+export function screenText(page: Page): Promise<string> {
+  return page.evaluate(() => {
+    const rows = [...document.querySelectorAll('[role=tabpanel]:not([hidden]) .xterm-rows > div')];
+    return rows.map((row) => (row.textContent ?? '').replaceAll('\u00a0', ' ').trimEnd()).join('\n');
+  });
+}
+
+/** Waits until the terminal shows a text. */
+export async function waitForScreen(page: Page, pattern: RegExp, timeoutMs = 60_000): Promise<string> {
+  const end = Date.now() + timeoutMs;
+  for (;;) {
+    const text = await screenText(page);
+    if (pattern.test(text)) return text;
+    if (Date.now() > end)
+      throw new Error(`${String(pattern)} was not shown within ${timeoutMs} ms; the terminal has:\n${text}`);
+    await page.waitForTimeout(100);
+  }
+}
+
+/** Types a line into the terminal, as a person would. */
+export async function typeLine(page: Page, line: string): Promise<void> {
+  await page.keyboard.type(line);
+  await page.keyboard.press('Enter');
+}
+
+export const PROMPT = /\/ # ?$/m;
