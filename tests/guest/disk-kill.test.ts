@@ -1,6 +1,6 @@
 /**
  * kill -9 while a guest writes to a disk on each controller: nothing that it had synchronized is lost. The guest is booted once; every round goes on
- * from its snapshot. DISK_KILLS says how many rounds (20 are asked for; 2 in a normal run).
+ * from its snapshot. Runs only when asked for: DISK_KILLS says how many rounds.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
@@ -22,7 +22,7 @@ import {
 } from '../support/machine.ts';
 
 const MIB = 1 << 20;
-const ROUNDS = Number(process.env['DISK_KILLS'] ?? 2);
+const ROUNDS = Number(process.env['DISK_KILLS'] ?? 0);
 const MKE2FS = ['/sbin/mke2fs', '/usr/sbin/mke2fs'].find((path) => existsSync(path));
 const SOURCE_BYTES = 512 * 1024;
 /** Files that each controller must have finished before the kill. */
@@ -49,6 +49,7 @@ afterAll(() => {
   scratch.remove();
 });
 beforeEach(async (context) => {
+  if (ROUNDS === 0) context.skip('takes minutes: set DISK_KILLS to the number of rounds');
   if (MKE2FS === undefined || spawnSync('e2fsck', ['-V']).status !== 0) context.skip('e2fsprogs is missing');
   const reason = await linuxMissing('generic');
   if (reason !== undefined) context.skip(reason);

@@ -1,4 +1,7 @@
-/** Eight disks on all controllers in one Debian kernel, exercised by Debian's own tools, and checked on the host afterwards. */
+/**
+ * Disks on all controllers in one Debian kernel, exercised by Debian's own tools, and checked on the host afterwards. Takes minutes, so it
+ * runs only when asked for: DISKS=1.
+ */
 import { spawnSync } from 'node:child_process';
 import { closeSync, openSync, readSync, truncateSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
@@ -10,6 +13,7 @@ import { bootLinux, destroyTestMachines, linuxMissing, scratchDirectory } from '
 const MIB = 1 << 20;
 
 beforeEach(async (context) => {
+  if (process.env['DISKS'] === undefined) context.skip('takes minutes: set DISKS=1');
   const iso = spawnSync('xorriso', ['-version']).status === 0 ? undefined : 'xorriso is missing';
   const reason = iso ?? (await linuxMissing('generic')) ?? diskToolsMissing();
   if (reason !== undefined) context.skip(reason);
