@@ -104,17 +104,12 @@ export class VirtioInput extends VirtioDevice implements KeyboardSink, PointerSi
     private readonly serial: string,
   ) {
     const identity = { type: DEVICE_TYPE, subsystemId: SUBSYSTEM, classCode: 0x09 };
-    // The type is younger than the legacy interface.
-    super(
-      'virtio-input',
-      identity,
-      { ...options, transport: 'modern' },
-      {
-        queueSizes: [QUEUE_SIZE, QUEUE_SIZE],
-        featureBits: [],
-        configBytes: CONFIG_BYTES,
-      },
-    );
+    // The type is younger than the legacy interface, which bhyve offers all the same; drivers use the modern one.
+    super('virtio-input', identity, options, {
+      queueSizes: [QUEUE_SIZE, QUEUE_SIZE],
+      featureBits: [],
+      configBytes: CONFIG_BYTES,
+    });
   }
 
   /** The driver takes events. */
@@ -227,6 +222,12 @@ export class VirtioInput extends VirtioDevice implements KeyboardSink, PointerSi
     this.#down.clear();
     this.#stale = [];
     this.#buttons = 0;
+  }
+
+  protected override resetDevice(): void {
+    super.resetDevice();
+    this.#x = 0;
+    this.#y = 0;
   }
 
   protected override resumeDevice(): void {
