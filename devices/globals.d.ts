@@ -26,6 +26,14 @@ declare class URL {
   readonly pathname: string;
 }
 
+declare class URLSearchParams {
+  constructor(text?: string);
+  get(name: string): string | null;
+  has(name: string): boolean;
+  keys(): IterableIterator<string>;
+  [Symbol.iterator](): IterableIterator<[string, string]>;
+}
+
 declare class Blob {
   constructor(parts?: readonly (Uint8Array | string | Blob)[]);
   readonly size: number;

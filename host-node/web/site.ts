@@ -8,7 +8,7 @@ import { OverlayBackend } from '../../devices/block/overlay-backend.ts';
 import type { BlockBackend } from '../../devices/backends/block.ts';
 import { CHUNK_INDEX_SUFFIX } from '../../devices/publish/chunk-index.ts';
 import { formatCheckpointMeta } from '../../devices/machine/checkpoint.ts';
-import { FileBackend } from '../files.ts';
+import { FileBackend } from '../disk/file-backend.ts';
 import { machineFromArgs, type HostOptions } from '../index.ts';
 import { writeChunks, type ChunkCounts, type ChunkInput } from './chunks.ts';
 import { replaceLocalFiles, type LocalFile } from './local-files.ts';
