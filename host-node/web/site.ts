@@ -130,7 +130,7 @@ function diskInput(disk: BlockBackend): ChunkInput {
 
 /** Origins of addresses in the command line, which the page must be allowed to fetch from. */
 function namedOrigins(argv: readonly string[]): string[] {
-  const found = argv.flatMap((word) => word.match(/\bhttps?:\/\/[^/,\s?#]+/g) ?? []);
+  const found = argv.flatMap((word) => word.match(/\b(?:https?|wss?):\/\/[^/,\s?#]+/g) ?? []);
   return [...new Set(found)];
 }
 

@@ -7,6 +7,7 @@ import {
   linuxArgs,
   PROMPT,
   servePage,
+  takeScreenshots,
   typeLine,
   waitForScreen,
   watchPage,
@@ -28,9 +29,11 @@ describe('two processors', () => {
       await page.goto(server.origin);
       expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
       expect(await page.textContent('#state-text')).toBe('Off');
+      await takeScreenshots(page, 'off');
       await page.click('#start');
       await waitForScreen(page, PROMPT);
       expect(await page.textContent('#state-text')).toBe('Running');
+      await takeScreenshots(page, 'running');
       expect(await page.textContent('#engine')).toBe('threads · JIT');
 
       await typeLine(page, 'nproc; echo $((6 * 7))');
@@ -68,6 +71,7 @@ describe('two processors', () => {
       await page.click('#power-button');
       await page.waitForSelector('body[data-state=ended]');
       expect(await page.textContent('#curtain-title')).toBe('The guest powered the machine off.');
+      await takeScreenshots(page, 'ended');
       expect(await page.textContent('#curtain-text')).toBe('bhyve would have ended with status 1 (poweroff).');
 
       expect(complaints.errors).toEqual([]);

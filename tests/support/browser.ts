@@ -139,3 +139,22 @@ export async function typeLine(page: Page, line: string): Promise<void> {
 }
 
 export const PROMPT = /\/ # ?$/m;
+
+/** Pictures of a state of the page, as a person would see it: on a desk and in the hand, light and dark; in artifacts/screenshots. */
+export async function takeScreenshots(page: Page, state: string): Promise<void> {
+  const folder = join(root, 'artifacts', 'screenshots');
+  mkdirSync(folder, { recursive: true });
+  const before = page.viewportSize();
+  for (const [device, size] of Object.entries({
+    desktop: { width: 1280, height: 800 },
+    phone: { width: 390, height: 780 },
+  })) {
+    await page.setViewportSize(size);
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme });
+      await page.screenshot({ path: join(folder, `${state}-${device}-${colorScheme}.png`) });
+    }
+  }
+  await page.emulateMedia({ colorScheme: null });
+  if (before) await page.setViewportSize(before);
+}
