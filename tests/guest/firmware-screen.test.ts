@@ -1,6 +1,6 @@
 /**
  * EDK2's BHYVE firmware on the screen: the manual's UEFI example with a viewer. WEBHYVE_FIRMWARE names a folder with BHYVE_CODE.fd and
- * BHYVE_VARS.fd; a disk with GRUB and Linux is made where Debian's grub-efi-amd64-bin and mtools are installed.
+ * BHYVE_VARS.fd. It has not been seen to pass as a whole; the logo, the Shell and typing were seen by hand. A disk with GRUB and Linux is made where Debian's grub-efi-amd64-bin and mtools are installed.
  */
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, writeFileSync } from 'node:fs';
