@@ -29,6 +29,7 @@ declare class URL {
 declare class URLSearchParams {
   constructor(text?: string);
   get(name: string): string | null;
+  getAll(name: string): string[];
   has(name: string): boolean;
   keys(): IterableIterator<string>;
   [Symbol.iterator](): IterableIterator<[string, string]>;

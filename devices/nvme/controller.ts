@@ -21,8 +21,6 @@ import * as R from './registers.ts';
 const BAR = 0;
 const MSIX_BAR = 4;
 const MIN_BAR_BYTES = 16 * 1024;
-/** The admin queue size field has 12 bits. */
-const MAX_ADMIN_ENTRIES = 4096;
 const COALESCING_UNIT_NS = 100_000;
 
 export interface NvmeOptions {
