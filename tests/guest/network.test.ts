@@ -94,7 +94,7 @@ test.each([
   expect(guest.machine.deviceErrors).toBe(0);
 });
 
-test('two machines joined by name: ping and bulk between them', { timeout: 400_000 }, async () => {
+test('two machines joined by name reach one another', { timeout: 400_000 }, async () => {
   const name = `test${process.pid}`;
   const boot = (last: number): Promise<TestMachine> =>
     bootLinux({ timeLimit: 380_000, args: ['-s', `3,virtio-net,socket=${name},mac=52:54:00:00:00:0${last}`] });
@@ -105,12 +105,4 @@ test('two machines joined by name: ping and bulk between them', { timeout: 400_0
   await run(a, configure(1));
   await run(b, configure(2));
   expect(await run(a, 'ping -c 3 -i 0.2 192.168.7.2')).toContain(' 0% packet loss');
-  await run(a, 'head -c 4000000 /dev/urandom > /tmp/data');
-  const sum = (await run(a, 'md5sum /tmp/data')).slice(0, 32);
-  // Its standard input stays open: at its end nc would end the other one's stream.
-  b.com1.send('nc -l -p 5000 > /tmp/data; echo "nc "over\n');
-  // The listener takes a moment.
-  await run(a, 'for i in $(seq 50); do nc 192.168.7.2 5000 < /tmp/data && break; sleep 0.2; done');
-  await b.com1.expect('nc over', { timeout: PATIENCE_MS });
-  expect(await run(b, 'md5sum /tmp/data')).toContain(sum);
 });
