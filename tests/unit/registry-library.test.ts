@@ -67,7 +67,7 @@ test('from variables instead of words', async () => {
     stderrText: "bhyve: Invalid value for cpus: 'x'\n",
   });
   await expect(wrong({ 'name.x': '1' })).rejects.toThrow('Failed to create configuration node name');
-  await expect(wrong({ 'pci.0.3.0.device': 'hda' })).rejects.toThrow(/^hda: /);
+  await expect(wrong({ 'pci.0.3.0.device': 'passthru', 'pci.0.3.0.bus': '1' })).rejects.toThrow(/passthru/);
 });
 
 test('a console is streams as well', async () => {
