@@ -12,7 +12,7 @@ import { measureIdle } from './idle.mjs';
 import { NetworkPeer, networkWorkloads } from './network.mjs';
 import { WORKLOADS } from './workloads.mjs';
 
-const USAGE = 'usage: npm run bench -- [--runs N] [--boot-only | --network-only]';
+const USAGE = 'usage: npm run bench -- [--runs N] [--boot-only | --network-only | --cpu-only]';
 const DEFAULT_RUNS = 3;
 /** What the project promises: a boot takes at most this many times as long as on QEMU's TCG. */
 const MAX_BOOT_RATIO = 8;
@@ -24,11 +24,12 @@ const BOOT = 'boot to the prompt';
 const TEMPERATURES = ['cold', 'warm'];
 
 function parseArguments(args) {
-  const options = { runs: DEFAULT_RUNS, bootOnly: false, networkOnly: false };
+  const options = { runs: DEFAULT_RUNS, bootOnly: false, networkOnly: false, cpuOnly: false };
   const words = [...args];
   for (let word = words.shift(); word !== undefined; word = words.shift()) {
     if (word === '--boot-only') options.bootOnly = true;
     else if (word === '--network-only') options.networkOnly = true;
+    else if (word === '--cpu-only') options.cpuOnly = true;
     else if (word === '--runs') {
       options.runs = Number(words.shift());
       if (!Number.isInteger(options.runs) || options.runs < 1 || options.runs > 100) throw new SetupError(USAGE);
@@ -98,9 +99,9 @@ function printTable(rows) {
 }
 
 await runMain(async (args) => {
-  const { runs, bootOnly, networkOnly } = parseArguments(args);
+  const { runs, bootOnly, networkOnly, cpuOnly } = parseArguments(args);
   const peer = await NetworkPeer.listen();
-  const workloads = bootOnly ? [] : [...(networkOnly ? [] : WORKLOADS), ...networkWorkloads(peer)];
+  const workloads = bootOnly ? [] : [...(networkOnly ? [] : WORKLOADS), ...(cpuOnly ? [] : networkWorkloads(peer))];
   const guest = await fetchGuest();
   const version = qemuVersion();
   const contestants = [webhyve(guest), ...(version === undefined ? [] : [qemuTcg(guest)])];
