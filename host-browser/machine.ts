@@ -1,4 +1,5 @@
 /** A machine as the page sees it: everything here speaks with the Worker that holds it, through one port. */
+import { consoleTail, DEFAULT_WAIT_MS, endWithin, lateMessage } from '../devices/machine/exit-wait.ts';
 import { treeFromVariables } from '../devices/config/index.ts';
 import type { ControlCommand, ControlCommands } from '../devices/machine/control.ts';
 import type { ExitReason } from '../devices/machine/exit-reason.ts';
@@ -55,8 +56,6 @@ export class MachineError extends Error {
   override readonly name = 'MachineError';
 }
 
-/** What {@link Machine.waitForExit} waits when nothing is said. */
-const DEFAULT_WAIT_MS = 30_000;
 const DISK_PIECE_BYTES = 4 * 1024 * 1024;
 
 function plainSource(source: Source | undefined): string | Uint8Array | undefined {
@@ -270,20 +269,13 @@ export class Machine implements AsyncDisposable {
    */
   async waitForExit(options: { readonly timeout?: number | undefined } = {}): Promise<ExitReason> {
     const timeoutMs = options.timeout ?? DEFAULT_WAIT_MS;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const expired = new Promise<undefined>((resolve) => {
-      timer = setTimeout(() => resolve(undefined), timeoutMs);
-    });
-    const reason = await Promise.race([this.exited, expired]);
-    clearTimeout(timer);
+    const reason = await endWithin(this, timeoutMs);
     if (reason) return reason;
-    throw new MachineError(`${this.name}: the machine had not ended after ${timeoutMs} ms\n${this.consoleTail()}`);
+    throw new MachineError(lateMessage(this, timeoutMs));
   }
 
   /** The last lines of every console, for messages. */
   consoleTail(lines = 40): string {
-    return Object.values(this.consoles)
-      .map(({ name, transcript }) => `last lines of ${name}:\n${transcript.split('\n').slice(-lines).join('\n')}`)
-      .join('\n');
+    return consoleTail(this, lines);
   }
 }

@@ -1,4 +1,5 @@
 /** One virtual machine: processors, buses, devices, firmware tables and the kernel, put together from its configuration. */
+import { consoleTail, DEFAULT_WAIT_MS, endWithin, lateMessage } from './exit-wait.ts';
 import {
   CFGF_DETERMINISTIC,
   CFG_FLAGS,
@@ -104,8 +105,6 @@ export interface MachineOptions {
 }
 
 const EXIT_ERROR = 4;
-/** What {@link Machine.waitForExit} waits when nothing is said. */
-const DEFAULT_WAIT_MS = 30_000;
 const DEFAULT_INSNS_PER_SECOND = 100_000_000;
 /** 2026-01-01T00:00:00Z: what deterministic machines take for the time at which they were switched on. */
 const DETERMINISTIC_EPOCH_SECONDS = 1_767_225_600;
@@ -554,21 +553,14 @@ export class Machine implements AsyncDisposable {
    */
   async waitForExit(options: { readonly timeout?: number | undefined } = {}): Promise<ExitReason> {
     const timeoutMs = options.timeout ?? DEFAULT_WAIT_MS;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const expired = new Promise<undefined>((resolve) => {
-      timer = setTimeout(() => resolve(undefined), timeoutMs);
-    });
-    const reason = await Promise.race([this.exited, expired]);
-    clearTimeout(timer);
+    const reason = await endWithin(this, timeoutMs);
     if (reason) return reason;
-    throw new MachineError(`${this.name}: the machine had not ended after ${timeoutMs} ms\n${this.consoleTail()}`);
+    throw new MachineError(lateMessage(this, timeoutMs));
   }
 
   /** The last lines of every console, for messages. */
   consoleTail(lines = 40): string {
-    return Object.values(this.consoles)
-      .map(({ name, transcript }) => `last lines of ${name}:\n${transcript.split('\n').slice(-lines).join('\n')}`)
-      .join('\n');
+    return consoleTail(this, lines);
   }
 
   get running(): boolean {
