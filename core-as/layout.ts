@@ -88,6 +88,8 @@ export const SUSPEND_REASON = SHARED + 0x8c;
 export const HALTED_CPUS = SHARED + 0x90;
 /** u32 atomic: vCPUs (bit n) that have been started. */
 export const ACTIVE_CPUS = SHARED + 0x94;
+/** i32 atomic: the next ticket of the vCPUs' mailboxes; it only grows, and wraps (devices/machine/mailbox.ts). */
+export const MAILBOX_TICKETS = SHARED + 0x98;
 
 export const SUSPEND_NONE = 0;
 export const SUSPEND_RESET = 1;

@@ -80,7 +80,8 @@ import { MachineDebugTarget } from './debugger.ts';
 import type { MachineHost } from './host.ts';
 import { HostPump } from './host-pump.ts';
 import { Stall } from './stall.ts';
-import { MailboxServer, ringHostDoorbell, type MailboxTarget } from './mailbox.ts';
+import { MailboxSet } from './mailbox-set.ts';
+import { ringHostDoorbell, type MailboxTarget } from './mailbox.ts';
 import { Notes } from './notes.ts';
 import { Platform } from './platform.ts';
 import { notEmulated } from './not-emulated.ts';
@@ -343,16 +344,9 @@ export class Machine implements AsyncDisposable {
       });
       const makeRunner = (self: Machine): VcpuRunner => {
         if (!spawn) return self.#inlineRunner(cores, stall);
-        const mailboxes = cores.map((_, vcpu) => new MailboxServer(state, vcpu, target));
-        target.ports.watchPosted((first, count, posted) => {
-          for (const mailbox of mailboxes) mailbox.setPostedPorts(first, count, posted);
-        });
-        target.mmio.watchPosted((first, lengthBytes, posted) => {
-          for (const mailbox of mailboxes) mailbox.setPostedMmio(first, lengthBytes, posted);
-        });
         return new ThreadRunner(
           state,
-          mailboxes,
+          new MailboxSet(state, plan.vcpus, target),
           (vcpu, died) =>
             spawn(
               {

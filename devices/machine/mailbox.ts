@@ -1,11 +1,15 @@
 /**
  * The mailbox between a vCPU's thread and the devices' thread: a ring in shared memory, one per vCPU, in which the vCPU
- * leaves port and memory-mapped accesses. Requests are served in the order in which they were left.
+ * leaves port and memory-mapped accesses.
  *
  * The vCPU waits for the tail to reach its head when it needs an answer (every read, and writes whose effect must be
  * there before the next instruction); other writes are posted and cost it no more than a store.
+ *
+ * Requests of all vCPUs are served in the order in which they were left, as accesses reach a real bus: a driver that posts a write under its
+ * lock relies on the next holder of the lock, on another processor, finding it done. So each request draws a ticket, and
+ * mailbox-set.ts serves them by it.
  */
-import { HOST_DOORBELL, R_MAILBOX } from '../../core-as/layout.ts';
+import { HOST_DOORBELL, MAILBOX_TICKETS, R_MAILBOX } from '../../core-as/layout.ts';
 import { allOnes, type AccessSize, type PortBus } from '../bus/port-bus.ts';
 import type { MmioBus } from '../bus/mmio-bus.ts';
 import { vcpuBlock, type CoreState } from './core.ts';
@@ -39,6 +43,7 @@ const ENTRY_KIND = 0;
 const ENTRY_SIZE = 4;
 const ENTRY_ADDRESS = 8;
 const ENTRY_VALUE = 16;
+const ENTRY_TICKET = 24;
 
 const KIND_PORT_READ = 1;
 const KIND_PORT_WRITE = 2;
@@ -96,6 +101,8 @@ export class MailboxClient {
     data.setUint32(entry + ENTRY_SIZE, size, true);
     data.setFloat64(entry + ENTRY_ADDRESS, address, true);
     data.setFloat64(entry + ENTRY_VALUE, value, true);
+    // Drawn before the request can be seen: what other vCPUs leave once they know of it has a later one.
+    data.setInt32(entry + ENTRY_TICKET, Atomics.add(i32, MAILBOX_TICKETS >> 2, 1), true);
     Atomics.store(i32, this.#head, (head + 1) | 0);
     ringHostDoorbell(this.#state);
   }
@@ -195,7 +202,10 @@ function accessSize(size: number): AccessSize {
 
 /** The devices' thread's end for one vCPU. */
 export class MailboxServer {
-  readonly #entry: number;
+  readonly #ring: number;
+  /** Requests served, as MB_TAIL says, and requests seen beyond them. */
+  #tail = 0;
+  #seen = 0;
   readonly #postedMmio = new Map<number, number>();
 
   constructor(
@@ -203,26 +213,37 @@ export class MailboxServer {
     private readonly vcpu: number,
     private readonly target: MailboxTarget,
   ) {
-    this.#entry = vcpuBlock(vcpu) + R_MAILBOX + MB_RING;
+    this.#ring = vcpuBlock(vcpu) + R_MAILBOX + MB_RING;
   }
 
-  /** Serves what is waiting, at most a ring full, and nothing while a device is busy; returns how many requests that were. */
-  serve(): number {
+  /** Sees what is waiting, at most a ring full. */
+  look(): void {
+    const { i32 } = this.state;
+    this.#tail = Atomics.load(i32, index(this.vcpu, MB_TAIL));
+    this.#seen = Math.min((Atomics.load(i32, index(this.vcpu, MB_HEAD)) - this.#tail) >>> 0, ENTRIES);
+  }
+
+  /** Ticket of the oldest request seen and not served; undefined when there is none. */
+  get ticket(): number | undefined {
+    return this.#seen > 0 ? this.state.data.getInt32(this.#oldest + ENTRY_TICKET, true) : undefined;
+  }
+
+  get #oldest(): number {
+    return this.#ring + (this.#tail & (ENTRIES - 1)) * ENTRY_BYTES;
+  }
+
+  /** Serves the oldest request seen. */
+  serveOldest(): void {
     const { i32 } = this.state;
     const tailWord = index(this.vcpu, MB_TAIL);
-    let served = 0;
-    let tail = Atomics.load(i32, tailWord);
-    while (served < ENTRIES && !this.target.stalled() && Atomics.load(i32, index(this.vcpu, MB_HEAD)) !== tail) {
-      this.#serveOne(this.#entry + (tail & (ENTRIES - 1)) * ENTRY_BYTES);
-      tail = (tail + 1) | 0;
-      Atomics.store(i32, tailWord, tail);
-      Atomics.notify(i32, tailWord);
-      served++;
-    }
-    return served;
+    this.#serve(this.#oldest);
+    this.#seen--;
+    this.#tail = (this.#tail + 1) | 0;
+    Atomics.store(i32, tailWord, this.#tail);
+    Atomics.notify(i32, tailWord);
   }
 
-  #serveOne(entry: number): void {
+  #serve(entry: number): void {
     const { data } = this.state;
     const kind = data.getUint32(entry + ENTRY_KIND, true);
     const size = data.getUint32(entry + ENTRY_SIZE, true);

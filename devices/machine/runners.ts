@@ -2,14 +2,8 @@
 import { PEND_STOP } from '../../core-as/layout.ts';
 import type { Core, CoreState } from './core.ts';
 import type { VcpuThread } from './host.ts';
-import {
-  CONTROL_PAUSE,
-  CONTROL_QUIT,
-  CONTROL_RUN,
-  THREAD_GONE,
-  THREAD_STOPPED,
-  type MailboxServer,
-} from './mailbox.ts';
+import { CONTROL_PAUSE, CONTROL_QUIT, CONTROL_RUN, THREAD_GONE, THREAD_STOPPED } from './mailbox.ts';
+import type { MailboxSet } from './mailbox-set.ts';
 import { InlineLoop, type InlineLoopDeps } from './vcpu-loop.ts';
 
 export interface VcpuRunner {
@@ -33,7 +27,7 @@ export class ThreadRunner implements VcpuRunner {
 
   constructor(
     private readonly state: CoreState,
-    private readonly mailboxes: readonly MailboxServer[],
+    private readonly set: MailboxSet,
     /** `died`: to be called when the thread ended by an error. */
     private readonly spawn: (vcpu: number, died: () => void) => VcpuThread,
     /** Asks for another service() soon: there was more to do than one turn allows. */
@@ -41,11 +35,11 @@ export class ThreadRunner implements VcpuRunner {
   ) {}
 
   start(): void {
-    for (const mailbox of this.mailboxes) {
+    for (const mailbox of this.set.mailboxes) {
       mailbox.expectStart();
       mailbox.setControl(CONTROL_RUN);
     }
-    this.#threads = this.mailboxes.map((mailbox, vcpu) =>
+    this.#threads = this.set.mailboxes.map((mailbox, vcpu) =>
       this.spawn(vcpu, () => {
         mailbox.markGone();
         this.again();
@@ -56,8 +50,7 @@ export class ThreadRunner implements VcpuRunner {
   service(): void {
     let served = 1;
     for (let round = 0; served > 0 && round < SERVICE_ROUNDS; round++) {
-      served = 0;
-      for (const mailbox of this.mailboxes) served += mailbox.serve();
+      served = this.set.serve();
     }
     if (served > 0) {
       // A vCPU that says it stopped has no request left behind before the settled are told so.
@@ -72,7 +65,7 @@ export class ThreadRunner implements VcpuRunner {
   }
 
   #tell(control: number): void {
-    for (const [vcpu, mailbox] of this.mailboxes.entries()) {
+    for (const [vcpu, mailbox] of this.set.mailboxes.entries()) {
       mailbox.setControl(control);
       this.state.kick(vcpu, PEND_STOP);
     }
@@ -84,7 +77,7 @@ export class ThreadRunner implements VcpuRunner {
   }
 
   #allIn(...states: readonly number[]): boolean {
-    return this.mailboxes.every((mailbox) => states.includes(mailbox.threadState));
+    return this.set.mailboxes.every((mailbox) => states.includes(mailbox.threadState));
   }
 
   pause(): Promise<void> {
@@ -94,7 +87,7 @@ export class ThreadRunner implements VcpuRunner {
   }
 
   resume(): void {
-    for (const mailbox of this.mailboxes) {
+    for (const mailbox of this.set.mailboxes) {
       mailbox.expectStart();
       mailbox.setControl(CONTROL_RUN);
     }

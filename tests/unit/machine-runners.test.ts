@@ -12,7 +12,8 @@ import {
 } from '../../devices/machine/core.ts';
 import { directImports } from '../../devices/machine/core-imports.ts';
 import { HostPump } from '../../devices/machine/host-pump.ts';
-import { MailboxServer, type MailboxTarget } from '../../devices/machine/mailbox.ts';
+import { MailboxSet } from '../../devices/machine/mailbox-set.ts';
+import type { MailboxTarget } from '../../devices/machine/mailbox.ts';
 import { InlineRunner, ThreadRunner, type VcpuRunner } from '../../devices/machine/runners.ts';
 import { createNodeHost } from '../../host-node/node-host.ts';
 import { compileCore } from '../support/compile-core.ts';
@@ -92,12 +93,11 @@ function rig(mode: 'thread' | 'inline', vcpus: number): Rig {
   const release = host.keepAlive();
   let runner: VcpuRunner;
   if (mode === 'thread') {
-    const mailboxes = Array.from({ length: vcpus }, (_, vcpu) => new MailboxServer(state, vcpu, target));
     const spawn = host.spawnVcpu;
     if (!spawn) throw new Error('no threads');
     runner = new ThreadRunner(
       state,
-      mailboxes,
+      new MailboxSet(state, vcpus, target),
       (vcpu, died) =>
         spawn({ module, memory, vcpu, clockOrigin: host.clockOrigin, rtcUtc: true }, (error) => {
           failures.push(error);
