@@ -1,12 +1,12 @@
 /**
  * What a PC's BIOS leaves in the first page, for kernels that are loaded without firmware: the interrupt vectors, the BIOS data area
- * (IBM PS/2 and PC BIOS Interface Technical Reference, "BIOS data areas") and the extended BIOS data area. There is no BIOS here, so every
+ * (IBM PS/2 and PC BIOS Interface Technical Reference, "BIOS data areas") and the extended BIOS data area. For most kernels there is no BIOS: every
  * vector leads to code that returns: with carry set and AH = 86h ("function not supported") from a software interrupt, after an
  * end-of-interrupt command from a hardware one. docs/boot-protocols.md says who looks at which of these.
  */
 import { concatBytes } from './byte-writer.ts';
 import { CONVENTIONAL_MEMORY_END } from './layout.ts';
-import type { BootSegment } from './loaders/boot-image.ts';
+import type { BiosHandlers, BootSegment } from './loaders/boot-image.ts';
 
 const BDA_GPA = 0x400;
 const BDA_BYTES = 0x100;
@@ -58,7 +58,7 @@ function within(vector: number, first: number): boolean {
   return vector >= first && vector < first + LINES;
 }
 
-function interruptVectors(): Uint8Array {
+function interruptVectors(bios: BiosHandlers | undefined): Uint8Array {
   const bytes = new Uint8Array(VECTORS * 4);
   const view = new DataView(bytes.buffer);
   const [unsupported, master] = [STUBS_OFFSET + IGNORE.length, STUBS_OFFSET + IGNORE.length + UNSUPPORTED.length];
@@ -67,8 +67,9 @@ function interruptVectors(): Uint8Array {
     let offset = isBiosService(vector) ? unsupported : STUBS_OFFSET;
     if (within(vector, MASTER_FIRST)) offset = master;
     else if (within(vector, SLAVE_FIRST)) offset = slave;
-    view.setUint16(vector * 4, offset, true);
-    view.setUint16(vector * 4 + 2, STUBS_SEGMENT, true);
+    const service = bios?.offsets.get(vector);
+    view.setUint16(vector * 4, service ?? offset, true);
+    view.setUint16(vector * 4 + 2, bios && service !== undefined ? bios.segment : STUBS_SEGMENT, true);
   }
   return bytes;
 }
@@ -91,10 +92,10 @@ export function biosDataArea(comPorts: readonly number[]): Uint8Array {
   return bytes;
 }
 
-/** Everything of it, to be written beside a kernel. */
-export function lowMemory(comPorts: readonly number[]): BootSegment[] {
+/** Everything of it, to be written beside a kernel. `bios`: handlers that take the place of code that only returns. */
+export function lowMemory(comPorts: readonly number[], bios?: BiosHandlers): BootSegment[] {
   return [
-    { gpa: 0, bytes: interruptVectors() },
+    { gpa: 0, bytes: interruptVectors(bios) },
     { gpa: BDA_GPA, bytes: biosDataArea(comPorts) },
     // The first byte of the EBDA is its length in KiB.
     { gpa: CONVENTIONAL_MEMORY_END, bytes: Uint8Array.of(1) },

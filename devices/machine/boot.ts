@@ -79,7 +79,7 @@ export function setMemoryTypes(core: Core): void {
 
 /**
  * Writes to the 8259 pair that leave it as a PC's BIOS does (vectors 08h and 70h, cascade on IRQ 2), with the lines open that a real-mode
- * guest may wait for: IRQ 11, free on a PC, and the cascade. Multiboot kernels come from boot loaders that a BIOS started.
+ * guest may wait for: IRQ 11, free on a PC, and the cascade.
  */
 const BIOS_8259_WRITES: readonly (readonly [port: number, value: number])[] = [
   [0x20, 0x11],
@@ -93,6 +93,11 @@ const BIOS_8259_WRITES: readonly (readonly [port: number, value: number])[] = [
   [0x21, 0xfb],
   [0xa1, 0xf7],
 ];
+
+/** True for a kernel whose boot loader a BIOS started, or that calls one itself. */
+export function followsBios({ protocol }: BootImage): boolean {
+  return protocol === 'multiboot' || protocol === 'linux16';
+}
 
 export function initialise8259AsBios(core: Core): void {
   for (const [port, value] of BIOS_8259_WRITES) core.exports.portWrite(port, 1, value);

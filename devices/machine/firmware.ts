@@ -216,6 +216,7 @@ export async function loadBootImage(
   plan: MemoryPlan,
   host: MachineHost,
   rsdp: number | undefined,
+  tree: ConfigTree,
 ): Promise<BootImage | undefined> {
   const { kernel, initrd, cmdline, protocol } = settings.loader;
   if (kernel === undefined) return undefined;
@@ -233,10 +234,11 @@ export async function loadBootImage(
         lowmemBytes: plan.lowBytes,
         highmemBytes: plan.highBytes,
         rsdpGpa: rsdp,
+        lastPciBus: Math.max(0, ...pciFunctions(tree).map(({ bus }) => bus)),
       },
       protocol,
     );
-    return { ...image, segments: [...lowMemory(comPorts), ...image.segments] };
+    return { ...image, segments: [...lowMemory(comPorts, image.biosHandlers), ...image.segments] };
   } catch (error) {
     if (error instanceof LoaderError) throw new BhyveExit(EXIT_ERROR, `${kernel}: ${error.message}\n`);
     throw error;

@@ -42,7 +42,7 @@ import type { SerialPort } from '../serial/serial-port.ts';
 import type { SuspendReason } from '../platform/suspend.ts';
 import { bootRomChunks, loadBootRom, mapBootRom, plugVariables, type BootRom } from './bootrom.ts';
 import { readStatistics, statisticLines } from './control-stats.ts';
-import { initialise8259AsBios, setMemoryTypes, writeBootImage, writeInitialRegisters } from './boot.ts';
+import { followsBios, initialise8259AsBios, setMemoryTypes, writeBootImage, writeInitialRegisters } from './boot.ts';
 import { MachineClock } from './clock.ts';
 import {
   Core,
@@ -323,7 +323,7 @@ export class Machine implements AsyncDisposable {
         const items = await readFwCfgItems(options.fwCfgItems ?? [], host);
         platform.firmwareInterface = firmwareInterface(target.ports, tree, settings, plan, tables.tables, items);
       }
-      const image = rom || restored ? undefined : await loadBootImage(settings, plan, host, tables.rsdpGpa);
+      const image = rom || restored ? undefined : await loadBootImage(settings, plan, host, tables.rsdpGpa, tree);
       if (image) writeBootImage(guestMemory, image);
 
       const cores = Array.from({ length: plan.vcpus }, (_, vcpu) => {
@@ -338,7 +338,7 @@ export class Machine implements AsyncDisposable {
         if (image) setMemoryTypes(instance);
         if (image && vcpu === BOOT_VCPU) {
           writeInitialRegisters(instance, image.registers);
-          if (image.protocol === 'multiboot') initialise8259AsBios(instance);
+          if (followsBios(image)) initialise8259AsBios(instance);
         }
         return instance;
       });

@@ -18,6 +18,7 @@ function bzImage(patch?: (view: DataView) => void): Uint8Array {
   view.setUint32(0x202, 0x53726448, true);
   view.setUint16(0x206, 0x020f, true);
   view.setUint8(0x211, 1);
+  view.setUint32(0x214, 0x100000, true);
   view.setUint32(0x22c, 0x37ffffff, true);
   view.setUint32(0x230, 0x200000, true);
   view.setUint8(0x234, 1);
@@ -247,5 +248,78 @@ describe('bad Linux images', () => {
     expect(isLoaderProtocol('grub')).toBe(false);
     expect(() => loadKernel(request(new Uint8Array(0)))).toThrow('empty');
     expect(() => loadKernel(request(new Uint8Array(4096)))).toThrow('neither a Linux bzImage');
+  });
+});
+
+describe('Linux real-mode protocol', () => {
+  const SETUP_GPA = 0x10000;
+  /** As iPXE's: protocol 2.07, and no 32-bit entry point. */
+  const realModeImage = (patch?: (view: DataView) => void): Uint8Array =>
+    bzImage((view) => {
+      view.setUint16(0x206, 0x0207, true);
+      view.setUint32(0x214, 0, true);
+      view.setUint16(0x236, 0, true);
+      patch?.(view);
+    });
+
+  it('is taken for an image without a 32-bit entry point, and only for that', () => {
+    expect(detectProtocol(realModeImage())).toBe('linux16');
+    expect(detectProtocol(realModeImage((view) => view.setUint32(0x214, MIB, true)))).toBe('linux32');
+    expect(detectProtocol(bzImage((view) => view.setUint32(0x214, 0, true)))).toBe('linux64');
+  });
+
+  it('fills in the header and leaves the file as it is', () => {
+    const file = realModeImage();
+    const before = file.slice();
+    const image = loadKernel(request(file, { modules: [{ bytes: new Uint8Array(5000) }] }));
+    expect(file).toEqual(before);
+    const setup = at(image, SETUP_GPA);
+    expect(setup.byteLength).toBe(SETUP_BYTES);
+    expect([setup.getUint8(0x210), setup.getUint8(0x211)]).toEqual([0xff, 0x81]);
+    expect(setup.getUint32(0x214, true)).toBe(0);
+    expect([setup.getUint32(0x21c, true), setup.getUint16(0x224, true)]).toEqual([5000, 0xde00]);
+    expect(at(image, setup.getUint32(0x218, true)).byteLength).toBe(5000);
+    const commandLine = at(image, setup.getUint32(0x228, true));
+    expect(commandLine.getUint8(commandLine.byteLength - 1)).toBe(0);
+    // Before protocol 2.10 a kernel does not say where it wants to be.
+    expect(at(image, MIB).getUint8(0)).toBe(0xaa);
+    expectDisjoint(image);
+  });
+
+  it('tells a kernel where its 32-bit code lies', () => {
+    const image = loadKernel(request(bzImage()), 'linux16');
+    expect(at(image, SETUP_GPA).getUint32(0x214, true)).toBe(0x1000000);
+  });
+
+  it('copies the setup code out of a Buffer that is a part of another', () => {
+    const file = realModeImage();
+    const pool = Buffer.alloc(file.length + 64);
+    pool.set(file, 48);
+    const kernel = pool.subarray(48, 48 + file.length);
+    const setup = at(loadKernel(request(kernel)), SETUP_GPA);
+    expect([setup.getUint32(0x202, true), setup.getUint32(0x228, true)]).toEqual([0x53726448, 0x1e000]);
+    expect(kernel.equals(file)).toBe(true);
+  });
+
+  it('begins in real mode at the services of a BIOS, which interrupts lead to', () => {
+    const { registers, biosHandlers } = loadKernel(request(realModeImage()));
+    expect([registers.cr0, registers.cr4, registers.efer]).toEqual([0x10n, 0n, 0n]);
+    expect(registers.segments.cs).toMatchObject({ selector: 0xe000, base: 0xe0000n, limit: 0xffff });
+    expect(registers.gpr).toMatchObject({ rbx: 0x1000n, rcx: 0xe000n });
+    expect(registers.idt).toEqual({ base: 0n, limit: 0x3ff });
+    expect(biosHandlers?.segment).toBe(0xe000);
+  });
+
+  it.each<[string, (view: DataView) => void, string]>([
+    ['a file that ends in its setup code', (view) => view.setUint8(0x1f1, 200), 'truncated'],
+    ['a command line limit', (view) => view.setUint32(0x238, 5, true), 'at most 5'],
+  ])('%s', (_name, patch, message) => {
+    expect(() => loadKernel(request(realModeImage(patch)))).toThrow(message);
+  });
+
+  it('refuses setup code that leaves no room for a stack', () => {
+    const file = new Uint8Array(0x10000 + PAYLOAD_BYTES);
+    file.set(realModeImage((view) => view.setUint8(0x1f1, 0x7f)).subarray(0, SETUP_BYTES));
+    expect(() => loadKernel(request(file))).toThrow('too long for real mode: 65536 bytes');
   });
 });

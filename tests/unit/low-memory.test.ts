@@ -60,4 +60,12 @@ describe('interrupt vectors', () => {
     expect(handler(0x70)).toEqual([0x50, 0xb0, 0x20, 0xe6, 0xa0, 0xe6, 0x20, 0x58, 0xcf]);
     expect(handler(0x77)).toEqual(handler(0x70));
   });
+
+  it('lead to the services of a BIOS where a kernel has them', () => {
+    const bios = { segment: 0xe000, offsets: new Map([[0x10, 0x1234]]) };
+    const [vectors] = lowMemory([], bios);
+    const view = new DataView(vectors?.bytes.buffer ?? new ArrayBuffer(0));
+    expect([view.getUint16(0x40, true), view.getUint16(0x42, true)]).toEqual([0x1234, 0xe000]);
+    expect(view.getUint16(0x13 * 4 + 2, true)).toBe(0xf000);
+  });
 });

@@ -3,7 +3,7 @@ import type { VariableDeclaration } from '../declare.ts';
 import { BOOLEAN, choice, integer, PATH, STRING, UUID } from '../variable-types.ts';
 
 /** LOADER_PROTOCOLS are the values of `loader.protocol`. */
-export const LOADER_PROTOCOLS = ['auto', 'linux64', 'linux32', 'multiboot', 'pvh', 'freebsd'] as const;
+export const LOADER_PROTOCOLS = ['auto', 'linux64', 'linux32', 'linux16', 'multiboot', 'pvh', 'freebsd'] as const;
 export type LoaderProtocol = (typeof LOADER_PROTOCOLS)[number];
 
 /** The values of `virtio.transport`. */

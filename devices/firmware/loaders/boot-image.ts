@@ -47,14 +47,21 @@ export interface InitialRegisters {
   readonly idt: DescriptorTableRegister;
 }
 
+export interface BiosHandlers {
+  readonly segment: number;
+  readonly offsets: ReadonlyMap<number, number>;
+}
+
 export interface BootImage {
   /** The protocol that was used, for the log. */
-  readonly protocol: 'linux64' | 'linux32' | 'multiboot' | 'pvh' | 'freebsd';
+  readonly protocol: 'linux64' | 'linux32' | 'linux16' | 'multiboot' | 'pvh' | 'freebsd';
   /** Written in order; no two overlap. */
   readonly segments: readonly BootSegment[];
   /** Cleared first. */
   readonly zeroRanges: readonly ZeroRange[];
   readonly registers: InitialRegisters;
+  /** Handlers of software interrupts for kernels that ask a BIOS: offsets in a real-mode segment, by vector. */
+  readonly biosHandlers?: BiosHandlers;
 }
 
 /** A further file for the kernel: the initial RAM disk, or a multiboot module. */
@@ -76,6 +83,8 @@ export interface BootRequest {
   readonly highmemBytes: number;
   /** Where the ACPI RSDP lies, when the machine has ACPI tables. */
   readonly rsdpGpa?: number | undefined;
+  /** The highest PCI bus number in use; 0 without. */
+  readonly lastPciBus?: number | undefined;
 }
 
 /** A NUL-terminated command line. Bytes past ASCII are passed on as UTF-8. */

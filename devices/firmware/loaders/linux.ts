@@ -15,11 +15,13 @@ const BOOT_FLAG = 0x1fe;
 const JUMP_LENGTH = 0x201;
 const HEADER_MAGIC = 0x202;
 const VERSION = 0x206;
-const TYPE_OF_LOADER = 0x210;
-const LOADFLAGS = 0x211;
-const RAMDISK_IMAGE = 0x218;
-const RAMDISK_SIZE = 0x21c;
-const CMD_LINE_PTR = 0x228;
+export const TYPE_OF_LOADER = 0x210;
+export const LOADFLAGS = 0x211;
+export const CODE32_START = 0x214;
+export const RAMDISK_IMAGE = 0x218;
+export const RAMDISK_SIZE = 0x21c;
+export const HEAP_END_PTR = 0x224;
+export const CMD_LINE_PTR = 0x228;
 const INITRD_ADDR_MAX = 0x22c;
 const KERNEL_ALIGNMENT = 0x230;
 const RELOCATABLE_KERNEL = 0x234;
@@ -46,15 +48,20 @@ const XLOADFLAGS_VERSION = 0x020c;
 const LOADED_HIGH = 1 << 0;
 const XLF_KERNEL_64 = 1 << 0;
 const XLF_CAN_BE_LOADED_ABOVE_4G = 1 << 1;
-const LOADER_UNDEFINED = 0xff;
+export const LOADER_UNDEFINED = 0xff;
 const ENTRY_64_OFFSET = 0x200;
 /** Longest command line that is ever placed; kernels say 2047. */
 const MAX_COMMAND_LINE_BYTES = 0xffff;
 
-interface SetupHeader {
+export interface SetupHeader {
+  /** From setup_sects on, as the file has it. */
   readonly bytes: Uint8Array;
+  /** Length of the real-mode code, with which the file begins. */
+  readonly setupBytes: number;
   readonly payload: Uint8Array;
   readonly loadGpa: number;
+  /** The 32-bit entry point when the payload lies where the file assumes; 0 when there is none. */
+  readonly code32Start: number;
   readonly initSizeBytes: number;
   readonly initrdLimit: number;
   readonly cmdlineBytes: number;
@@ -77,7 +84,14 @@ export function hasLinuxEntry64(file: Uint8Array): boolean {
   );
 }
 
-function readSetupHeader(file: Uint8Array, lowmemBytes: number): SetupHeader {
+/** True for a Linux image whose only entry is its setup code: a kernel's 32-bit entry point lies above 1 MiB. */
+export function isRealModeImage(file: Uint8Array): boolean {
+  if (!isLinuxImage(file) || file.length < CODE32_START + 4 || hasLinuxEntry64(file)) return false;
+  return new DataView(file.buffer, file.byteOffset, file.byteLength).getUint32(CODE32_START, true) === 0;
+}
+
+/** Throws {@link LoaderError} for an image that is damaged, too old or too large. */
+export function readSetupHeader(file: Uint8Array, lowmemBytes: number): SetupHeader {
   if (!isLinuxImage(file)) throw new LoaderError('The file is not a Linux kernel image: it has no setup header.');
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   if (file.length < HEADER_2_06_END) throw new LoaderError('The Linux kernel image is truncated in its setup header.');
@@ -127,8 +141,10 @@ function readSetupHeader(file: Uint8Array, lowmemBytes: number): SetupHeader {
   const headerEnd = Math.min(HEADER_MAGIC + view.getUint8(JUMP_LENGTH), file.length);
   return {
     bytes: file.subarray(SETUP_SECTS, Math.max(headerEnd, fieldsEnd)),
+    setupBytes,
     payload,
     loadGpa,
+    code32Start: view.getUint32(CODE32_START, true),
     initSizeBytes,
     initrdLimit: aboveAllowed ? lowmemBytes : view.getUint32(INITRD_ADDR_MAX, true) + 1,
     cmdlineBytes: Math.min(view.getUint32(CMDLINE_SIZE, true), MAX_COMMAND_LINE_BYTES),
@@ -137,7 +153,7 @@ function readSetupHeader(file: Uint8Array, lowmemBytes: number): SetupHeader {
 }
 
 /** The initial RAM disk: several archives in a row, each padded to 4 bytes (initramfs buffer format). */
-function joinInitrd(modules: readonly BootModule[]): Uint8Array {
+export function joinInitrd(modules: readonly BootModule[]): Uint8Array {
   const only = modules[0];
   if (!only) return new Uint8Array(0);
   if (modules.length === 1) return only.bytes;

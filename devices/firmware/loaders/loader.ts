@@ -3,12 +3,13 @@ import { LoaderError, type BootImage, type BootRequest } from './boot-image.ts';
 import { isElf } from './elf.ts';
 import { loadFreebsd } from './freebsd.ts';
 import { isFreebsdKernel } from './freebsd-elf.ts';
-import { hasLinuxEntry64, isLinuxImage, loadLinux } from './linux.ts';
+import { hasLinuxEntry64, isLinuxImage, isRealModeImage, loadLinux } from './linux.ts';
+import { loadLinuxRealMode } from './linux-real-mode.ts';
 import { isMultiboot, loadMultiboot } from './multiboot.ts';
 import { loadPvh } from './pvh.ts';
 
 /** Values of the configuration variable `loader.protocol`. */
-export const LOADER_PROTOCOLS = ['auto', 'linux64', 'linux32', 'multiboot', 'pvh', 'freebsd'] as const;
+export const LOADER_PROTOCOLS = ['auto', 'linux64', 'linux32', 'linux16', 'multiboot', 'pvh', 'freebsd'] as const;
 export type LoaderProtocol = (typeof LOADER_PROTOCOLS)[number];
 
 export function isLoaderProtocol(text: string): text is LoaderProtocol {
@@ -20,6 +21,7 @@ export function isLoaderProtocol(text: string): text is LoaderProtocol {
  * well (memtest86+); multiboot wins over PVH, since a kernel with both (Xen) expects module strings.
  */
 export function detectProtocol(kernel: Uint8Array): Exclude<LoaderProtocol, 'auto'> {
+  if (isRealModeImage(kernel)) return 'linux16';
   if (isLinuxImage(kernel)) return hasLinuxEntry64(kernel) ? 'linux64' : 'linux32';
   if (isMultiboot(kernel)) return 'multiboot';
   if (isFreebsdKernel(kernel)) return 'freebsd';
@@ -36,6 +38,8 @@ export function loadKernel(request: BootRequest, protocol: LoaderProtocol = 'aut
     case 'linux64':
     case 'linux32':
       return loadLinux(request, chosen);
+    case 'linux16':
+      return loadLinuxRealMode(request);
     case 'multiboot':
       return loadMultiboot(request);
     case 'pvh':
