@@ -36,7 +36,7 @@ declare class URLSearchParams {
 }
 
 declare class Blob {
-  constructor(parts?: readonly (Uint8Array | string | Blob)[]);
+  constructor(parts?: readonly (Uint8Array | ArrayBuffer | string | Blob)[]);
   readonly size: number;
   slice(start?: number, end?: number): Blob;
   stream(): ReadableStream<Uint8Array<ArrayBuffer>>;
@@ -62,8 +62,16 @@ declare class AbortController {
 
 declare class Response {
   constructor(body?: ReadableStream<Uint8Array> | Uint8Array | Blob);
+  readonly ok: boolean;
+  readonly status: number;
+  readonly statusText: string;
+  readonly headers: { get(name: string): string | null; has(name: string): boolean };
+  readonly body: ReadableStream<Uint8Array> | null;
   arrayBuffer(): Promise<ArrayBuffer>;
+  json(): Promise<unknown>;
 }
+
+declare function fetch(url: URL, options?: { readonly headers?: Readonly<Record<string, string>> }): Promise<Response>;
 
 interface ReadableStreamController<T> {
   enqueue(chunk: T): void;
@@ -85,6 +93,7 @@ declare class ReadableStream<T> {
     readonly writable: WritableStream<T>;
     readonly readable: ReadableStream<U>;
   }): ReadableStream<U>;
+  cancel(reason?: unknown): Promise<void>;
   getReader(): {
     read(): Promise<{ readonly done: false; readonly value: T } | { readonly done: true; readonly value?: undefined }>;
     cancel(reason?: unknown): Promise<void>;

@@ -12,11 +12,11 @@ export {
   type RunOptions,
   type RunResult,
 } from '../devices/serial/console.ts';
+export type { LoadProgress } from '../devices/block/remote/download.ts';
 export { Machine, MachineError, type BhyveConfig, type HostOptions } from './machine.ts';
 export type {
   AssetUrls,
   DiskActivity,
-  LoadProgress,
   MachineCommands,
   MachineDescription,
   MachineNotes,

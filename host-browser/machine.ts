@@ -2,6 +2,7 @@
 import { consoleTail, DEFAULT_WAIT_MS, endWithin, lateMessage } from '../devices/machine/exit-wait.ts';
 import { treeFromVariables } from '../devices/config/index.ts';
 import type { ControlCommand, ControlCommands } from '../devices/machine/control.ts';
+import type { LoadProgress } from '../devices/block/remote/download.ts';
 import type { ExitReason } from '../devices/machine/exit-reason.ts';
 import type { Source } from '../devices/machine/kernel-source.ts';
 import type { Registers } from '../devices/machine/registers.ts';
@@ -9,7 +10,6 @@ import { defaultAssets } from './assets.ts';
 import { PortEnd } from './port/endpoint.ts';
 import type {
   AssetUrls,
-  LoadProgress,
   MachineCommands,
   MachineDescription,
   MachineNotes,

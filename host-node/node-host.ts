@@ -5,6 +5,7 @@ import { Worker } from 'node:worker_threads';
 import type { MachineHost, VcpuThread, VcpuThreadStart } from '../devices/machine/host.ts';
 import type { BackendOpeners } from '../devices/backends/kinds.ts';
 import { nodeBackends } from './backends.ts';
+import { openDisk } from './disk/open-disk.ts';
 import { openDisplay } from './display/open-display.ts';
 import { CAN_PIN } from './affinity.ts';
 import { openFlashFile } from './flash-file.ts';
@@ -84,7 +85,8 @@ export function createNodeHost(options: NodeHostOptions): MachineHost {
     openFlash: openFlashFile,
     backends: {
       ...nodeBackends,
-      display: (settings) => openDisplay(settings, options.message ?? writeMessage),
+      block: (settings) => openDisk(settings, message),
+      display: (settings) => openDisplay(settings, message),
       ...options.backends,
     },
     hostName: hostname(),

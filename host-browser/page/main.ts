@@ -1,7 +1,7 @@
 /** The page: puts the command line, the machine, its consoles and its files together. */
 import type { Machine } from '../machine.ts';
 import { RemoteBridge } from '../remote-bridge.ts';
-import type { LoadProgress } from '../port/protocol.ts';
+import type { LoadProgress } from '../../devices/block/remote/download.ts';
 import { addDisk, setLoader } from './command-edits.ts';
 import { CommandField } from './command-field.ts';
 import { ConsoleTabs } from './console-tabs.ts';

@@ -1,4 +1,5 @@
 /** What a page and the Worker with its machine say to each other. */
+import type { LoadProgress } from '../../devices/block/remote/download.ts';
 import type { ControlCommand, ControlCommands } from '../../devices/machine/control.ts';
 import type { ExitReason } from '../../devices/machine/exit-reason.ts';
 import type { Registers } from '../../devices/machine/registers.ts';
@@ -114,14 +115,6 @@ export type MachineNotes = {
   progress: LoadProgress;
   exited: ExitReason;
 };
-
-/** A file is on its way over the network. */
-export interface LoadProgress {
-  readonly url: string;
-  readonly doneBytes: number;
-  /** Undefined when the server does not say. */
-  readonly totalBytes: number | undefined;
-}
 
 /** The page's end of the port. */
 export type MachinePort = PortEnd<MachineCommands, PageNotes, Record<never, never>, MachineNotes>;

@@ -11,14 +11,21 @@ import { parseMemorySize } from '../../devices/config/index.ts';
 import type { BlockBackend, BlockSettings } from '../../devices/backends/block.ts';
 import { OverlayBackend } from '../../devices/block/overlay-backend.ts';
 import type { DiskActivity } from '../port/protocol.ts';
-import { BlobSource, FileError, SourceBackend, type ByteSource } from './byte-source.ts';
+import { FileError, SourceBackend, type ByteSource } from '../../devices/block/remote/byte-source.ts';
+import { ChunkSource } from '../../devices/block/remote/chunk-source.ts';
+import {
+  fetchOrExplain,
+  promisedBytes,
+  readBody,
+  type DownloadHost,
+  type Progress,
+} from '../../devices/block/remote/download.ts';
+import { openSource } from '../../devices/block/remote/open-source.ts';
 import { CHUNK_INDEX_SUFFIX } from '../../devices/publish/chunk-index.ts';
-import { ChunkSource } from './chunk-source.ts';
+import { BlobSource } from './blob-source.ts';
 import { CountedBackend } from './counted-backend.ts';
-import { fetchOrExplain, promisedBytes, readBody, type Progress } from './download.ts';
 import { OpfsBackend, checkOpfsName, opfsFolder } from './opfs.ts';
 import { OpfsOverlay } from './opfs-overlay.ts';
-import { RangeSource } from './range-source.ts';
 
 const PROTOCOLS: readonly string[] = ['https:', 'http:', 'blob:', 'data:'];
 
@@ -55,10 +62,21 @@ export function parseOpfsName(path: string): OpfsName | undefined {
   return { name, createBytes, base: option === 'base' ? value : undefined };
 }
 
+/** A page learns nothing of why another origin's server did not answer. */
+function crossOriginReason(url: URL): string | undefined {
+  if (!url.protocol.startsWith('http') || url.origin === globalThis.location.origin) return undefined;
+  return 'its server cannot be reached or does not let this page read it (it must send Access-Control-Allow-Origin)';
+}
+
 export class FileSpace {
   readonly #disks = new Map<string, CountedBackend>();
 
-  constructor(private readonly options: FileSpaceOptions) {}
+  readonly #host: DownloadHost;
+
+  constructor(private readonly options: FileSpaceOptions) {
+    const { progress, message } = options;
+    this.#host = { progress, message, unreachable: crossOriginReason };
+  }
 
   #url(path: string): URL {
     let url: URL;
@@ -88,11 +106,11 @@ export class FileSpace {
     }
     const url = this.#url(path);
     if (url.pathname.endsWith(CHUNK_INDEX_SUFFIX)) {
-      const source = await ChunkSource.open(url, this.options.progress);
+      const source = await ChunkSource.open(url, this.#host);
       return source.read(0, source.sizeBytes);
     }
-    const response = await fetchOrExplain(url);
-    return readBody(response, url, this.options.progress, promisedBytes(response));
+    const response = await fetchOrExplain(url, this.#host);
+    return readBody(response, url, this.#host, promisedBytes(response));
   }
 
   /** A disk, with the options `ro` and `sectorsize` of bhyve_config(5). What is only read gets its changes kept in memory. */
@@ -123,9 +141,7 @@ export class FileSpace {
   async #source(path: string): Promise<ByteSource> {
     const given = this.#given(path);
     if (given) return new BlobSource(given);
-    const url = this.#url(path);
-    if (url.pathname.endsWith(CHUNK_INDEX_SUFFIX)) return ChunkSource.open(url, this.options.progress);
-    return RangeSource.open(url, this.options.progress, this.options.message);
+    return openSource(this.#url(path), this.#host);
   }
 
   /** Disks of this machine by the name that the command line has for them. */

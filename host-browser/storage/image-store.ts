@@ -1,5 +1,5 @@
 /** The images that this browser keeps (OPFS), as a page lists and changes them. */
-import { FileError } from './byte-source.ts';
+import { FileError } from '../../devices/block/remote/byte-source.ts';
 import { checkOpfsName, opfsFolder } from './opfs.ts';
 import { INDEX_SUFFIX } from './opfs-overlay.ts';
 

@@ -4,7 +4,7 @@
  * A block is written before the index says where it is, and flush() brings the blocks to safety before the index.
  */
 import { checkRange, totalBytes, type BlockBackend } from '../../devices/backends/block.ts';
-import { FileError } from './byte-source.ts';
+import { FileError } from '../../devices/block/remote/byte-source.ts';
 import { explainQuota, openOpfsFile, readViews, writeViews, type SyncAccessHandle } from './opfs.ts';
 
 /** A page, as most guests write. */

@@ -1,6 +1,6 @@
 /** The origin's private file system (File System Standard): images that stay in this browser. For Workers only. */
 import { checkRange, totalBytes, type BlockBackend } from '../../devices/backends/block.ts';
-import { FileError } from './byte-source.ts';
+import { FileError } from '../../devices/block/remote/byte-source.ts';
 
 /** FileSystemSyncAccessHandle, which TypeScript knows for workers only. */
 export interface SyncAccessHandle {

@@ -2,10 +2,10 @@
  * A published file (webhyve-site): an index that names chunks by what they hold, each a small file beside it that every static
  * server can send and every cache can keep. Chunks of zeros have no file.
  */
-import { md5 } from '../../devices/bus/md5.ts';
-import { isChunkIndex, type ChunkIndex } from '../../devices/publish/chunk-index.ts';
+import { md5 } from '../../bus/md5.ts';
+import { isChunkIndex, type ChunkIndex } from '../../publish/chunk-index.ts';
 import { FileError, type ByteSource } from './byte-source.ts';
-import { fetchOrExplain, type Progress } from './download.ts';
+import { fetchOrExplain, type DownloadHost } from './download.ts';
 
 /** Chunks kept in memory. */
 const MAX_CHUNKS = 64;
@@ -25,17 +25,17 @@ export class ChunkSource implements ByteSource {
   private constructor(
     private readonly url: URL,
     private readonly index: ChunkIndex,
-    private readonly progress: Progress,
+    private readonly host: DownloadHost,
   ) {
     this.sizeBytes = index.sizeBytes;
     this.validator = `${index.sizeBytes} ${md5(new TextEncoder().encode(index.chunks.join())).join('')}`;
   }
 
-  static async open(url: URL, progress: Progress): Promise<ChunkSource> {
-    const response = await fetchOrExplain(url);
+  static async open(url: URL, host: DownloadHost): Promise<ChunkSource> {
+    const response = await fetchOrExplain(url, host);
     const value: unknown = await response.json().catch(() => undefined);
     if (!isChunkIndex(value)) throw new FileError(`${url.href}: this is no index of webhyve-site`);
-    return new ChunkSource(url, value, progress);
+    return new ChunkSource(url, value, host);
   }
 
   async read(offset: number, lengthBytes: number): Promise<Uint8Array> {
@@ -82,7 +82,7 @@ export class ChunkSource implements ByteSource {
   async #fetch(number: number, name: string): Promise<Uint8Array> {
     const { sizeBytes, chunkBytes } = this.index;
     const url = new URL(`${name}.chunk`, this.url);
-    const response = await fetchOrExplain(url);
+    const response = await fetchOrExplain(url, this.host);
     const packed = await response.arrayBuffer();
     this.fetchedBytes += packed.byteLength;
     const bytes = await gunzip(packed).catch((error: unknown) => {
@@ -92,7 +92,7 @@ export class ChunkSource implements ByteSource {
       throw new FileError(`${url.href}: the chunk has the wrong length`);
     }
     const total = this.index.chunks.filter((other) => other !== null).length * chunkBytes;
-    this.progress({
+    this.host.progress({
       url: this.url.href,
       doneBytes: Math.min(total, this.#chunks.size * chunkBytes),
       totalBytes: total,

@@ -1,19 +1,36 @@
 /** fetch() with errors that say what to do. */
-import type { LoadProgress } from '../port/protocol.ts';
 import { FileError } from './byte-source.ts';
+
+/** A file is on its way over the network. */
+export interface LoadProgress {
+  readonly url: string;
+  readonly doneBytes: number;
+  /** Undefined when the server does not say. */
+  readonly totalBytes: number | undefined;
+}
 
 export type Progress = (progress: LoadProgress) => void;
 
+/** The host's part in a download. */
+export interface DownloadHost {
+  readonly progress: Progress;
+  /** A line for the user. */
+  readonly message: (text: string) => void;
+  /** Why fetch() got no answer, where the host knows more than the error says. */
+  readonly unreachable?: (url: URL) => string | undefined;
+}
+
 /** Fetches; rejects with {@link FileError} when there is no answer, or one that is no success. */
-export async function fetchOrExplain(url: URL, headers: Record<string, string> = {}): Promise<Response> {
+export async function fetchOrExplain(
+  url: URL,
+  host: DownloadHost,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Response> {
   let response: Response;
   try {
     response = await fetch(url, { headers });
   } catch (error) {
-    const crossOrigin = url.protocol.startsWith('http') && url.origin !== globalThis.location.origin;
-    const reason = crossOrigin
-      ? 'its server cannot be reached or does not let this page read it (it must send Access-Control-Allow-Origin)'
-      : `its server cannot be reached (${error instanceof Error ? error.message : String(error)})`;
+    const reason = host.unreachable?.(url) ?? `its server cannot be reached (${reasonOf(error)})`;
     throw new FileError(`${url.href}: ${reason}`, { cause: error });
   }
   if (response.ok) return response;
@@ -26,7 +43,7 @@ export async function fetchOrExplain(url: URL, headers: Record<string, string> =
 export async function readBody(
   response: Response,
   url: URL,
-  progress: Progress,
+  { progress }: DownloadHost,
   lengthBytes: number | undefined,
 ): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
@@ -56,4 +73,10 @@ export async function readBody(
 export function promisedBytes(response: Response): number | undefined {
   const length = response.headers.get('content-length');
   return length === null || response.headers.has('content-encoding') ? undefined : Number(length);
+}
+
+/** Node's fetch() says "fetch failed" and has the reason in the cause. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? error.cause.message : error.message;
 }

@@ -3,7 +3,7 @@
  * answers none has its file read whole.
  */
 import { FileError, type ByteSource } from './byte-source.ts';
-import { fetchOrExplain, promisedBytes, readBody, type Progress } from './download.ts';
+import { fetchOrExplain, promisedBytes, readBody, type DownloadHost } from './download.ts';
 
 const BLOCK_BYTES = 128 * 1024;
 /** Blocks kept in memory: 64 MiB. */
@@ -15,7 +15,7 @@ function contentRangeTotal(response: Response, url: URL): number {
   const header = response.headers.get('content-range');
   if (header === null) {
     throw new FileError(
-      `${url.href}: its server answers range requests but hides Content-Range from this page ` +
+      `${url.href}: its server answers range requests but hides Content-Range from web pages ` +
         '(it must send Access-Control-Expose-Headers: Content-Range)',
     );
   }
@@ -36,6 +36,7 @@ export class RangeSource implements ByteSource {
 
   private constructor(
     private readonly url: URL,
+    private readonly host: DownloadHost,
     readonly sizeBytes: number,
     private readonly etag: string,
     /** The whole file, from a server that knows no ranges. */
@@ -49,15 +50,15 @@ export class RangeSource implements ByteSource {
   }
 
   /** Asks for the first block, which also shows whether there is a file and whether its server knows ranges. */
-  static async open(url: URL, progress: Progress, message: (text: string) => void): Promise<RangeSource> {
-    const response = await fetchOrExplain(url, { Range: `bytes=0-${BLOCK_BYTES - 1}` });
+  static async open(url: URL, host: DownloadHost): Promise<RangeSource> {
+    const response = await fetchOrExplain(url, host, { Range: `bytes=0-${BLOCK_BYTES - 1}` });
     if (response.status !== 206) {
-      const whole = await readBody(response, url, progress, promisedBytes(response));
-      message(`${url.href}: its server answers no range requests, so the whole file was loaded`);
-      return new RangeSource(url, whole.length, validatorOf(response), whole);
+      const whole = await readBody(response, url, host, promisedBytes(response));
+      host.message(`${url.href}: its server answers no range requests, so the whole file was loaded`);
+      return new RangeSource(url, host, whole.length, validatorOf(response), whole);
     }
     const sizeBytes = contentRangeTotal(response, url);
-    const source = new RangeSource(url, sizeBytes, validatorOf(response), undefined);
+    const source = new RangeSource(url, host, sizeBytes, validatorOf(response), undefined);
     const first = new Uint8Array(await response.arrayBuffer());
     if (first.length !== Math.min(BLOCK_BYTES, sizeBytes)) {
       throw new FileError(`${url.href}: its server answered ${first.length} bytes for a range of ${BLOCK_BYTES}`);
@@ -119,7 +120,7 @@ export class RangeSource implements ByteSource {
   }
 
   async #fetchRange(from: number, to: number): Promise<Uint8Array> {
-    const response = await fetchOrExplain(this.url, { Range: `bytes=${from}-${to - 1}` });
+    const response = await fetchOrExplain(this.url, this.host, { Range: `bytes=${from}-${to - 1}` });
     if (response.status !== 206 || validatorOf(response) !== this.etag) {
       await response.body?.cancel();
       throw new FileError(`${this.url.href}: the file has changed on its server`);
