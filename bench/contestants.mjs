@@ -6,8 +6,8 @@ import { root, runCaptured } from '../host-node/setup/common.mjs';
 const KERNEL_WORDS = 'console=ttyS0 cryptomgr.notests';
 const MEMORY = '512M';
 
-/** webhyve with one vCPU on a thread of its own. */
-export function webhyve({ kernel, initrd }) {
+/** webhyve with one vCPU on a thread of its own. `tap` is the device of a second card, if there is one. */
+export function webhyve({ kernel, initrd }, tap) {
   return {
     name: 'webhyve',
     command: process.execPath,
@@ -15,23 +15,30 @@ export function webhyve({ kernel, initrd }) {
       join(root, 'dist/bin/bhyve.js'),
       ...['-A', '-H', '-u', '-c', '1', '-m', MEMORY, '-s', '0,hostbridge', '-s', '31,lpc', '-l', 'com1,stdio'],
       ...['-s', '3,virtio-net,slirp,open,allow=loopback'],
+      ...(tap === undefined ? [] : ['-s', `4,virtio-net,${tap}`]),
       ...['-f', `kexec,${kernel},${initrd},${KERNEL_WORDS}`, 'bench'],
     ],
   };
 }
 
 /** QEMU's translator of x86 to the host's instructions. */
-export function qemuTcg({ kernel, initrd }) {
+export function qemuTcg({ kernel, initrd }, tap) {
   return {
     name: 'qemu-tcg',
     command: 'qemu-system-x86_64',
     args: [
       ...['-accel', 'tcg', '-m', MEMORY, '-smp', '1', '-nodefaults', '-display', 'none', '-no-reboot'],
       ...['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile='],
+      ...(tap === undefined ? [] : tapCard(tap)),
       ...['-serial', 'stdio', '-kernel', kernel, '-initrd', initrd, '-append', KERNEL_WORDS],
     ],
   };
 }
+
+const tapCard = (tap) => [
+  ...['-netdev', `tap,id=tap,ifname=${tap},script=no,downscript=no`],
+  ...['-device', 'virtio-net-pci,netdev=tap,romfile='],
+];
 
 /** First line of QEMU's --version, or undefined when it is not installed. */
 export function qemuVersion() {

@@ -9,7 +9,8 @@ import { fetchGuest } from '../host-node/setup/fetch-guest.mjs';
 import { qemuTcg, qemuVersion, webhyve } from './contestants.mjs';
 import { GuestSession } from './guest-session.mjs';
 import { measureIdle } from './idle.mjs';
-import { NetworkPeer, networkWorkloads } from './network.mjs';
+import { LEASE, NetworkPeer, networkWorkloads } from './network.mjs';
+import { BenchTap, TAP_SETUP } from './tap.mjs';
 import { WORKLOADS } from './workloads.mjs';
 
 const USAGE = 'usage: npm run bench -- [--runs N] [--boot-only | --network-only | --cpu-only]';
@@ -98,30 +99,31 @@ function printTable(rows) {
   }
 }
 
-await runMain(async (args) => {
-  const { runs, bootOnly, networkOnly, cpuOnly } = parseArguments(args);
-  const peer = await NetworkPeer.listen();
-  const workloads = bootOnly ? [] : [...(networkOnly ? [] : WORKLOADS), ...(cpuOnly ? [] : networkWorkloads(peer))];
-  const guest = await fetchGuest();
-  const version = qemuVersion();
-  const contestants = [webhyve(guest), ...(version === undefined ? [] : [qemuTcg(guest)])];
-  process.stdout.write(`Linux ${guest.release ?? '(of your own)'}; Node ${process.versions.node}; `);
-  process.stdout.write(
-    `${version ?? 'no QEMU'}; ${availableParallelism()} x ${cpus()[0]?.model ?? 'unknown processor'}\n`,
-  );
-
+/** Every contestant's results, run by run. */
+async function measureAll(contestants, workloads, runs) {
   const collected = new Map(contestants.map(({ name }) => [name, []]));
   for (let run = 1; run <= runs; run++) {
     for (const contestant of contestants) {
       const results = await measure(contestant, workloads);
       collected.get(contestant.name).push(results);
-      const boot = results.get('boot to the prompt').seconds;
+      const boot = results.get(BOOT).seconds;
       process.stderr.write(`run ${run} of ${runs}, ${contestant.name}: prompt after ${boot.toFixed(2)} s\n`);
     }
   }
+  return collected;
+}
 
-  peer.close();
+/** Runs everything and prints the table. Resolves to the status of this command. */
+async function compare(workloads, tap, runs) {
+  const guest = await fetchGuest();
+  const version = qemuVersion();
+  const contestants = [webhyve(guest, tap?.name), ...(version === undefined ? [] : [qemuTcg(guest, tap?.name)])];
+  process.stdout.write(`Linux ${guest.release ?? '(of your own)'}; Node ${process.versions.node}; `);
+  process.stdout.write(
+    `${version ?? 'no QEMU'}; ${availableParallelism()} x ${cpus()[0]?.model ?? 'unknown processor'}\n`,
+  );
 
+  const collected = await measureAll(contestants, workloads, runs);
   const value = (name, what, key) => median(collected.get(name).map((results) => results.get(what)[key]));
   const names = [
     BOOT,
@@ -168,4 +170,27 @@ await runMain(async (args) => {
   const verdict = ratio <= MAX_BOOT_RATIO ? 'ok' : 'FAILED';
   process.stdout.write(`${verdict}: boot ratio ${ratio.toFixed(2)}, limit ${MAX_BOOT_RATIO}\n`);
   return ratio <= MAX_BOOT_RATIO ? status : 1;
+}
+
+await runMain(async (args) => {
+  const { runs, bootOnly, networkOnly, cpuOnly } = parseArguments(args);
+  const withNetwork = !bootOnly && !cpuOnly;
+  const tap = withNetwork ? BenchTap.open() : undefined;
+  const peers = [];
+  const workloads = async (network, address, guestAddress) => {
+    const peer = await NetworkPeer.listen(address);
+    peers.push(peer);
+    return networkWorkloads(peer, network, guestAddress);
+  };
+  // The servers would keep this process alive after an error.
+  try {
+    const network = [
+      ...(withNetwork ? [LEASE, ...(await workloads('slirp', '127.0.0.1', '10.0.2.2'))] : []),
+      ...(tap ? [TAP_SETUP, ...(await workloads('tap', tap.hostAddress, tap.hostAddress))] : []),
+    ];
+    return await compare(bootOnly || networkOnly ? network : [...WORKLOADS, ...network], tap, runs);
+  } finally {
+    for (const peer of peers) peer.close();
+    tap?.close();
+  }
 });
