@@ -7,6 +7,9 @@ import { connectUnix, SocketServerBackend } from './socket.ts';
 import { openTty } from './tty.ts';
 import { WebSocketBackend } from './websocket.ts';
 
+/** Hosts that listen(2) takes for every address: the unspecified ones of IPv4 and IPv6, and none. */
+const EVERY_ADDRESS: ReadonlySet<string> = new Set(['', '0.0.0.0', '::']);
+
 async function exists(path: string): Promise<boolean> {
   try {
     await stat(path);
@@ -24,7 +27,7 @@ export class SerialOpener {
   constructor(
     private readonly leave: () => void,
     private readonly nmdmFolder?: string,
-    /** Takes lines for the user: the address of a WebSocket, whose token is in it. */
+    /** Takes lines for the user: the address of a WebSocket, whose token is in it; a port that everybody reaches. */
     private readonly message: (text: string) => void = () => undefined,
   ) {}
 
@@ -36,7 +39,7 @@ export class SerialOpener {
         this.#stdioTaken = true;
         return openStdio(this.leave);
       case 'tcp':
-        return SocketServerBackend.listenTcp(address.host, address.port);
+        return this.#listenTcp(address.host, address.port);
       case 'websocket': {
         const backend = await WebSocketBackend.listen(address);
         this.message(`ws=${address.host}:${address.port}: the console is at ${backend.url}`);
@@ -47,6 +50,17 @@ export class SerialOpener {
       case 'path':
         return this.#openPath(address.path);
     }
+  }
+
+  async #listenTcp(host: string, port: number): Promise<CharacterBackend> {
+    const backend = await SocketServerBackend.listenTcp(host, port);
+    // As bhyve does; but neither a console nor a debugger's port asks who is there.
+    if (EVERY_ADDRESS.has(host)) {
+      this.message(
+        `port ${port} is open on all addresses of this host, without a password; 127.0.0.1:${port} is this host's own`,
+      );
+    }
+    return backend;
   }
 
   async #openPath(path: string): Promise<CharacterBackend> {

@@ -665,6 +665,22 @@ describe('sockets', () => {
     }
   });
 
+  test.each([
+    ['tcp=0.0.0.0:0', true],
+    ['tcp=:0', true],
+    ['tcp=127.0.0.1:0', false],
+  ])('%s: a line for the user where everybody may come', async (text, isOpen) => {
+    const lines: string[] = [];
+    const opener = new SerialOpener(
+      () => undefined,
+      undefined,
+      (line) => lines.push(line),
+    );
+    const backend = await opener.open(parseCharacterAddress(text));
+    await backend.close();
+    expect(lines).toEqual(isOpen ? [expect.stringContaining('port 0 is open on all addresses')] : []);
+  });
+
   test('what a path may be', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'webhyve-'));
     try {
