@@ -184,6 +184,38 @@ describe('data for the guest', () => {
     expect(rig.heard()[0]).toMatchObject({ sequence: MSS });
   });
 
+  it('is sent again where selective acknowledgements show a hole, all holes in one round trip, and nowhere else', () => {
+    const rig = new Rig().connect();
+    rig.stream.events?.data(new Uint8Array(20 * MSS));
+    const sent = rig.heard().map(({ sequence }) => sequence);
+    expect(sent).toEqual(Array.from({ length: 20 }, (_, index) => index * MSS));
+    /** Acknowledges nothing but the segments from one to another. */
+    const selective = (...blocks: readonly (readonly [number, number])[]): void => {
+      rig.guest.tcp(REMOTE, {
+        ...{ sourcePort: 4000, destinationPort: 80, flags: T.FLAG_ACK, window: 1000 },
+        ...{ sequence: OUR_FIRST + 1, acknowledgement: THEIR_FIRST + 1 },
+        sack: blocks.map(([from, to]) => [THEIR_FIRST + 1 + from * MSS, THEIR_FIRST + 1 + to * MSS] as const),
+      });
+    };
+    // 0, 5 and 6 were lost, and 19, of which nothing is known yet.
+    selective([1, 2]);
+    selective([1, 3]);
+    expect(rig.heard()).toEqual([]);
+    selective([1, 5], [7, 8]);
+    expect(rig.heard().map(({ sequence }) => sequence)).toEqual([0]);
+    for (let end = 9; end <= 19; end++) selective([7, end], [1, 5]);
+    expect(rig.heard().map(({ sequence }) => sequence / MSS)).toEqual([5, 6]);
+    // Blocks that make no sense change nothing: empty, the wrong way round, beyond what was sent.
+    selective([3, 3], [9, 8], [19, 40], [-5, 2]);
+    expect(rig.heard()).toEqual([]);
+    rig.send(T.FLAG_ACK, 0, 19 * MSS);
+    expect(rig.heard()).toEqual([]);
+    rig.host.advance(2000);
+    expect(rig.heard()[0]).toMatchObject({ sequence: 19 * MSS });
+    rig.send(T.FLAG_ACK, 0, 20 * MSS);
+    expect(rig.network.counters()['TCP retransmissions']).toBe(4);
+  });
+
   it('waits at a closed window and probes it', () => {
     const rig = new Rig().connect();
     rig.send(T.FLAG_ACK, 0, 0, '', 0);

@@ -238,7 +238,7 @@ export class TcpConnection implements SenderOutput, HostStreamEvents {
     }
     const fin = (flags & T.FLAG_FIN) !== 0;
     const pure = segment.payload.length === 0 && !fin;
-    if (!sender.acknowledge(segment.sequence, segment.acknowledgement, window, pure, segment.hasSack)) {
+    if (!sender.acknowledge(segment.sequence, segment.acknowledgement, window, pure, segment.sack)) {
       this.#sendAck();
       return;
     }

@@ -35,8 +35,8 @@ export interface TcpSegment {
   readonly mss: number | undefined;
   readonly windowShift: number | undefined;
   readonly sackPermitted: boolean;
-  /** Says that something came out of order. */
-  readonly hasSack: boolean;
+  /** Blocks that came out of order: the first sequence number of each and the one after its last. */
+  readonly sack: readonly (readonly [number, number])[];
 }
 
 /** a - b of sequence numbers, from -2^31 to 2^31 - 1 (RFC 9293, 3.4). */
@@ -61,7 +61,7 @@ export function parseTcp(packet: IpPacket): TcpSegment | undefined {
   let mss: number | undefined;
   let windowShift: number | undefined;
   let sackPermitted = false;
-  let hasSack = false;
+  const sack: (readonly [number, number])[] = [];
   for (let at = TCP_HEADER_BYTES; at < headerBytes;) {
     const option = bytes[at];
     if (option === OPTION_END) break;
@@ -75,7 +75,11 @@ export function parseTcp(packet: IpPacket): TcpSegment | undefined {
     if (option === OPTION_WINDOW_SCALE && lengthBytes === 3)
       windowShift = Math.min(bytes[at + 2] ?? 0, MAX_WINDOW_SHIFT);
     if (option === OPTION_SACK_PERMITTED) sackPermitted = true;
-    if (option === OPTION_SACK) hasSack = true;
+    if (option === OPTION_SACK) {
+      for (let block = at + 2; block + 8 <= at + lengthBytes; block += 8) {
+        sack.push([readU32(bytes, block), readU32(bytes, block + 4)]);
+      }
+    }
     at += lengthBytes;
   }
   return {
@@ -86,7 +90,7 @@ export function parseTcp(packet: IpPacket): TcpSegment | undefined {
     flags,
     window: readU16(bytes, 14),
     payload: bytes.subarray(headerBytes),
-    ...{ mss, windowShift, sackPermitted, hasSack },
+    ...{ mss, windowShift, sackPermitted, sack },
   };
 }
 

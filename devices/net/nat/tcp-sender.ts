@@ -1,9 +1,11 @@
 /**
  * The sending half of a TCP connection (RFC 9293, 3.8): bytes wait until the guest has acknowledged them, and are sent again when
- * they got lost. Loss is found by duplicate acknowledgements (RFC 5681, RFC 6582) and by time; a closed window is probed.
+ * they got lost. Loss is found by selective acknowledgements (RFC 6675) or, from a guest that sends none, duplicate ones (RFC 5681, RFC 6582),
+ * and by time; a closed window is probed.
  */
 import { sliceParts } from '../wire.ts';
 import type { NatHost } from './host.ts';
+import { SackScoreboard, type SequenceRange } from './tcp-scoreboard.ts';
 import { sequenceAdd, sequenceDistance } from './tcp-segment.ts';
 import { CongestionWindow, RoundTripTimer } from './tcp-timing.ts';
 
@@ -50,6 +52,9 @@ export class TcpSender {
   #duplicates = 0;
   /** Highest sequence number when the loss was found; undefined outside of a recovery. */
   #recoverUntil: number | undefined;
+  readonly #scoreboard: SackScoreboard;
+  /** In a recovery by selective acknowledgements: the end of what was sent again (HighRxt of RFC 6675). */
+  #resentTo: number | undefined;
   /** A segment whose round trip is measured (never one sent twice: RFC 6298, 3). */
   #timed: { readonly end: number; readonly sentMs: number } | undefined;
   #deadlineMs = Infinity;
@@ -66,6 +71,7 @@ export class TcpSender {
   ) {
     this.#una = this.#next = this.#highest = firstSequence;
     this.#congestion = new CongestionWindow(segmentBytes);
+    this.#scoreboard = new SackScoreboard(segmentBytes);
   }
 
   get nextSequence(): number {
@@ -126,14 +132,21 @@ export class TcpSender {
     return this.#queueBytes + (this.#finQueued && !this.#finAcknowledged ? 1 : 0);
   }
 
-  /** Sends what windows and the link allow. */
+  /** Bytes that fill the network now. */
+  get #pipeBytes(): number {
+    if (this.#resentTo === undefined) return this.#inFlight;
+    return this.#scoreboard.pipeBytes(this.#una, this.#next, this.#resentTo);
+  }
+
+  /** Sends what windows and the link allow: what is lost first. */
   transmit(): void {
     if (this.#closed) return;
+    this.#resendLost();
     while (!this.output.blocked) {
       const inFlight = this.#inFlight;
       const left = this.#total - inFlight;
       if (left <= 0) break;
-      const allowed = Math.min(this.#window, this.#congestion.bytes) - inFlight;
+      const allowed = Math.min(this.#window - inFlight, this.#congestion.bytes - this.#pipeBytes);
       const finLeft = this.#finQueued ? 1 : 0;
       const dataLeft = left - finLeft;
       // The FIN alone needs no window: a receiver that has closed it takes the end of the stream all the same.
@@ -147,6 +160,24 @@ export class TcpSender {
       this.#emit(inFlight, size, finLeft === 1 && size === dataLeft);
     }
     this.#arm();
+  }
+
+  /** Fills holes, as many as the congestion window allows. */
+  #resendLost(): void {
+    while (this.#resentTo !== undefined && !this.output.blocked) {
+      const allowed = this.#congestion.bytes - this.#pipeBytes;
+      if (allowed < this.segmentBytes) return;
+      const burst = Math.min(this.output.burstBytes, allowed - (allowed % this.segmentBytes));
+      const lost = this.#scoreboard.nextLost(this.#una, this.#resentTo, burst);
+      if (!lost) return;
+      const [start, end] = lost;
+      const offset = sequenceDistance(start, this.#una);
+      // The FIN has a number behind the last byte, and no byte.
+      const size = Math.min(sequenceDistance(end, start), this.#queueBytes - offset);
+      if (size <= 0) return;
+      this.#resentTo = end;
+      this.#emit(offset, size, false);
+    }
   }
 
   #emit(offset: number, size: number, fin: boolean): void {
@@ -164,10 +195,16 @@ export class TcpSender {
   }
 
   /**
-   * An acknowledgement with the guest's scaled window. `pure` says that the segment had neither payload nor FIN, `hole` that something came
+   * An acknowledgement with the guest's scaled window. `pure` says that the segment had neither payload nor FIN, `sack` which blocks came
    * out of order. False: it acknowledges what was never sent.
    */
-  acknowledge(sequence: number, acknowledgement: number, window: number, pure: boolean, hole: boolean): boolean {
+  acknowledge(
+    sequence: number,
+    acknowledgement: number,
+    window: number,
+    pure: boolean,
+    sack: readonly SequenceRange[],
+  ): boolean {
     const advance = sequenceDistance(acknowledgement, this.#una);
     if (sequenceDistance(acknowledgement, this.#highest) > 0) return false;
     const windowBefore = this.#window;
@@ -179,7 +216,9 @@ export class TcpSender {
     // It lives.
     this.#timeouts = 0;
     if (advance > 0) this.#advance(acknowledgement, advance);
-    else if (advance === 0 && pure && this.#inFlight > 0 && (hole || window === windowBefore)) this.#duplicate();
+    const hole = sack.length > 0;
+    if (hole && advance >= 0 && this.#scoreboard.add(sack, this.#una, this.#highest)) this.#heardOfHole();
+    if (advance === 0 && pure && this.#inFlight > 0 && (hole || window === windowBefore)) this.#duplicate();
     else if (advance === 0 && this.#window > 0 && windowBefore === 0) {
       this.#roundTrip.progress();
       this.#deadlineMs = Infinity;
@@ -205,12 +244,15 @@ export class TcpSender {
     this.#una = acknowledgement;
     if (sequenceDistance(this.#next, this.#una) < 0) this.#next = this.#una;
     this.#duplicates = 0;
+    this.#scoreboard.advance(acknowledgement);
+    if (this.#resentTo !== undefined && sequenceDistance(this.#resentTo, this.#una) < 0) this.#resentTo = this.#una;
     if (this.#recoverUntil === undefined) {
       this.#congestion.acknowledged(count);
     } else if (sequenceDistance(acknowledgement, this.#recoverUntil) >= 0) {
       this.#recoverUntil = undefined;
+      this.#resentTo = undefined;
       this.#congestion.recovered();
-    } else {
+    } else if (this.#resentTo === undefined) {
       // The next hole of the same window (RFC 6582, 3.2).
       this.#resendFirst();
     }
@@ -233,15 +275,26 @@ export class TcpSender {
     if (whole > 0) this.#queue.splice(0, whole);
   }
 
+  /** New blocks came: perhaps enough to know that the first segment is lost. */
+  #heardOfHole(): void {
+    if (this.#recoverUntil === undefined && this.#scoreboard.firstIsLost(this.#una)) this.#recover();
+  }
+
   #duplicate(): void {
     this.#duplicates++;
     if (this.#recoverUntil !== undefined) {
-      this.#congestion.inflate();
+      if (this.#resentTo === undefined) this.#congestion.inflate();
       return;
     }
-    if (this.#duplicates !== DUPLICATES_OF_A_LOSS) return;
+    if (this.#duplicates === DUPLICATES_OF_A_LOSS) this.#recover();
+  }
+
+  /** A segment is lost: sends it again, and what else the guest's blocks show to be lost. */
+  #recover(): void {
     this.#recoverUntil = this.#highest;
-    this.#congestion.lost(this.#inFlight);
+    const selective = !this.#scoreboard.isEmpty;
+    this.#congestion.lost(this.#inFlight, selective);
+    if (selective) this.#resentTo = sequenceAdd(this.#una, Math.min(this.segmentBytes, this.#queueBytes));
     this.#resendFirst();
   }
 
@@ -294,6 +347,8 @@ export class TcpSender {
     this.#timed = undefined;
     this.#duplicates = 0;
     this.#recoverUntil = undefined;
+    this.#resentTo = undefined;
+    this.#scoreboard.clear();
     if (this.#inFlight === 0 || this.#window === 0) {
       // A byte beyond the closed window: the answer tells the present one (RFC 9293, 3.8.6.1).
       this.#emit(0, Math.min(1, this.#queueBytes), this.#queueBytes === 0 && this.#finQueued);

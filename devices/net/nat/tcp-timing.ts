@@ -60,10 +60,10 @@ export class CongestionWindow {
     this.bytes = Math.min(this.bytes, MAX_WINDOW_BYTES);
   }
 
-  /** Three duplicates: a segment was lost. */
-  lost(inFlightBytes: number): void {
+  /** A segment was lost. The three that told of it have left the network; `counted`: what has left is counted apart (RFC 6675). */
+  lost(inFlightBytes: number, counted: boolean): void {
     this.#threshold = Math.max(inFlightBytes / 2, 2 * this.segmentBytes);
-    this.bytes = this.#threshold + 3 * this.segmentBytes;
+    this.bytes = this.#threshold + (counted ? 0 : 3 * this.segmentBytes);
   }
 
   /** One more segment has left the network while a lost one is replaced. */
