@@ -23,8 +23,8 @@ import {
   segment,
 } from './state';
 import { SEG_ACCESS, SEG_BASE, SEG_LIMIT } from '../layout';
+import { F, STACK, familyOf, kindProperties } from './kinds';
 import {
-  K,
   SEG_A16,
   SEG_A32,
   SEG_REGISTER,
@@ -121,14 +121,14 @@ export function segmentLimitFault(target: u64): bool {
 
 /** True when the fault in flight, at a non-canonical address, came from a stack reference of the micro-op. */
 export function faultedOnStack(p: u32): bool {
-  const kind: i32 = load<u16>(p, U_KIND);
-  if (kind >= K.CALL && kind <= K.LEAVE) return true;
-  if (kind === K.CALL_X) {
+  const properties = kindProperties(load<u16>(p, U_KIND));
+  if (properties & STACK) return true;
+  if (familyOf(properties) === F.X) {
     const x = load<u32>(p, U_SUB) & 0xffff;
     if (x === X.ENTER || x === X.LEAVE) return true;
+    // CALL_X functions may have referred to the stack implicitly; a memory operand elsewhere decides by its segment.
+    if (faultAddress - gpr(RSP) + 256 < 512) return true;
   }
-  // CALL_X functions may have referred to the stack implicitly; a memory operand elsewhere decides by its segment.
-  if (kind === K.CALL_X && faultAddress - gpr(RSP) + 256 < 512) return true;
   return (load<u8>(p, U_SEG) & 0x87) === SS;
 }
 

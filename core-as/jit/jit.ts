@@ -18,6 +18,7 @@ import {
   firstBlockOfPage,
   nextBlockOfPage,
 } from '../cpu/code-cache';
+import { endsBlock } from '../cpu/kinds';
 import { MODE_64, cpu } from '../cpu/state';
 import { tlbBank } from '../mmu/banks';
 import { SUB_LINKABLE, UOP_SIZE, U_KIND, U_LINK, U_OFF, U_SUB } from '../cpu/uops';
@@ -36,7 +37,6 @@ import { HELPER_COUNT, REGION_SLOTS } from './abi';
 import { TYPE_REGION, emitTypes } from './module-types';
 import { FORM_GROUPED, S_FORM, S_PAGE, S_TIMES, S_UOP } from './abi';
 import { siteTable, siteTableBytes } from './exits';
-import { endsBlock } from './kinds';
 import {
   ACCESS_CALLED,
   ACCESS_SINGLE,
@@ -372,8 +372,7 @@ function unlinkPage(linearPage: u32): void {
     if (load<u32>(block, B_MODE) === MODE_DEAD) continue;
     for (let p = block + BLOCK_HEADER; ; p += UOP_SIZE) {
       if (load<u32>(p, U_SUB) === SUB_LINKABLE) store<u32>(p, 0, U_LINK);
-      const kind: i32 = load<u16>(p, U_KIND);
-      if (endsBlock(kind)) break;
+      if (endsBlock(load<u16>(p, U_KIND))) break;
     }
   }
 }

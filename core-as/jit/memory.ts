@@ -6,11 +6,11 @@
 import { R_JIT_FAULT, R_SEG, SEG_BASE, SEG_STRIDE } from '../layout';
 import { FS } from '../cpu/state';
 import { TLB_WRITE } from '../mmu/banks';
+import { F, SEGMENTED, STACK, familyOf, kindProperties } from '../cpu/kinds';
 import { REG_ZERO, SEG_A32, U_BASE, U_DISP, U_IDX, U_KIND, U_SCALE, U_SEG } from '../cpu/uops';
 import { FORM_GROUPED, FORM_SINGLE, HELPER_READ, HELPER_RMW, HELPER_RMW_END, HELPER_WRITE, WRITE_FAULT } from './abi';
 import { accessForm, isCalled, leaveAfter, leaveAside, leaveWithFault } from './exits';
 import { close, openIf, openIfValue } from './labels';
-import { isLoad, isRun, isSegmented, isStore } from './kinds';
 import {
   LOCAL_ADDRESS,
   LOCAL_BANK,
@@ -141,8 +141,8 @@ export function pushPointer(): u32 {
 
 /** The access is done by a helper when the check fails. */
 function mayCall(p: u32): bool {
-  const kind: i32 = load<u16>(p, U_KIND);
-  return (isLoad(kind) || isStore(kind)) && isCalled(p);
+  const family = familyOf(kindProperties(load<u16>(p, U_KIND)));
+  return (family === F.LOAD || family === F.STORE) && isCalled(p);
 }
 
 /** Checks the memory access of a micro-op, leaving the region on a miss; pushPointer() then gives its place. */
@@ -181,10 +181,9 @@ export function checkAccess(p: u32, end: u32): void {
 
 /** Pushes the address of the access that describe() found. */
 function pushAccessAddress(p: u32): void {
-  const kind: i32 = load<u16>(p, U_KIND);
-  if (isLoad(kind) || isStore(kind)) pushAddress(p, isSegmented(kind));
-  else if (isRun(kind)) pushAddress(p, true);
-  else pushBaseAddress(accessBase, accessDisplacement);
+  const properties = kindProperties(load<u16>(p, U_KIND));
+  if (properties & STACK) pushBaseAddress(accessBase, accessDisplacement);
+  else pushAddress(p, (properties & SEGMENTED) !== 0);
 }
 
 export function loadOpcode(log2: u32): u32 {

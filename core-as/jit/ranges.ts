@@ -6,15 +6,27 @@
  * its size, and whose linear memory address then stays in a local. Such addresses are good until the end of the node: what changes
  * translations (INVLPG, CR3, a page that becomes code) runs in helpers, before which they are forgotten, or reaches this vCPU at a block boundary.
  */
-import { FS, RAX, RDX, RSP, cpu } from '../cpu/state';
+import {
+  AX_TO_DX,
+  F,
+  SEGMENTED,
+  STACK,
+  WRITES_D,
+  WRITES_MEMORY,
+  WRITES_S,
+  familyOf,
+  fromLog2,
+  isRun,
+  kindProperties,
+  toLog2,
+} from '../cpu/kinds';
+import { FS, RAX, RBP, RDX, RSP, cpu } from '../cpu/state';
 import {
   K,
-  LOADS_APART,
   REG_PAGE,
   REG_PAGE_HIGH,
   REG_ZERO,
   SEG_A32,
-  STORES_APART,
   UOP_SIZE,
   U_BASE,
   U_D,
@@ -27,8 +39,7 @@ import {
 } from '../cpu/uops';
 import { R_JIT, R_TEMP } from '../layout';
 import { RANGES } from './locals';
-import { isLoad, isRun, isStore } from './kinds';
-import { isVectorInLine, vectorBytes, vectorWritten } from './vector-forms';
+import { inMemory, isVectorInLine, vectorBytes, vectorWritten } from './vector-forms';
 import { isXInLine, xBytes, xHasOperand, xInMemory, xWrites } from './x-forms';
 
 /** In the scratch area, per general register: u32 value, i64 distance from it; then the same for looking ahead. */
@@ -104,66 +115,44 @@ function copyValue(table: u32, d: u32, s: u32, distance: i64): void {
   store<i64>(value(table, d), offset, 8);
 }
 
-function describeStack(bytes: i64, writes: bool, base: u32): void {
+function describeStack(bytes: i64, base: u32): void {
   accessBase = base << 3;
   accessDisplacement = bytes;
   accessPlain = true;
   accessBytes = 8;
-  accessWrites = writes;
 }
 
 /** Finds out which memory a micro-op accesses in line. False: none. */
 export function describe(p: u32): bool {
-  const kind: i32 = load<u16>(p, U_KIND);
-  if (isLoad(kind)) {
-    const segmented = kind >= K.GLD8;
-    const k = segmented ? kind - <i32>LOADS_APART : kind;
-    accessWrites = k >= K.LDW8;
-    if (k >= K.LDW8) accessBytes = 1 << (k - K.LDW8);
-    else if (k <= K.LD64) accessBytes = 1 << (k - K.LD8);
-    else if (k === K.LDZ8 || k === K.LDS8_32 || k === K.LDS8_64) accessBytes = 1;
-    else accessBytes = k === K.LDS32_64 ? 4 : 2;
-    describeOperand(p, segmented);
-    return true;
-  }
-  if (isStore(kind)) {
-    const segmented = kind >= K.GST8;
-    const k = segmented ? kind - <i32>STORES_APART : kind;
-    accessWrites = true;
-    accessBytes = 1 << ((k - K.ST8) & 3);
-    describeOperand(p, segmented);
-    return true;
-  }
-  switch (kind) {
-    case K.PUSH:
-    case K.PUSHI:
-    case K.CALL:
-    case K.CALLR:
-      describeStack(-8, true, RSP);
+  const properties = kindProperties(load<u16>(p, U_KIND));
+  accessWrites = (properties & WRITES_MEMORY) !== 0;
+  switch (familyOf(properties)) {
+    case F.LOAD:
+      accessBytes = 1 << fromLog2(properties);
+      describeOperand(p, (properties & SEGMENTED) !== 0);
       return true;
-    case K.POP:
-    case K.RET:
-    case K.RETI:
-      describeStack(0, false, RSP);
+    case F.STORE:
+      accessBytes = 1 << toLog2(properties);
+      describeOperand(p, (properties & SEGMENTED) !== 0);
       return true;
-    case K.LEAVE:
-      describeStack(0, false, 5);
-      return true;
-    case K.CALL_X:
+    case F.X:
       if (!isXInLine(p) || !xHasOperand(p) || !xInMemory(p)) return false;
       accessWrites = xWrites(p);
       accessBytes = xBytes(p);
       describeOperand(p, isOdd(load<u8>(p, U_SEG)));
       return true;
-    case K.SIMD_LD:
-    case K.SIMD_ST:
-      if (!isVectorInLine(p)) return false;
-      accessWrites = kind === K.SIMD_ST;
+    case F.SIMD:
+      if (!inMemory(p) || !isVectorInLine(p)) return false;
       accessBytes = vectorBytes(p);
       describeOperand(p, false);
       return true;
+    case F.LEAVE:
+      describeStack(0, RBP);
+      return true;
   }
-  return false;
+  if (!(properties & STACK)) return false;
+  describeStack(accessWrites ? -8 : 0, RSP);
+  return true;
 }
 
 /** A segment with a base, or another address size. */
@@ -270,7 +259,7 @@ export function planRange(p: u32, end: u32): i32 {
   return n;
 }
 
-/** A micro-op for which there is a helper is translated all the same. */
+/** A micro-op of F.X or F.SIMD is translated, and not run by a helper. */
 export function isInLine(p: u32): bool {
   return <i32>load<u16>(p, U_KIND) === K.CALL_X ? isXInLine(p) : isVectorInLine(p);
 }
@@ -282,64 +271,61 @@ export function stepValues(p: u32): void {
 
 function stepIn(table: u32, p: u32): void {
   const kind: i32 = load<u16>(p, U_KIND);
+  const properties = kindProperties(kind);
   const d: u32 = load<u8>(p, U_D);
-  if (isStore(kind) || (kind >= K.CMP8 && kind <= K.TESTI64) || kind === K.NOP || (kind >= K.STW8 && kind <= K.STW64))
-    return;
-  if (isRun(kind)) {
-    if (!isInLine(p)) freshAll(table);
-    else if (kind === K.CALL_X) {
-      // What any of them writes.
-      fresh(table, RAX);
-      fresh(table, RDX);
-      freshAt(table, d);
-      freshAt(table, load<u8>(p, U_S));
-    } else freshAt(table, vectorWritten(p));
-    return;
-  }
-  switch (kind) {
-    case K.PUSH:
-    case K.PUSHI:
-    case K.CALL:
-    case K.CALLR:
-      copyValue(table, RSP, RSP, -8);
+  switch (familyOf(properties)) {
+    case F.X:
+      if (!isInLine(p)) freshAll(table);
+      else {
+        // What any of them writes.
+        fresh(table, RAX);
+        fresh(table, RDX);
+        freshAt(table, d);
+        freshAt(table, load<u8>(p, U_S));
+      }
       return;
-    case K.POP:
-      copyValue(table, RSP, RSP, 8);
-      break;
-    case K.LEAVE:
-      copyValue(table, RSP, 5, 8);
-      fresh(table, 5);
+    case F.SIMD:
+      if (!isInLine(p)) freshAll(table);
+      else freshAt(table, vectorWritten(p));
       return;
-    case K.MOV64: {
-      const s: u32 = load<u8>(p, U_S);
-      if (d >= <u32>R_TEMP || s >= <u32>R_TEMP) break;
-      copyValue(table, d >> 3, s >> 3, 0);
-      return;
-    }
-    case K.LEA64: {
-      const base: u32 = load<u8>(p, U_BASE);
-      if (base >= <u32>R_TEMP || d >= <u32>R_TEMP || load<u8>(p, U_IDX) !== <u8>REG_ZERO) break;
-      copyValue(table, d >> 3, base >> 3, load<i32>(p, U_DISP));
-      return;
-    }
-    case K.ADDI64:
-    case K.SUBI64:
-    case K.INC64:
-    case K.DEC64: {
-      if (d >= <u32>R_TEMP) break;
-      const by: i64 =
-        kind === K.INC64 ? 1 : kind === K.DEC64 ? -1 : kind === K.ADDI64 ? load<i64>(p, U_IMM) : -load<i64>(p, U_IMM);
-      copyValue(table, d >> 3, d >> 3, by);
-      return;
-    }
-    case K.XCHG32:
-    case K.XCHG64:
-      if (load<u8>(p, U_S) < <u8>R_TEMP) fresh(table, load<u8>(p, U_S) >> 3);
-      break;
-    case K.CDQ:
-    case K.CQO:
-      fresh(table, 2);
+    case F.LEAVE:
+      copyValue(table, RSP, RBP, 8);
+      fresh(table, RBP);
       return;
   }
-  if (d < <u32>R_TEMP) fresh(table, d >> 3);
+  if (properties & STACK) copyValue(table, RSP, RSP, properties & WRITES_MEMORY ? -8 : 8);
+  if (properties & AX_TO_DX) fresh(table, RDX);
+  if (properties & WRITES_S) freshAt(table, load<u8>(p, U_S));
+  if (!(properties & WRITES_D) || d >= <u32>R_TEMP) return;
+  const from = copiedFrom(p, kind);
+  if (from < <u32>R_TEMP) copyValue(table, d >> 3, from >> 3, copiedDistance);
+  else fresh(table, d >> 3);
 }
+
+/** The register that U_D is a distance from after the micro-op; REG_ZERO: none. */
+function copiedFrom(p: u32, kind: i32): u32 {
+  copiedDistance = 0;
+  switch (kind) {
+    case K.MOV64:
+      return load<u8>(p, U_S);
+    case K.LEA64:
+      if (load<u8>(p, U_IDX) !== <u8>REG_ZERO) return REG_ZERO;
+      copiedDistance = load<i32>(p, U_DISP);
+      return load<u8>(p, U_BASE);
+    case K.ADDI64:
+      copiedDistance = load<i64>(p, U_IMM);
+      return load<u8>(p, U_D);
+    case K.SUBI64:
+      copiedDistance = -load<i64>(p, U_IMM);
+      return load<u8>(p, U_D);
+    case K.INC64:
+      copiedDistance = 1;
+      return load<u8>(p, U_D);
+    case K.DEC64:
+      copiedDistance = -1;
+      return load<u8>(p, U_D);
+    default:
+      return REG_ZERO;
+  }
+}
+let copiedDistance: i64 = 0;

@@ -9,7 +9,7 @@
  */
 import { B_ADDRESS, B_HEAT, B_JIT, B_MODE, B_PAGE2, BLOCK_HEADER, findBlock } from '../cpu/code-cache';
 import { itlbBank } from '../mmu/banks';
-import { endsBlock, isConditional } from './kinds';
+import { ENDS_BLOCK, F, TARGET, endsBlock, familyOf, kindProperties } from '../cpu/kinds';
 import { K, UOP_SIZE, U_IMM, U_INDEX, U_KIND, U_LEN, U_OFF } from '../cpu/uops';
 import { cpu } from '../cpu/state';
 import { R_JIT } from '../layout';
@@ -157,14 +157,12 @@ function collect(offset: u32): void {
     const work = cpu + R_JIT + WORK + (n << 3);
     const page = load<u32>(work, 4);
     for (let p = load<u32>(work) + BLOCK_HEADER; ; p += UOP_SIZE) {
-      const kind: i32 = load<u16>(p, U_KIND);
-      if (isConditional(kind) || kind === K.JMP || kind === K.CALL || kind === K.END) {
-        addBlock(page, load<i64>(p, U_IMM), 0);
-      }
-      if (kind === K.CALL || kind === K.CALLR) {
+      const properties = kindProperties(load<u16>(p, U_KIND));
+      if (properties & TARGET) addBlock(page, load<i64>(p, U_IMM), 0);
+      if (familyOf(properties) === F.CALL) {
         addBlock(page, <i64>load<u16>(p, U_OFF) + <i64>load<u8>(p, U_LEN), START_ENTRY);
       }
-      if (endsBlock(kind)) break;
+      if (properties & ENDS_BLOCK) break;
     }
   }
 }
@@ -189,8 +187,10 @@ function cut(page: u32, p: u32, block: u32): i32 {
   const first: u32 = load<u8>(p, U_INDEX);
   for (;;) {
     const kind: i32 = load<u16>(p, U_KIND);
+    const properties = kindProperties(kind);
+    const family = familyOf(properties);
     const at: u32 = load<u16>(p, U_OFF);
-    if (at !== offset && kind !== K.END && load<u8>(startMark(page, at)) && load<u16>(p - UOP_SIZE, U_OFF) !== at) {
+    if (at !== offset && family !== F.END && load<u8>(startMark(page, at)) && load<u16>(p - UOP_SIZE, U_OFF) !== at) {
       // Another block starts here: go on in its node.
       store<u32>(n, p, N_END);
       store<u16>(n, <u16>(load<u8>(p, U_INDEX) - first), N_COUNT);
@@ -198,7 +198,7 @@ function cut(page: u32, p: u32, block: u32): i32 {
       return number;
     }
     p += UOP_SIZE;
-    if (isConditional(kind)) {
+    if (family === F.JCC) {
       store<u32>(n, p, N_END);
       store<u16>(n, <u16>(load<u8>(p - UOP_SIZE, U_INDEX) + 1 - first), N_COUNT);
       store<i16>(n, <i16>target(page, load<i64>(p - UOP_SIZE, U_IMM)), N_TAKEN);
@@ -206,12 +206,14 @@ function cut(page: u32, p: u32, block: u32): i32 {
       else store<i16>(n, <i16>target(page, load<i64>(p, U_IMM)), N_FALL);
       return number;
     }
-    if (endsBlock(kind)) {
+    if (properties & ENDS_BLOCK) {
       store<u32>(n, p, N_END);
       store<u16>(n, <u16>(load<u8>(p - UOP_SIZE, U_INDEX) + 1 - first), N_COUNT);
-      if (kind === K.JMP || kind === K.CALL) store<i16>(n, <i16>target(page, load<i64>(p - UOP_SIZE, U_IMM)), N_TAKEN);
-      else if (kind === K.END) store<i16>(n, <i16>target(page, load<i64>(p - UOP_SIZE, U_IMM)), N_FALL);
-      else if (kind === K.RET) store<u8>(n, 1, N_RETURNS);
+      if (properties & TARGET) {
+        const to = <i16>target(page, load<i64>(p - UOP_SIZE, U_IMM));
+        if (family === F.END) store<i16>(n, to, N_FALL);
+        else store<i16>(n, to, N_TAKEN);
+      } else if (kind === K.RET) store<u8>(n, 1, N_RETURNS);
       return number;
     }
   }

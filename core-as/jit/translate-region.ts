@@ -1,10 +1,22 @@
 /** A region as a WebAssembly function: locals, the registers that they hold, its nodes, its end. */
 import { RAX, RBP, RCX, RDX, RSP } from '../cpu/state';
-import { K, UOP_SIZE, U_BASE, U_D, U_IDX, U_KIND, U_LINK, U_S } from '../cpu/uops';
+import {
+  ADDRESS,
+  AX_TO_DX,
+  F,
+  READS_CL,
+  READS_D,
+  READS_S,
+  STACK,
+  WRITES_D,
+  WRITES_S,
+  familyOf,
+  kindProperties,
+} from '../cpu/kinds';
+import { UOP_SIZE, U_BASE, U_D, U_IDX, U_KIND, U_LINK, U_S } from '../cpu/uops';
 import { R_JIT_BUDGET } from '../layout';
 import { beginSites } from './exits';
 import * as f from './flags';
-import { isConditional, isLoad, isRun, isStore } from './kinds';
 import {
   I32_LOCALS,
   I64_LOCALS,
@@ -56,44 +68,35 @@ function noteRegisters(): void {
 }
 
 function noteRegistersOf(p: u32): void {
-  const kind: i32 = load<u16>(p, U_KIND);
-  const d: u32 = load<u8>(p, U_D);
-  const s: u32 = load<u8>(p, U_S);
-  if (kind === K.END || kind === K.NOP || kind === K.FENCE) return;
-  if (isRun(kind)) {
-    if (kind === K.CALL_X) {
-      if (!isXInLine(p)) return;
-      noteUse(load<u8>(p, U_BASE));
-      noteUse(load<u8>(p, U_IDX));
-      noteUse(load<u8>(p, U_LINK));
-      noteUse(d);
-      noteUse(s);
-      noteUse(RAX << 3);
-      noteUse(RDX << 3);
-    } else if (isVectorInLine(p)) noteVectorRegisters(p);
-    return;
+  const properties = kindProperties(load<u16>(p, U_KIND));
+  switch (familyOf(properties)) {
+    case F.X:
+      if (isXInLine(p)) {
+        noteUse(load<u8>(p, U_BASE));
+        noteUse(load<u8>(p, U_IDX));
+        noteUse(load<u8>(p, U_LINK));
+        noteUse(load<u8>(p, U_D));
+        noteUse(load<u8>(p, U_S));
+        noteUse(RAX << 3);
+        noteUse(RDX << 3);
+      }
+      return;
+    case F.SIMD:
+      if (isVectorInLine(p)) noteVectorRegisters(p);
+      return;
+    case F.LEAVE:
+      noteUse(RBP << 3);
   }
-  if (isLoad(kind) || isStore(kind) || kind === K.LEA32 || kind === K.LEA64 || kind === K.LEA_G) {
+  if (properties & ADDRESS) {
     noteUse(load<u8>(p, U_BASE));
     noteUse(load<u8>(p, U_IDX));
-    noteUse(isStore(kind) ? s : d);
-    return;
   }
-  if ((kind >= K.JMPR && kind <= K.LEAVE) || kind === K.CALL) {
-    if (kind === K.JMPR || kind === K.CALLR || kind === K.PUSH) noteUse(s);
-    if (kind !== K.JMPR) noteUse(RSP << 3);
-    if (kind === K.POP) noteUse(d);
-    if (kind === K.LEAVE) noteUse(RBP << 3);
-    return;
-  }
-  if (isConditional(kind) || kind === K.JMP) return;
-  if (kind === K.CDQ || kind === K.CQO) {
-    noteUse(0);
+  if (properties & (READS_D | WRITES_D)) noteUse(load<u8>(p, U_D));
+  if (properties & (READS_S | WRITES_S)) noteUse(load<u8>(p, U_S));
+  if (properties & STACK) noteUse(RSP << 3);
+  if (properties & READS_CL) noteUse(RCX << 3);
+  if (properties & AX_TO_DX) {
+    noteUse(RAX << 3);
     noteUse(RDX << 3);
-    return;
   }
-  if (kind === K.SHIFT_CL) noteUse(RCX << 3);
-  noteUse(d);
-  // Immediate forms have 0 here: RAX is then kept in a local without need.
-  noteUse(s);
 }

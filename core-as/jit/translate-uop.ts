@@ -1,26 +1,41 @@
 /** The micro-ops of straight-line code in WebAssembly: moves, arithmetic, stack; what is rare runs in the interpreter's code. */
 import { R_JIT_BANK } from '../layout';
-import { RBP, RCX, RDX, RSP } from '../cpu/state';
 import {
-  K,
-  LOADS_APART,
-  STORES_APART,
-  SUB_SIZE_SHIFT,
-  T0,
-  T1,
-  UOP_SIZE,
-  U_D,
-  U_IMM,
-  U_KIND,
-  U_OFF,
-  U_S,
-  U_SUB,
-} from '../cpu/uops';
+  F,
+  HELPER,
+  IMMEDIATE,
+  OPERATION_ADC,
+  OPERATION_ADD,
+  OPERATION_CMP,
+  OPERATION_INC,
+  OPERATION_NEG,
+  OPERATION_NOT,
+  OPERATION_OR,
+  OPERATION_SAR,
+  OPERATION_SBB,
+  OPERATION_SHR,
+  OPERATION_SUB,
+  OPERATION_TEST,
+  OPERATION_XOR,
+  READS_CL,
+  READS_FLAGS,
+  READS_MEMORY,
+  SIGNED,
+  WRITES_FLAGS,
+  WRITES_MEMORY,
+  familyOf,
+  fromLog2,
+  isRun,
+  kindProperties,
+  operationOf,
+  toLog2,
+} from '../cpu/kinds';
+import { RAX, RBP, RCX, RDX, RSP } from '../cpu/state';
+import { SUB_SIZE_SHIFT, T0, T1, UOP_SIZE, U_D, U_IMM, U_KIND, U_OFF, U_S, U_SUB } from '../cpu/uops';
 import { HELPER_RUN } from './abi';
 import { isCalled, leaveWithStatus, siteOfStatus } from './exits';
 import * as f from './flags';
 import { close, openIf } from './labels';
-import { isLoad, isRun, isSegmented, isStore } from './kinds';
 import {
   LOCAL_AUX,
   LOCAL_BANK,
@@ -67,92 +82,139 @@ export function moveStack(bytes: i64): void {
 
 /** Translates a micro-op that is not a branch; `end` is where those of its node end. */
 export function translateUop(p: u32, kind: i32, end: u32): void {
+  const properties = kindProperties(kind);
   const d: u32 = load<u8>(p, U_D);
   const s: u32 = load<u8>(p, U_S);
-  if (isRun(kind)) {
-    if (kind === K.CALL_X) {
+  const log2 = toLog2(properties);
+  const immediate = (properties & IMMEDIATE) !== 0;
+  switch (familyOf(properties)) {
+    case F.NOP:
+      return;
+    case F.FENCE:
+      w.fence();
+      return;
+    case F.MOVE: {
+      const from = fromLog2(properties);
+      pushRegister(s, from);
+      extendMoved(properties, from);
+      popRegister(d, log2, !(properties & SIGNED));
+      return;
+    }
+    case F.MOVE_IMMEDIATE:
+      w.const64(load<i64>(p, U_IMM) & sizeMask(log2));
+      popRegister(d, log2, true);
+      return;
+    case F.LEA:
+      pushEffectiveAddress(p);
+      popRegister(d, log2, log2 === 3);
+      return;
+    case F.LOAD: {
+      const from = fromLog2(properties);
+      if (properties & WRITES_MEMORY) readModify(p, from, end);
+      else readMemory(p, from, end);
+      extendMoved(properties, from);
+      popRegister(d, log2, !(properties & SIGNED));
+      return;
+    }
+    case F.WRITE_BACK:
+      pushRegister(s, log2);
+      writeBack(p, log2);
+      return;
+    case F.STORE:
+      pushSource(p, s, log2, immediate);
+      w.set(LOCAL_VALUE);
+      writeMemory(p, log2, end);
+      return;
+    case F.ALU:
+      translateAlu(p, operationOf(properties), d, s, log2, immediate);
+      return;
+    case F.UNARY:
+      translateUnary(p, operationOf(properties), d, log2, end);
+      return;
+    case F.SHIFT:
+      shift(shiftKind(operationOf(properties)), d, log2, load<u32>(p, U_IMM));
+      return;
+    case F.SHIFT_SIZED:
+      translateShift(p, d, (properties & READS_CL) !== 0);
+      return;
+    case F.IMUL:
+      translateImul(p, d, s, log2, immediate);
+      return;
+    case F.XCHG:
+      pushRegister(d, log2);
+      pushRegister(s, log2);
+      popRegister(d, log2, true);
+      popRegister(s, log2, true);
+      return;
+    case F.BSWAP:
+      swapBytes(d, log2 === 3);
+      return;
+    case F.WIDEN:
+      pushRegister(RAX << 3, log2);
+      f.extend(log2);
+      w.const64(63);
+      w.byte(w.I64_SHR_S);
+      popRegister(RDX << 3, log2, log2 === 3);
+      return;
+    case F.SETCC:
+      f.pushCondition(load<u32>(p, U_SUB));
+      w.byte(w.I64_EXTEND_I32_U);
+      popRegister(d, log2, true);
+      return;
+    case F.CMOV:
+      pushRegister(s, log2);
+      pushRegister(d, log2);
+      f.pushCondition(load<u32>(p, U_SUB));
+      w.byte(w.SELECT);
+      popRegister(d, log2, true);
+      return;
+    case F.PUSH:
+      pushSource(p, s, log2, immediate);
+      w.set(LOCAL_VALUE);
+      writeMemory(p, log2, end);
+      commitPush();
+      return;
+    case F.POP:
+      readMemory(p, log2, end);
+      w.set(LOCAL_VALUE);
+      moveStack(8);
+      w.get(LOCAL_VALUE);
+      popRegister(d, log2, true);
+      return;
+    case F.LEAVE:
+      readMemory(p, log2, end);
+      w.get(LOCAL_GPR + RBP);
+      w.const64(8);
+      w.byte(w.I64_ADD);
+      setRegister(RSP);
+      setRegister(RBP);
+      return;
+    case F.X:
       if (isXInLine(p) && !isCalled(p)) {
         translateX(p, end);
         return;
       }
-    } else if (isVectorInLine(p)) {
-      translateVector(p, end);
-      return;
-    }
-    run(p);
-    forgetVectorChecks();
-    return;
+      break;
+    case F.SIMD:
+      if (isVectorInLine(p)) {
+        translateVector(p, end);
+        return;
+      }
+      break;
   }
-  if (isLoad(kind)) {
-    translateLoad(p, kind, d, end);
-    return;
-  }
-  if (isStore(kind)) {
-    const k = isSegmented(kind) ? kind - <i32>STORES_APART : kind;
-    const log2 = <u32>((k - K.ST8) & 3);
-    if (k >= K.STI8) w.const64(load<i64>(p, U_IMM));
-    else pushRegister(s, log2);
-    w.set(LOCAL_VALUE);
-    writeMemory(p, log2, end);
-    return;
-  }
-  if (kind >= K.STW8 && kind <= K.STW64) {
-    const log2 = <u32>(kind - K.STW8);
-    pushRegister(s, log2);
-    writeBack(p, log2);
-    return;
-  }
-  if (kind >= K.ADD8 && kind <= K.TESTI64) {
-    translateAlu(p, kind, d, s);
-    return;
-  }
-  if (kind >= K.INC8 && kind <= K.NOT64) {
-    translateUnary(p, kind, d, end);
-    return;
-  }
-  if (kind >= K.SHLI32 && kind <= K.SARI64) {
-    const log2 = <u32>(((kind - K.SHLI32) & 1) + 2);
-    const operation: u32 = kind < K.SHRI32 ? f.F_SHL : kind < K.SARI32 ? f.F_SHR : f.F_SAR;
-    shift(operation, d, log2, load<u32>(p, U_IMM));
-    return;
-  }
-  translateRest(p, kind, d, s, end);
+  run(p);
+  if (isRun(kind)) forgetVectorChecks();
 }
 
-function translateLoad(p: u32, kind: i32, d: u32, end: u32): void {
-  const k = isSegmented(kind) ? kind - <i32>LOADS_APART : kind;
-  if (k >= K.LDW8) {
-    const log2 = <u32>(k - K.LDW8);
-    readModify(p, log2, end);
-    popRegister(d, log2, true);
-    return;
-  }
-  if (k <= K.LD64) {
-    const log2 = <u32>(k - K.LD8);
-    readMemory(p, log2, end);
-    popRegister(d, log2, true);
-    return;
-  }
-  switch (k) {
-    case K.LDZ8:
-    case K.LDZ16:
-      readMemory(p, k === K.LDZ8 ? 0 : 1, end);
-      break;
-    case K.LDS8_32:
-    case K.LDS8_64:
-      readMemory(p, 0, end);
-      f.extend(0);
-      break;
-    case K.LDS16_32:
-    case K.LDS16_64:
-      readMemory(p, 1, end);
-      f.extend(1);
-      break;
-    default:
-      readMemory(p, 2, end);
-      f.extend(2);
-  }
-  popRegister(d, k === K.LDS8_32 || k === K.LDS16_32 ? 2 : 3, false);
+/** Extends the i64 on the stack as a move or load does; zero-extension from its size has happened. */
+function extendMoved(properties: u32, from: u32): void {
+  if (properties & SIGNED) f.extend(from);
+}
+
+/** Pushes what is stored or pushed: a register, zero-extended, or the immediate. */
+function pushSource(p: u32, s: u32, log2: u32, immediate: bool): void {
+  if (immediate) w.const64(load<i64>(p, U_IMM));
+  else pushRegister(s, log2);
 }
 
 /** Pushes the second operand of an arithmetic micro-op, zero-extended from its size. */
@@ -161,48 +223,42 @@ function pushOperand(p: u32, s: u32, log2: u32, immediate: bool): void {
   else pushRegister(s, log2);
 }
 
-function translateAlu(p: u32, kind: i32, d: u32, s: u32): void {
-  const index = <u32>(kind - K.ADD8);
-  const operation = index >> 3;
-  const log2 = (index >> 1) & 3;
-  const immediate = (index & 1) !== 0;
+function translateAlu(p: u32, operation: u32, d: u32, s: u32, log2: u32, immediate: bool): void {
   switch (operation) {
-    case 0:
-    case 5:
-    case 7: {
-      // ADD, SUB, CMP
+    case OPERATION_ADD:
+    case OPERATION_SUB:
+    case OPERATION_CMP: {
       pushRegister(d, log2);
       pushOperand(p, s, log2, immediate);
       w.set(LOCAL_FLAG_B);
       w.set(LOCAL_FLAG_A);
-      f.setFlagKind((operation === 0 ? f.F_ADD : f.F_SUB) | log2);
-      if (operation === 7) return;
+      f.setFlagKind((operation === OPERATION_ADD ? f.F_ADD : f.F_SUB) | log2);
+      if (operation === OPERATION_CMP) return;
       w.get(LOCAL_FLAG_A);
       w.get(LOCAL_FLAG_B);
-      w.byte(operation === 0 ? w.I64_ADD : w.I64_SUB);
-      if (operation === 5) {
+      w.byte(operation === OPERATION_ADD ? w.I64_ADD : w.I64_SUB);
+      if (operation === OPERATION_SUB) {
         popRegister(d, log2, log2 === 3);
         return;
       }
       finish(d, log2);
       return;
     }
-    case 2:
-    case 3: {
-      translateCarry(p, d, s, log2, operation === 3, immediate);
+    case OPERATION_ADC:
+    case OPERATION_SBB:
+      translateCarry(p, d, s, log2, operation === OPERATION_SBB, immediate);
       return;
-    }
     default: {
       // OR, AND, XOR, TEST
-      const zero = operation === 6 && !immediate && d === s;
+      const zero = operation === OPERATION_XOR && !immediate && d === s;
       if (zero) w.const64(0);
       else {
         pushRegister(d, log2);
         pushOperand(p, s, log2, immediate);
-        w.byte(operation === 1 ? w.I64_OR : operation === 6 ? w.I64_XOR : w.I64_AND);
+        w.byte(operation === OPERATION_OR ? w.I64_OR : operation === OPERATION_XOR ? w.I64_XOR : w.I64_AND);
       }
       w.tee(LOCAL_RESULT);
-      if (operation === 8) w.byte(w.DROP);
+      if (operation === OPERATION_TEST) w.byte(w.DROP);
       else popRegister(d, log2, true);
       if (log2 < 3) {
         w.get(LOCAL_RESULT);
@@ -262,21 +318,19 @@ function translateCarry(p: u32, d: u32, s: u32, log2: u32, subtract: bool, immed
 
 /** The micro-op cannot end the region and sets all flags without reading one: what they were before it is of no interest. */
 function replacesFlags(p: u32): bool {
-  const kind: i32 = load<u16>(p, U_KIND);
-  const operation = (kind - K.ADD8) >> 3;
-  return kind >= K.ADD8 && kind <= K.TESTI64 && operation !== 2 && operation !== 3;
+  const properties = kindProperties(load<u16>(p, U_KIND));
+  return (properties & (WRITES_FLAGS | READS_FLAGS | READS_MEMORY | WRITES_MEMORY | HELPER)) === WRITES_FLAGS;
 }
 
-function translateUnary(p: u32, kind: i32, d: u32, end: u32): void {
-  const log2 = <u32>((kind - K.INC8) & 3);
-  if (kind >= K.NOT8) {
+function translateUnary(p: u32, operation: u32, d: u32, log2: u32, end: u32): void {
+  if (operation === OPERATION_NOT) {
     pushRegister(d, log2);
     w.const64(-1);
     w.byte(w.I64_XOR);
     popRegister(d, log2, log2 === 3);
     return;
   }
-  if (kind >= K.NEG8) {
+  if (operation === OPERATION_NEG) {
     pushRegister(d, log2);
     w.set(LOCAL_FLAG_B);
     w.const64(0);
@@ -291,10 +345,10 @@ function translateUnary(p: u32, kind: i32, d: u32, end: u32): void {
   // Another node may begin with leaving the region.
   if (p + UOP_SIZE >= end || !replacesFlags(p + UOP_SIZE)) f.carryIntoAux();
   pushRegister(d, log2);
-  w.const64(kind < K.DEC8 ? 1 : -1);
+  w.const64(operation === OPERATION_INC ? 1 : -1);
   w.byte(w.I64_ADD);
   finish(d, log2);
-  f.setFlagKind((kind < K.DEC8 ? f.F_INC : f.F_DEC) | log2);
+  f.setFlagKind((operation === OPERATION_INC ? f.F_INC : f.F_DEC) | log2);
 }
 
 /** SHL, SHR, SAR by a constant that is not 0 and, for 8- and 16-bit operands, may exceed their width. */
@@ -382,7 +436,7 @@ function clearUpperHalf(d: u32, log2: u32): void {
 }
 
 function shiftKind(operation: u32): u32 {
-  return operation === 5 ? f.F_SHR : operation === 7 ? f.F_SAR : f.F_SHL;
+  return operation === OPERATION_SHR ? f.F_SHR : operation === OPERATION_SAR ? f.F_SAR : f.F_SHL;
 }
 
 /** ROL or ROR by LOCAL_VALUE2 (not 0); flags are canonical before and after. */
@@ -440,170 +494,22 @@ function pushBit(n: u32): void {
   w.byte(w.I32_AND);
 }
 
-function copy(d: u32, toLog2: u32, s: u32, fromLog2: u32, signed: bool): void {
-  pushRegister(s, fromLog2);
-  if (signed) f.extend(fromLog2);
-  popRegister(d, toLog2, !signed);
-}
-
-function translateRest(p: u32, kind: i32, d: u32, s: u32, end: u32): void {
-  switch (kind) {
-    case K.NOP:
-      return;
-    case K.FENCE:
-      w.fence();
-      return;
-    case K.MOV8:
-    case K.MOV16:
-    case K.MOV32:
-    case K.MOV64:
-      copy(d, kind - K.MOV8, s, kind - K.MOV8, false);
-      return;
-    case K.MOVI8:
-    case K.MOVI16: {
-      const log2 = <u32>(kind - K.MOVI8);
-      w.const64(load<i64>(p, U_IMM) & sizeMask(log2));
-      popRegister(d, log2, true);
-      return;
-    }
-    case K.MOVI64:
-      w.const64(load<i64>(p, U_IMM));
-      popRegister(d, 3, true);
-      return;
-    case K.ZX8:
-      copy(d, 3, s, 0, false);
-      return;
-    case K.ZX16:
-      copy(d, 3, s, 1, false);
-      return;
-    case K.ZX8_16:
-      copy(d, 1, s, 0, false);
-      return;
-    case K.SX8_16:
-      copy(d, 1, s, 0, true);
-      return;
-    case K.SX8_32:
-      copy(d, 2, s, 0, true);
-      return;
-    case K.SX8_64:
-      copy(d, 3, s, 0, true);
-      return;
-    case K.SX16_32:
-      copy(d, 2, s, 1, true);
-      return;
-    case K.SX16_64:
-      copy(d, 3, s, 1, true);
-      return;
-    case K.SX32_64:
-      copy(d, 3, s, 2, true);
-      return;
-    case K.LEA64:
-      pushEffectiveAddress(p);
-      popRegister(d, 3, true);
-      return;
-    case K.LEA32:
-      pushEffectiveAddress(p);
-      popRegister(d, 2, false);
-      return;
-    case K.LEA_G:
-      run(p);
-      return;
-    case K.SHIFT_I:
-      translateShift(p, d, false);
-      return;
-    case K.SHIFT_CL:
-      translateShift(p, d, true);
-      return;
-    case K.IMUL32:
-    case K.IMUL64:
-    case K.IMULI32:
-    case K.IMULI64: {
-      const log2: u32 = kind === K.IMUL32 || kind === K.IMULI32 ? 2 : 3;
-      const immediate = kind >= K.IMULI32;
-      pushRegister(immediate ? s : d, log2);
-      f.extend(log2);
-      if (immediate) {
-        w.const64(load<i64>(p, U_IMM));
-        if (log2 === 2) f.extend(2);
-      } else {
-        pushRegister(s, log2);
-        f.extend(log2);
-      }
-      w.set(LOCAL_FLAG_B);
-      w.tee(LOCAL_FLAG_A);
-      w.get(LOCAL_FLAG_B);
-      w.byte(w.I64_MUL);
-      finish(d, log2);
-      f.setFlagKind(f.F_IMUL | log2);
-      return;
-    }
-    case K.XCHG32:
-    case K.XCHG64: {
-      const log2: u32 = kind === K.XCHG32 ? 2 : 3;
-      pushRegister(d, log2);
-      pushRegister(s, log2);
-      popRegister(d, log2, true);
-      popRegister(s, log2, true);
-      return;
-    }
-    case K.BSWAP32:
-    case K.BSWAP64:
-      swapBytes(d, kind === K.BSWAP64);
-      return;
-    case K.CDQ:
-      pushRegister(0, 2);
-      f.extend(2);
-      w.const64(63);
-      w.byte(w.I64_SHR_S);
-      popRegister(RDX << 3, 2, false);
-      return;
-    case K.CQO:
-      pushRegister(0, 3);
-      w.const64(63);
-      w.byte(w.I64_SHR_S);
-      popRegister(RDX << 3, 3, true);
-      return;
-    case K.SETCC:
-      f.pushCondition(load<u32>(p, U_SUB));
-      w.byte(w.I64_EXTEND_I32_U);
-      popRegister(d, 0, true);
-      return;
-    case K.CMOV32:
-    case K.CMOV64: {
-      const log2: u32 = kind === K.CMOV32 ? 2 : 3;
-      pushRegister(s, log2);
-      pushRegister(d, log2);
-      f.pushCondition(load<u32>(p, U_SUB));
-      w.byte(w.SELECT);
-      popRegister(d, log2, true);
-      return;
-    }
-    case K.PUSH:
-    case K.PUSHI:
-      if (kind === K.PUSH) pushRegister(s, 3);
-      else w.const64(load<i64>(p, U_IMM));
-      w.set(LOCAL_VALUE);
-      writeMemory(p, 3, end);
-      commitPush();
-      return;
-    case K.POP:
-      readMemory(p, 3, end);
-      w.set(LOCAL_VALUE);
-      moveStack(8);
-      w.get(LOCAL_VALUE);
-      popRegister(d, 3, true);
-      return;
-    case K.LEAVE:
-      readMemory(p, 3, end);
-      w.get(LOCAL_GPR + RBP);
-      w.const64(8);
-      w.byte(w.I64_ADD);
-      setRegister(RSP);
-      setRegister(RBP);
-      return;
-    default:
-      run(p);
+function translateImul(p: u32, d: u32, s: u32, log2: u32, immediate: bool): void {
+  pushRegister(immediate ? s : d, log2);
+  f.extend(log2);
+  if (immediate) {
+    w.const64(load<i64>(p, U_IMM));
+    if (log2 === 2) f.extend(2);
+  } else {
+    pushRegister(s, log2);
+    f.extend(log2);
   }
+  w.set(LOCAL_FLAG_B);
+  w.tee(LOCAL_FLAG_A);
+  w.get(LOCAL_FLAG_B);
+  w.byte(w.I64_MUL);
+  finish(d, log2);
+  f.setFlagKind(f.F_IMUL | log2);
 }
 
 /** Reverses the bytes: pairs, then pairs of pairs. */

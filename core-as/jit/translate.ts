@@ -1,6 +1,7 @@
 /** Micro-ops of 64-bit code into WebAssembly. */
 import { R_GPR } from '../layout';
 import { RSP } from '../cpu/state';
+import { F, TARGET, familyOf, kindProperties, operationOf } from '../cpu/kinds';
 import { K, UOP_SIZE, U_IMM, U_KIND, U_LEN, U_OFF, U_S } from '../cpu/uops';
 import { FORM_FIXED } from './abi';
 import {
@@ -16,7 +17,6 @@ import {
 } from './exits';
 import * as f from './flags';
 import { branch, branchAway, branchIf, close, fallsTo, isLoopHeader, openIf } from './labels';
-import { isConditional } from './kinds';
 import {
   LOCAL_BUDGET,
   LOCAL_CPU,
@@ -96,28 +96,31 @@ export function translateNode(number: u32): bool {
   for (let p = first; p < end; p += UOP_SIZE) {
     if (w.at + UOP_ROOM > limit || !hasRoomForSites()) return false;
     const kind: i32 = load<u16>(p, U_KIND);
-    if (isConditional(kind)) {
-      storeRegisters();
-      translateConditional(p, kind, load<i16>(n, N_TAKEN));
-    } else if (kind === K.JMP) {
-      goOn(load<i16>(n, N_TAKEN), load<i64>(p, U_IMM));
-      return true;
-    } else if (kind === K.CALL || kind === K.CALLR) {
-      translateCall(p, kind, load<i16>(n, N_TAKEN), end);
-      return true;
-    } else if (kind === K.RET || kind === K.RETI) {
-      translateReturn(p, load<u8>(n, N_RETURNS) !== 0, end);
-      return true;
-    } else if (kind === K.JMPR) {
-      storeRegisters();
-      pushRegister(load<u8>(p, U_S), 3);
-      w.set(LOCAL_TARGET);
-      checkCanonical(p);
-      leaveForTarget();
-      return true;
-    } else if (kind !== K.END) {
-      translateUop(p, kind, end);
-      stepValues(p);
+    const properties = kindProperties(kind);
+    switch (familyOf(properties)) {
+      case F.JCC:
+        storeRegisters();
+        translateConditional(p, operationOf(properties), load<i16>(n, N_TAKEN));
+        break;
+      case F.JMP:
+        if (properties & TARGET) goOn(load<i16>(n, N_TAKEN), load<i64>(p, U_IMM));
+        else {
+          storeRegisters();
+          translateIndirect(p);
+          leaveForTarget();
+        }
+        return true;
+      case F.CALL:
+        translateCall(p, (properties & TARGET) !== 0, load<i16>(n, N_TAKEN), end);
+        return true;
+      case F.RET:
+        translateReturn(p, load<u8>(n, N_RETURNS) !== 0, end);
+        return true;
+      case F.END:
+        break;
+      default:
+        translateUop(p, kind, end);
+        stepValues(p);
     }
   }
   goOn(load<i16>(n, N_FALL), offsetAfter(last));
@@ -137,10 +140,10 @@ function goOn(to: i32, offset: i64): void {
   branch(to);
 }
 
-function translateConditional(p: u32, kind: i32, to: i32): void {
+function translateConditional(p: u32, condition: u32, to: i32): void {
   if (to >= 0) {
     f.settleFlags();
-    f.pushCondition(kind - K.JO);
+    f.pushCondition(condition);
     if (!changesPage(to)) branchIf(to);
     else {
       openIf();
@@ -150,7 +153,7 @@ function translateConditional(p: u32, kind: i32, to: i32): void {
     }
     return;
   }
-  f.pushCondition(kind - K.JO);
+  f.pushCondition(condition);
   openIf();
   leaveFor(load<i64>(p, U_IMM));
   close();
@@ -175,12 +178,17 @@ function checkCanonical(p: u32): void {
   close();
 }
 
-function translateCall(p: u32, kind: i32, to: i32, end: u32): void {
-  if (kind === K.CALLR) {
+/** Sets LOCAL_TARGET to the address in the register that a jump or call names. */
+function translateIndirect(p: u32): void {
+  pushRegister(load<u8>(p, U_S), 3);
+  w.set(LOCAL_TARGET);
+  checkCanonical(p);
+}
+
+function translateCall(p: u32, direct: bool, to: i32, end: u32): void {
+  if (!direct) {
     storeRegisters();
-    pushRegister(load<u8>(p, U_S), 3);
-    w.set(LOCAL_TARGET);
-    checkCanonical(p);
+    translateIndirect(p);
   }
   pushHere(<i64>load<u16>(p, U_OFF) + <i64>load<u8>(p, U_LEN));
   w.set(LOCAL_VALUE);
@@ -188,8 +196,8 @@ function translateCall(p: u32, kind: i32, to: i32, end: u32): void {
   commitPush();
   stepValues(p);
   storeRegisters();
-  if (kind === K.CALLR) leaveForTarget();
-  else goOn(to, load<i64>(p, U_IMM));
+  if (direct) goOn(to, load<i64>(p, U_IMM));
+  else leaveForTarget();
 }
 
 function translateReturn(p: u32, inside: bool, end: u32): void {

@@ -287,6 +287,11 @@ export class UserMachine {
     if (this.compiled) this.fillTlb();
   }
 
+  /** Linear address of an offset in the code window. */
+  codeLinear(offset: number): number {
+    return (this.#codePageNumbers[offset >> 12] ?? 0) * PAGE_BYTES + (offset & 0xfff);
+  }
+
   /** Changes bytes of the code window, as a device's DMA would: the core hears of it through the code ring. */
   writeCode(offset: number, code: Uint8Array | undefined, lengthBytes: number): void {
     const end = Math.min(offset + lengthBytes, CODE_SIZE_BYTES);
