@@ -49,6 +49,14 @@ const TRANSCRIPT_LIMIT = 8 * 1024 * 1024;
 const UNMATCHED_LIMIT = 1024 * 1024;
 const LINES_IN_ERRORS = 40;
 
+/** Lines that a Linux kernel puts on its console, at any moment and between any two characters of a program's output. */
+const KERNEL_MESSAGES = /(?:\[ *\d+\.\d{6}\] [^\n]*\n)*/;
+
+/** The source of an expression that matches the text, also when kernel messages came into its middle. */
+function interruptible(text: string): string {
+  return [...text].map((character) => character.replace(/[$?]/, '\\$&')).join(KERNEL_MESSAGES.source);
+}
+
 export class Console {
   /** Pieces of everything printed; joined when somebody asks. */
   #pieces: string[] = [];
@@ -149,12 +157,17 @@ export class Console {
     const id = ++this.#commands;
     // Quoted in the middle, so that the terminal's echo of the command line does not look like its output.
     this.send(`echo "@@BEG""IN${id}@@"; ${command}\necho "@@E""ND${id}:$?@@"\n`);
-    await this.expect(new RegExp(`@@BEGIN${id}@@\\r*\\n`), options);
-    const end = await this.expect(new RegExp(`@@END${id}:(\\d+)@@\\r*\\n`), options);
-    const lines = end.before.replaceAll('\r', '').split('\n');
+    const messages = KERNEL_MESSAGES.source;
+    await this.expect(new RegExp(`${interruptible(`@@BEGIN${id}@@`)}${messages}\\r*\\n`), options);
+    const status = `((?:\\d${messages})+)`;
+    const end = `${interruptible(`@@END${id}:`)}${messages}${status}${interruptible('@@')}${messages}\\r*\\n`;
+    const match = await this.expect(new RegExp(end), options);
     // The echo of the second line, with or without a prompt before it.
-    const output = lines.filter((line) => !line.includes(`@@E""ND${id}:`));
-    return { output: output.join('\n'), status: Number(end.groups[0]) };
+    const echo = new RegExp(`^.*${interruptible(`@@E""ND${id}:$?@@"`)}.*\\n?`, 'm');
+    return {
+      output: match.before.replaceAll('\r', '').replace(echo, ''),
+      status: Number(match.groups[0]?.replace(new RegExp(messages, 'g'), '')),
+    };
   }
 
   #match(): void {

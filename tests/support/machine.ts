@@ -96,6 +96,9 @@ export async function bootLinux(options: LinuxOptions = {}): Promise<TestMachine
   test.machine.start();
   await test.com1.expect('webhyve guest ready', { timeout: BOOT_TIMEOUT_MS });
   await test.com1.expect('/ # ', { timeout: BOOT_TIMEOUT_MS });
+  // From here on the console belongs to the test; what the kernel has to say is in dmesg, unless it is about to die.
+  await test.com1.run('dmesg -n 1', { timeout: BOOT_TIMEOUT_MS });
+  await test.com1.expect('/ # ', { timeout: BOOT_TIMEOUT_MS });
   return test;
 }
 

@@ -126,6 +126,29 @@ describe('console', () => {
     expect(await result).toEqual({ output: 'Linux\n', status: 0 });
   });
 
+  test('kernel messages between any two characters of what run prints change neither output nor status', async () => {
+    const message = '[    5.639339] IPv6: ADDRCONF(NETDEV_CHANGE): eth0: link becomes ready\r\n';
+    const begin = '@@BEGIN1@@\r\n';
+    const end = 'echo "@@E""ND1:$?@@"\r\n@@END1:42@@\r\n';
+    for (let at = 1; at < begin.length - 1; at++) {
+      const { console, print } = make();
+      const result = console.run('uname -s');
+      print(`${begin.slice(0, at)}${message}${message}${begin.slice(at)}Linux\r\n/ # ${end}/ # `);
+      expect(await result, `at ${at}`).toEqual({ output: 'Linux\n', status: 42 });
+    }
+    for (let at = 1; at < end.length - 1; at++) {
+      // Behind the echo and before the second marker, a message is output like any other.
+      if (at >= end.indexOf('\n') - 1 && at <= end.indexOf('\n') + 1) continue;
+      const { console, print } = make();
+      const result = console.run('uname -s');
+      print(`${begin}Linux\r\n/ # ${end.slice(0, at)}${message}${end.slice(at)}/ # `);
+      const { output, status } = await result;
+      expect(output.split('\n')[0], `at ${at}`).toBe('Linux');
+      expect(output, `at ${at}`).not.toContain('@@');
+      expect(status, `at ${at}`).toBe(42);
+    }
+  });
+
   test('multi-byte characters that are split between deliveries', async () => {
     const { console } = make();
     const bytes = encoder.encode('grün');
