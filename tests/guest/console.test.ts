@@ -45,6 +45,7 @@ test('what was typed before the guest listens is not lost', { timeout: 180_000 }
   const lines = Array.from({ length: 60 }, (_, i) => `x=$x-${i}`);
   let typed = false;
   await using guest = await bootLinux({
+    typesAhead: true,
     cmdline: QUICK_CMDLINE,
     backends: {
       character: () => {

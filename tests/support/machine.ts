@@ -86,16 +86,19 @@ export interface LinuxOptions extends Omit<HostOptions, 'kernel' | 'initrd'> {
   readonly args?: readonly string[];
   /** `generic` has drivers for everything; `small` boots faster. */
   readonly variant?: GuestVariant;
+  /** The backend types ahead: the shell's first commands are the backend's, not ours. */
+  readonly typesAhead?: boolean;
 }
 
 /** Boots Linux; resolves at the shell's first prompt. */
 export async function bootLinux(options: LinuxOptions = {}): Promise<TestMachine> {
-  const { args = [], variant, ...host } = options;
+  const { args = [], variant, typesAhead = false, ...host } = options;
   const argv = [...BASIC_ARGS, ...args, 'test'];
   const test = await testMachine(argv, { cmdline: QUICK_CMDLINE, ...host, ...(await linuxGuest(variant)) });
   test.machine.start();
   await test.com1.expect('webhyve guest ready', { timeout: BOOT_TIMEOUT_MS });
   await test.com1.expect('/ # ', { timeout: BOOT_TIMEOUT_MS });
+  if (typesAhead) return test;
   // From here on the console belongs to the test; what the kernel has to say is in dmesg, unless it is about to die.
   await test.com1.run('dmesg -n 1', { timeout: BOOT_TIMEOUT_MS });
   await test.com1.expect('/ # ', { timeout: BOOT_TIMEOUT_MS });
