@@ -146,7 +146,7 @@ test(`${MUTATIONS} changed snapshots are refused or harmless`, { timeout: 30_000
       refused++;
       // A device state that does not fit is found when others have been restored: such a machine does not run either.
       if (error.part === 'devices') {
-        await machine.destroy();
+        await fresh[Symbol.asyncDispose]();
         fresh = undefined;
       }
       continue;
@@ -156,7 +156,7 @@ test(`${MUTATIONS} changed snapshots are refused or harmless`, { timeout: 30_000
     const { state, plan } = machine;
     expect(fixedState(machine).equals(before), `mutation ${i}, ${what}`).toBe(true);
     checkChunkTable(state, plan, state.u8.slice(CHUNKS, CHUNKS + CHUNK_TABLE_BYTES), state.u32(POOL_USED_CHUNKS));
-    await machine.destroy();
+    await fresh[Symbol.asyncDispose]();
     const { message } = await machine.exited;
     expect({ errors: machine.deviceErrors, message }, `mutation ${i}, ${what}`).toMatchObject({
       errors: 0,
@@ -164,7 +164,7 @@ test(`${MUTATIONS} changed snapshots are refused or harmless`, { timeout: 30_000
     });
     fresh = undefined;
   }
-  await fresh?.machine.destroy();
+  await fresh?.[Symbol.asyncDispose]();
   expect(refused).toBeGreaterThan(MUTATIONS / 20);
   expect(restored).toBeGreaterThan(MUTATIONS / 20);
 });

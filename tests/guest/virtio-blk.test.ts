@@ -10,6 +10,7 @@ function toolMissing(): string | undefined {
   for (const tool of ['mke2fs', 'e2fsck', 'debugfs']) {
     if (spawnSync(tool, ['-V']).status !== 0) return `${tool} is missing (package e2fsprogs)`;
   }
+  if (spawnSync('lspci', ['--version']).status !== 0) return 'lspci is missing (package pciutils)';
   return undefined;
 }
 
@@ -31,12 +32,17 @@ function tool(name: string, ...args: string[]): string {
 
 const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes).digest('hex');
 
-/** What the driver calls the function's registers: /sys shows the negotiated features, bit 32 of which is VERSION_1. */
+const MODERN = ['CommonCfg', 'Notify', 'ISR', 'DeviceCfg'];
+
+/**
+ * The registers that Linux' driver chooses: /sys shows the negotiated features, bit 32 of which is VERSION_1. lspci decodes what Linux reads
+ * from the function's configuration space.
+ */
 test.each([
-  ['modern registers, MSI-X', [], '1'],
-  ['modern registers alone', ['-o', 'virtio.transport=modern'], '1'],
-  ['legacy registers, MSI', ['-W', '-o', 'virtio.transport=legacy'], '0'],
-])('ext4 both ways, %s', { timeout: 240_000 }, async (_name, args, version1) => {
+  ['modern registers, MSI-X', [], { version1: '1', structures: MODERN, ports: true }],
+  ['modern registers alone', ['-o', 'virtio.transport=modern'], { version1: '1', structures: MODERN, ports: false }],
+  ['legacy registers, MSI', ['-W', '-o', 'virtio.transport=legacy'], { version1: '0', structures: [], ports: true }],
+])('ext4 both ways, %s', { timeout: 240_000 }, async (_name, args, { version1, structures, ports }) => {
   const scratch = scratchDirectory();
   try {
     const content = join(scratch.path, 'content');
@@ -53,6 +59,14 @@ test.each([
       return output;
     };
     expect((await run('cat /sys/bus/virtio/devices/virtio0/features'))[32]).toBe(version1);
+    const config = await run('hexdump -v -e \'"%02_ax:" 16/1 " %02x" "\\n"\' /sys/bus/pci/devices/0000:00:03.0/config');
+    const dump = join(scratch.path, 'config');
+    writeFileSync(dump, `00:03.0 disk\n${config}`);
+    const decoded = tool('lspci', '-F', dump, '-nvv');
+    expect(
+      [...decoded.matchAll(/VirtIO: (\w+)/g)].map(([, name]) => name).filter((name) => name !== '<unknown>'),
+    ).toEqual(structures);
+    expect(/Region \d: I\/O ports/.test(decoded)).toBe(ports);
     expect(await run('cat /sys/block/vda/size')).toBe(`${(64 * 2 ** 20) / 512}\n`);
     await run('mount -t ext4 /dev/vda /mnt');
     expect(await run('md5sum /mnt/from-host')).toContain(md5(bytes));
