@@ -1,8 +1,22 @@
 /** Memory of a device behind a BAR: the guest stores at memory speed, and the host sees which pages it has stored to. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readFileSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
+import type { DisplayBackend } from '../../devices/backends/display.ts';
 import { DEVICE_RAM_PAGE_BYTES } from '../../devices/bus/device-ram.ts';
+import { Fbuf } from '../../devices/display/fbuf.ts';
 import { CoreDeviceRam } from '../../devices/machine/device-ram.ts';
-import { destroyTestMachines, payloadMachine } from '../support/machine.ts';
+import type { Machine } from '../../host-node/index.ts';
+import {
+  BASIC_ARGS,
+  bootLinux,
+  destroyTestMachines,
+  linuxMissing,
+  payloadMachine,
+  scratchDirectory,
+  testMachine,
+} from '../support/machine.ts';
 
 afterEach(destroyTestMachines);
 
@@ -70,3 +84,121 @@ test.for(['thread', 'inline'] as const)('dirty pages, and a move, %s', { timeout
   await new Promise((resolve) => setTimeout(resolve, 100));
   expect(counted()).toBe(unmapped);
 });
+
+const hasNasm = spawnSync('nasm', ['-v']).status === 0;
+
+/** The bytes that NASM makes of asm/NAME.asm. */
+function assemble(name: string, out: string): Uint8Array {
+  const includes = join(import.meta.dirname, '../system/guests/');
+  const source = join(import.meta.dirname, `asm/${name}.asm`);
+  execFileSync('nasm', ['-i', includes, '-w-prefix-lock', '-f', 'bin', '-o', out, source]);
+  return readFileSync(out);
+}
+
+/** A display that nobody looks at: what is dirty stays so until the test asks. */
+const unseen = (): Promise<DisplayBackend> =>
+  Promise.resolve({ show: () => undefined, firstViewer: Promise.resolve(), close: () => Promise.resolve() });
+
+function fbufOf(machine: Machine): Fbuf {
+  for (const { fn } of machine.platform.pci.functions()) if (fn instanceof Fbuf) return fn;
+  throw new Error('the machine has no fbuf');
+}
+
+const FBUF = ['-s', '4,fbuf,tcp=127.0.0.1:5900'] as const;
+
+test.for([
+  ['two threads', {}, []],
+  ['two threads, interpreter', {}, ['-o', 'cpu.jit=false']],
+  ['inline', { backend: 'inline' as const }, []],
+] as const)(
+  'a vCPU moves a BAR while another stores to it, %s',
+  { timeout: 120_000 },
+  async ([, host, args], context) => {
+    if (!hasNasm) context.skip('nasm is not installed');
+    const scratch = scratchDirectory();
+    const kernel = assemble('moving-bar', join(scratch.path, 'moving-bar'));
+    scratch.remove();
+    const argv = [
+      ...BASIC_ARGS,
+      '-c',
+      '2',
+      ...FBUF,
+      '-l',
+      'pc-testdev',
+      ...args,
+      '-f',
+      'multiboot,/moving-bar',
+      'test',
+    ];
+    await using guest = await testMachine(argv, {
+      readFile: () => Promise.resolve(kernel),
+      backends: { display: unseen },
+      ...host,
+    });
+    const { pixels } = fbufOf(guest.machine);
+    guest.machine.start();
+    expect(await guest.machine.waitForExit({ timeout: 110_000 })).toMatchObject({ code: 1, reason: 'exit' });
+    const [, rounds = '', lost] = /^rounds=(\w+)\r*\nlost=(\w+)\r*\n$/.exec(guest.com1.transcript) ?? [
+      guest.com1.transcript,
+    ];
+    expect(lost, guest.com1.transcript).toBe('0');
+    expect(pixels[0]).toBe(parseInt(rounds, 16));
+  },
+);
+
+test(
+  'Linux stores to 16 MiB of a BAR as to memory, and the host sees exactly the pages',
+  { timeout: 240_000 },
+  async (context) => {
+    const reason = hasNasm ? await linuxMissing() : 'nasm is not installed';
+    if (reason !== undefined) context.skip(reason);
+    const scratch = scratchDirectory();
+    try {
+      const program = join(scratch.path, 'bar-store');
+      const lengthBytes = assemble('bar-store', program).length;
+      truncateSync(program, 4096);
+      const args = [...FBUF, '-s', `5,virtio-blk,${program},ro`];
+      await using guest = await bootLinux({ args, backends: { display: unseen } });
+      const run = async (command: string): Promise<string> => {
+        const { output, status } = await guest.com1.run(command, { timeout: 60_000 });
+        expect(status, `status of: ${command}\n${output}`).toBe(0);
+        return output;
+      };
+      await run(`head -c ${lengthBytes} /dev/vda > /tmp/store; chmod +x /tmp/store`);
+      const bar = '/sys/bus/pci/devices/0000:00:04.0/resource1';
+      await run('printf "\\002\\000" | dd of=/sys/bus/pci/devices/0000:00:04.0/config bs=1 seek=4 conv=notrunc');
+      const fbuf = fbufOf(guest.machine);
+      const pages = new Set<number>();
+      const take = (): number => {
+        const ranges = fbuf.takeDirty();
+        for (const { firstPage, pageCount } of ranges) for (let i = 0; i < pageCount; i++) pages.add(firstPage + i);
+        return ranges.length;
+      };
+      await expect.poll(take).toBe(0);
+
+      pages.clear();
+      await run(`/tmp/store ${bar} pages`);
+      take();
+      expect([...pages]).toEqual(Array.from({ length: 12 }, (_, i) => 1 << i));
+      await expect.poll(take).toBe(0);
+      expect(fbuf.pixels[2048 * 1024]).toBe(0x5a);
+
+      pages.clear();
+      const seconds = async (file: string): Promise<number> => {
+        const [, minutes, rest] = /real\s+(\d+)m ([\d.]+)s/.exec(await run(`time /tmp/store ${file} fill`)) ?? [];
+        return Number(minutes) * 60 + Number(rest);
+      };
+      const ownSeconds = await seconds('/dev/zero');
+      const barSeconds = await seconds(bar);
+      take();
+      expect([...pages]).toEqual(Array.from({ length: 4096 }, (_, i) => i));
+      expect(fbuf.pixels.subarray(0, 4 << 20).every((pixel) => pixel === 64)).toBe(true);
+      expect(fbuf.pixels[4 << 20]).toBe(0);
+      // Stores that left for the device would take a thousand times as long.
+      expect(barSeconds).toBeLessThan(20 * ownSeconds + 2);
+      console.log(`1 GiB to a BAR: ${barSeconds} s, to memory: ${ownSeconds} s`);
+    } finally {
+      scratch.remove();
+    }
+  },
+);

@@ -82,6 +82,8 @@ function guest(): Promise<TestMachine> {
 async function turns(machine: Machine): Promise<void> {
   machine.start();
   await machine.pause();
+  // A changed processor may have shut the machine down already.
+  if (machine.status !== 'paused') return;
   let left = TURNS;
   const slices = machine.runSlices((core) => {
     if (--left <= 0) slices.stop();
