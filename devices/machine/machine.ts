@@ -141,6 +141,9 @@ function exitWith(error: unknown, expected: abstract new (...args: never[]) => E
   return error instanceof expected ? new BhyveExit(EXIT_ERROR, `${(error as Error).message}\n`) : error;
 }
 
+/** Where a machine is in its life; `ending` is the time in which its devices let go of their backends. */
+export type MachineStatus = 'created' | 'running' | 'paused' | 'ending' | 'ended';
+
 /** A wait for something of a machine that did not come. */
 export class MachineError extends Error {
   override readonly name = 'MachineError';
@@ -179,7 +182,7 @@ export class Machine implements AsyncDisposable {
   readonly #vcpuCores: readonly Core[];
   readonly #ports: ReadonlyMap<number, SerialPort>;
   #resolveExited: ((reason: ExitReason) => void) | undefined;
-  #status: 'created' | 'running' | 'paused' | 'ending' | 'ended' = 'created';
+  #status: MachineStatus = 'created';
   #releaseProcess: (() => void) | undefined;
   #endStatus: { readonly code: number; readonly reason: ExitKind; readonly message: string } | undefined;
   #errorMessage: string | undefined;
@@ -550,6 +553,10 @@ export class Machine implements AsyncDisposable {
     const reason = await endWithin(this, timeoutMs);
     if (reason) return reason;
     throw new MachineError(lateMessage(this, timeoutMs));
+  }
+
+  get status(): MachineStatus {
+    return this.#status;
   }
 
   /** The last lines of every console, for messages. */
