@@ -5,11 +5,13 @@
  *                      kernel="vmlinuz" initrd="initramfs.gz" cmdline="console=ttyS0" autostart></webhyve-machine>
  *
  * Attributes: `args` (words of a bhyve(8) command line), `kernel`, `initrd`, `cmdline`, `restore` (a snapshot to go on from), `console` (which port
- * is shown; the first by default), `autostart`, `assets` (folder of the workers and the core), `bare` (no buttons), `label`.
+ * is shown, or `display`; the display is the default where there is one, then the first port), `autostart`, `assets` (folder of the workers and the core), `bare` (no buttons), `label`.
  * Events: `webhyve-start` (detail: the Machine), `webhyve-exit` (detail: the ExitReason), `webhyve-error` (detail: the Error).
  */
 import xtermStyles from '@xterm/xterm/css/xterm.css';
 import type { ExitReason } from '../devices/machine/exit-reason.ts';
+import displayStyles from './display/display.css';
+import { DisplayPanel } from './display/display-panel.ts';
 import elementStyles from './element/element.css';
 import { Machine } from './machine.ts';
 import { splitWords } from './shell-words.ts';
@@ -21,7 +23,7 @@ let sheets: readonly CSSStyleSheet[] | undefined;
 
 /** Shared by all elements of the page; constructed, as content security policies like it. */
 function styleSheets(): readonly CSSStyleSheet[] {
-  sheets ??= [xtermStyles, elementStyles].map((text) => {
+  sheets ??= [xtermStyles, elementStyles, displayStyles].map((text) => {
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(text);
     return sheet;
@@ -38,7 +40,10 @@ export class WebhyveMachineElement extends HTMLElement {
   readonly #power = document.createElement('button');
   readonly #reset = document.createElement('button');
   readonly #off = document.createElement('button');
+  readonly #switch = document.createElement('button');
   readonly #screen = document.createElement('div');
+  readonly #displayPlace = document.createElement('div');
+  #panel: DisplayPanel | undefined;
   #view: TerminalView | undefined;
   #aborts: AbortController | undefined;
 
@@ -54,6 +59,7 @@ export class WebhyveMachineElement extends HTMLElement {
       [this.#power, 'Power button', () => this.machine?.powerButton()],
       [this.#reset, 'Reset', () => this.machine?.reset()],
       [this.#off, 'Turn off', () => this.stop()],
+      [this.#switch, 'Console', () => this.showDisplay(this.#displayPlace.hidden)],
     ];
     for (const [button, text, act] of actions) {
       button.type = 'button';
@@ -62,8 +68,11 @@ export class WebhyveMachineElement extends HTMLElement {
     }
     this.#start.className = 'start';
     this.#screen.className = 'terminal';
-    bar.append(this.#start, this.#state, this.#power, this.#reset, this.#off);
-    this.#root.append(bar, this.#screen);
+    this.#displayPlace.className = 'display-place';
+    bar.append(this.#start, this.#state, this.#switch, this.#power, this.#reset, this.#off);
+    this.#root.append(bar, this.#screen, this.#displayPlace);
+    this.#switch.hidden = true;
+    this.showDisplay(false);
     this.#show('Off', false);
   }
 
@@ -82,6 +91,8 @@ export class WebhyveMachineElement extends HTMLElement {
       void this.stop();
       this.#view?.dispose();
       this.#view = undefined;
+      this.#panel?.dispose();
+      this.#panel = undefined;
     });
   }
 
@@ -89,6 +100,33 @@ export class WebhyveMachineElement extends HTMLElement {
     this.#state.textContent = text;
     this.#start.disabled = alive;
     for (const button of [this.#power, this.#reset, this.#off]) button.disabled = !alive;
+  }
+
+  /** Shows the display of the machine, or its console. */
+  showDisplay(show: boolean): void {
+    this.#displayPlace.hidden = !show;
+    this.#screen.hidden = show;
+    this.#switch.textContent = show ? 'Console' : 'Display';
+    // A terminal measures itself where it can be seen.
+    if (!show) this.#view?.fit();
+  }
+
+  #connect(machine: Machine): void {
+    const wanted = this.getAttribute('console');
+    const { display } = machine;
+    const name = wanted === null || wanted === 'display' ? machine.description.consoles[0] : wanted;
+    const console = name === undefined ? undefined : machine.consoles[name];
+    if (console) this.#view?.connect(console);
+    this.#switch.hidden = !display || !console;
+    this.showDisplay(display !== undefined && (wanted === null || wanted === 'display'));
+    if (!display) return;
+    this.#panel ??= new DisplayPanel(this.#displayPlace, {
+      label: `Display: ${this.getAttribute('label') ?? 'machine'}`,
+      message: (text) => {
+        this.#state.textContent = text;
+      },
+    });
+    this.#panel.connect(display);
   }
 
   /** Builds and starts the machine that the attributes describe. Never rejects: what goes wrong is shown, and an event. */
@@ -111,9 +149,7 @@ export class WebhyveMachineElement extends HTMLElement {
         },
       });
       this.machine = machine;
-      const name = this.getAttribute('console') ?? machine.description.consoles[0];
-      const console = name === undefined ? undefined : machine.consoles[name];
-      if (console) this.#view?.connect(console);
+      this.#connect(machine);
       void machine.exited.then((reason) => this.#ended(machine, reason));
       await machine.start();
       const { inlineReason } = machine.description;
@@ -135,6 +171,7 @@ export class WebhyveMachineElement extends HTMLElement {
     if (this.machine !== machine) return;
     this.machine = undefined;
     this.#view?.disconnect();
+    this.#panel?.disconnect();
     this.#show(reason.message, false);
     this.dispatchEvent(new CustomEvent('webhyve-exit', { detail: reason, bubbles: true }));
     // bhyve ends at a reset, and whoever runs it starts it again: from the beginning.
@@ -149,6 +186,7 @@ export class WebhyveMachineElement extends HTMLElement {
     this.machine = undefined;
     if (!machine) return;
     this.#view?.disconnect();
+    this.#panel?.disconnect();
     await machine.destroy();
     this.#show('Off', false);
     this.dispatchEvent(new CustomEvent('webhyve-exit', { detail: await machine.exited, bubbles: true }));

@@ -17,6 +17,8 @@ export { Machine, MachineError, type BhyveConfig, type HostOptions } from './mac
 export type {
   AssetUrls,
   DiskActivity,
+  DisplayDescription,
+  DisplayPicture,
   MachineCommands,
   MachineDescription,
   MachineNotes,
@@ -25,4 +27,7 @@ export type {
   MachineStatus,
   PageNotes,
 } from './port/protocol.ts';
+export { DisplayTimeoutError, type Image, type WaitOptions } from '../devices/display/machine-display.ts';
+export { RemoteDisplay } from './remote-display.ts';
+export { RemoteFileTree } from './remote-fs.ts';
 export { RemoteConsole, type OutputSink } from './remote-console.ts';

@@ -18,6 +18,8 @@ import type {
   PageNotes,
 } from './port/protocol.ts';
 import { RemoteConsole } from './remote-console.ts';
+import { RemoteDisplay } from './remote-display.ts';
+import { RemoteFileTree } from './remote-fs.ts';
 import { spawnWorker } from './spawn-worker.ts';
 
 /** How a machine is run in this page; everything has a default. */
@@ -67,6 +69,10 @@ export class Machine implements AsyncDisposable {
   readonly description: MachineDescription;
   /** The far ends of ports by name: `com1` ... `com4`, `uart-B.S.F`, and the ports of virtio-console by theirs. */
   readonly consoles: Readonly<Record<string, RemoteConsole>>;
+  /** What its display adapter shows; undefined without one (`-s N,fbuf`). */
+  readonly display: RemoteDisplay | undefined;
+  /** Files in memory that the guest mounts with `-s N,virtio-9p,NAME=memory:`. */
+  readonly fs: RemoteFileTree;
   /** Resolves when the machine has ended and its disks are closed. Never rejects. */
   readonly exited: Promise<ExitReason>;
   /** Everything that a machine can be asked and told. */
@@ -79,6 +85,7 @@ export class Machine implements AsyncDisposable {
     readonly port: MachinePort;
     readonly worker: Worker;
     readonly consoles: Readonly<Record<string, RemoteConsole>>;
+    readonly display: RemoteDisplay | undefined;
     readonly exited: Promise<ExitReason>;
     readonly fail: (message: string) => void;
   }) {
@@ -87,6 +94,8 @@ export class Machine implements AsyncDisposable {
     this.port = parts.port;
     this.#worker = parts.worker;
     this.consoles = parts.consoles;
+    this.display = parts.display;
+    this.fs = new RemoteFileTree(parts.port);
     this.exited = parts.exited;
     this.#fail = parts.fail;
   }
@@ -116,6 +125,7 @@ export class Machine implements AsyncDisposable {
     const base = new URL(options.base ?? '', globalThis.document?.baseURI ?? globalThis.location.href).href;
     const worker = spawnWorker(new URL(assets.machineWorker), 'webhyve machine');
     const consoles: Record<string, RemoteConsole> = {};
+    let display: RemoteDisplay | undefined;
     let ended = false;
     let resolveExited: (reason: ExitReason) => void = () => undefined;
     const exited = new Promise<ExitReason>((resolve) => {
@@ -138,6 +148,7 @@ export class Machine implements AsyncDisposable {
         message,
         progress: (progress) => options.progress?.(progress),
         exited: finish,
+        'display-resized': (size) => display?.resized(size),
       },
     );
     const fail = (text: string): void => {
@@ -169,7 +180,8 @@ export class Machine implements AsyncDisposable {
           (lengthBytes) => port.tell('taken', { console: name, lengthBytes }),
         );
       }
-      const machine = new Machine({ description, port, worker, consoles, exited, fail });
+      display = description.display && new RemoteDisplay(description.display, port);
+      const machine = new Machine({ description, port, worker, consoles, display, exited, fail });
       signal?.addEventListener('abort', () => void machine.destroy(), { once: true });
       if (signal?.aborted) await machine.destroy();
       signal?.throwIfAborted();

@@ -4,8 +4,10 @@ import { keysymOfCharacter } from '../input/keysyms.ts';
 import type { InputSession } from '../input/input-router.ts';
 import type { Rectangle } from './tile-map.ts';
 
-const DEFAULT_TIMEOUT_MS = 30_000;
-const CLICK_MS = 30;
+/** How long waits last that say nothing else. */
+export const DEFAULT_TIMEOUT_MS = 30_000;
+/** Between the parts of a click. */
+export const CLICK_MS = 30;
 
 /** Keys by the names of the DOM's KeyboardEvent.key, as X11 keysyms. */
 const NAMED_KEYS: Readonly<Record<string, number>> = {
@@ -184,7 +186,8 @@ export class MachineDisplay {
   }
 }
 
-function keysymOf(key: string | number): number {
+/** The X11 keysym of a character, or of a name of KeyboardEvent.key. Throws RangeError when there is none. */
+export function keysymOf(key: string | number): number {
   if (typeof key === 'number') return key;
   const named = Object.hasOwn(NAMED_KEYS, key) ? NAMED_KEYS[key] : undefined;
   if (named !== undefined) return named;

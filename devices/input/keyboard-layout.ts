@@ -114,6 +114,13 @@ export class KeyboardLayout {
     if (!this.#byCharacter.has(character)) this.#byCharacter.set(character, stroke);
   }
 
+  /** What the keys write, accents included, for those who label keys. */
+  *keys(): Generator<KeyStroke & { readonly character: string }> {
+    for (const list of [this.#byCharacter, this.#dead]) {
+      for (const [character, stroke] of list) yield { ...stroke, character };
+    }
+  }
+
   /** The key of a keysym; undefined when the layout has none. */
   strokeOf(keysym: number): KeyStroke | undefined {
     const key = this.#byKeysym.get(keysym);

@@ -1,4 +1,6 @@
 /** The machine's consoles, and the consoles of other machines: a tab and a terminal for each. */
+import { DisplayPanel } from '../display/display-panel.ts';
+import type { RemoteDisplay } from '../remote-display.ts';
 import { TerminalView, type TerminalConsole } from '../terminal/terminal-view.ts';
 import { element, make } from './elements.ts';
 
@@ -7,7 +9,11 @@ interface Tab {
   readonly button: HTMLButtonElement;
   readonly panel: HTMLElement;
   readonly view: TerminalView | undefined;
+  readonly display: DisplayPanel | undefined;
 }
+
+/** Name of the display's tab; consoles have other names. */
+export const DISPLAY_TAB = 'display';
 
 export class ConsoleTabs {
   readonly #list = element('tabs', HTMLDivElement);
@@ -52,18 +58,25 @@ export class ConsoleTabs {
       fontSizePx: narrow ? 12 : 14,
       takesKey: this.takesKey,
     });
-    return this.#keep({ name, button, panel, view });
+    return this.#keep({ name, button, panel, view, display: undefined });
   }
 
-  /** A place for the picture of a display adapter: the canvas that is drawn into. */
-  addDisplay(name: string): HTMLCanvasElement {
-    const { button, panel } = this.#addPanel(name, 'display');
-    this.#welcome.hidden = true;
-    const canvas = make('canvas', { tabIndex: 0 });
-    canvas.setAttribute('aria-label', `Display ${name}`);
-    panel.append(canvas);
-    this.#keep({ name, button, panel, view: undefined });
-    return canvas;
+  /** Shows a machine's display, in the tab that the display of the machine before had. */
+  connectDisplay(display: RemoteDisplay, message: (text: string) => void): void {
+    let tab = this.#tabs.get(DISPLAY_TAB);
+    if (!tab) {
+      const { button, panel } = this.#addPanel(DISPLAY_TAB, 'display');
+      button.textContent = 'Display';
+      this.#welcome.hidden = true;
+      const made = new DisplayPanel(panel, {
+        label: 'Display of the machine',
+        // F1 and all the others are the guest's.
+        takesKey: (event) => event.key !== 'F1' && this.takesKey(event),
+        message,
+      });
+      tab = this.#keep({ name: DISPLAY_TAB, button, panel, view: undefined, display: made });
+    }
+    tab.display?.connect(display);
   }
 
   #keep(tab: Tab): Tab {
@@ -99,6 +112,7 @@ export class ConsoleTabs {
     for (const [name, tab] of this.#tabs) {
       if (names.includes(name)) continue;
       tab.view?.dispose();
+      tab.display?.dispose();
       tab.button.remove();
       tab.panel.remove();
       this.#tabs.delete(name);
@@ -110,7 +124,9 @@ export class ConsoleTabs {
   }
 
   disconnect(name: string): void {
-    this.#tabs.get(name)?.view?.disconnect();
+    const tab = this.#tabs.get(name);
+    tab?.view?.disconnect();
+    tab?.display?.disconnect();
   }
 
   /** A line of the page's own in a terminal, set apart from what the guest prints. */
@@ -124,7 +140,8 @@ export class ConsoleTabs {
 
   focus(): void {
     if (this.#shown?.view) this.#shown.view.focus();
-    else (this.#shown?.panel.querySelector('canvas') ?? element('consoles', HTMLElement)).focus();
+    else if (this.#shown?.display) this.#shown.display.focus();
+    else element('consoles', HTMLElement).focus();
   }
 
   #key(event: KeyboardEvent): void {

@@ -4,7 +4,7 @@ import { RemoteBridge } from '../remote-bridge.ts';
 import type { LoadProgress } from '../../devices/block/remote/download.ts';
 import { addDisk, setLoader } from './command-edits.ts';
 import { CommandField } from './command-field.ts';
-import { ConsoleTabs } from './console-tabs.ts';
+import { ConsoleTabs, DISPLAY_TAB } from './console-tabs.ts';
 import { askUse, guessUse, watchDrops } from './dropped-files.ts';
 import { button, download, element, formatBytes } from './elements.ts';
 import { FilesPanel } from './files-panel.ts';
@@ -75,7 +75,10 @@ async function start(snapshot?: Uint8Array): Promise<void> {
 function machineMade(machine: Machine): void {
   statusLine.describe(machine.description);
   const names = machine.description.consoles;
-  tabs.keepOnly(names);
+  const { display } = machine;
+  tabs.keepOnly(display ? [...names, DISPLAY_TAB] : names);
+  // What has a screen is looked at there.
+  if (display) tabs.connectDisplay(display, (text) => files.message(text));
   for (const name of names) {
     const console = machine.consoles[name];
     if (console) tabs.connect(name, console);
@@ -89,6 +92,7 @@ function machineGone(machine: Machine): void {
     tabs.note(name, session.exit?.message ?? 'the machine is gone');
     tabs.disconnect(name);
   }
+  tabs.disconnect(DISPLAY_TAB);
   void files.refresh();
 }
 
@@ -228,6 +232,8 @@ function listen(): void {
   element('command', HTMLFormElement).addEventListener('submit', (event) => event.preventDefault());
   watchDrops((list) => void receive(list));
   addEventListener('keydown', (event) => {
+    // A display has sent it to the guest.
+    if (event.defaultPrevented) return;
     if (event.key === 'F1') help.open();
     else if (event.key === 'F6') moveRegion(event.shiftKey ? -1 : 1);
     else return;

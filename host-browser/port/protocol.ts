@@ -3,6 +3,8 @@ import type { LoadProgress } from '../../devices/block/remote/download.ts';
 import type { ControlCommand, ControlCommands } from '../../devices/machine/control.ts';
 import type { ExitReason } from '../../devices/machine/exit-reason.ts';
 import type { Registers } from '../../devices/machine/registers.ts';
+import type { Rectangle } from '../../devices/display/tile-map.ts';
+import type { TreeStatus } from '../../devices/share/memory-tree.ts';
 import type { PortEnd } from './endpoint.ts';
 
 /** Where the files of this package lie, as absolute URLs. */
@@ -46,6 +48,24 @@ export interface MachineDescription {
   /** Hot code is compiled. */
   readonly jit: boolean;
   readonly disks: readonly string[];
+  /** Present when there is a display adapter. */
+  readonly display: DisplayDescription | undefined;
+}
+
+export interface DisplayDescription {
+  /** Pixels. */
+  readonly width: number;
+  readonly height: number;
+  /** The keyboard layout of -K. */
+  readonly keyboardLayout: string;
+}
+
+/** What a display shows: pixels 0x00RRGGBB, `width` a row. Pictures with the same serial number are the same. */
+export interface DisplayPicture {
+  readonly width: number;
+  readonly height: number;
+  readonly pixels: Uint32Array;
+  readonly serial: number;
 }
 
 export type MachineState = 'created' | 'running' | 'paused' | 'ended';
@@ -97,6 +117,24 @@ export type MachineCommands = {
     result: Uint8Array;
   };
   'disk-size': { arguments: { readonly path: string }; result: number };
+  /** Draws the display on a canvas from now on; the canvas is transferred. */
+  'attach-canvas': { arguments: { readonly canvas: OffscreenCanvas }; result: Nothing };
+  /** With `changedSince`, the serial number of a picture, only when the display shows something else. */
+  'display-picture': {
+    arguments: { readonly part?: Rectangle | undefined; readonly changedSince?: number | undefined };
+    result: DisplayPicture;
+  };
+  /** A PNG file. */
+  'display-png': { arguments: Nothing; result: Uint8Array };
+  /** Types text with the layout of -K; answers when the last key was sent. */
+  'type-text': { arguments: { readonly text: string }; result: Nothing };
+  /** Files in memory that the guest mounts with `-s N,virtio-9p,NAME=memory:`. */
+  'fs-write': { arguments: { readonly path: string; readonly content: Uint8Array | string }; result: Nothing };
+  'fs-read': { arguments: { readonly path: string }; result: Uint8Array };
+  'fs-list': { arguments: { readonly path: string }; result: readonly string[] };
+  'fs-status': { arguments: { readonly path: string }; result: TreeStatus | undefined };
+  'fs-remove': { arguments: { readonly path: string }; result: Nothing };
+  'fs-make-directory': { arguments: { readonly path: string }; result: Nothing };
 };
 
 /** What the page tells. */
@@ -105,6 +143,12 @@ export type PageNotes = {
   input: { readonly console: string; readonly bytes: Uint8Array };
   /** So many bytes of output have been dealt with. */
   taken: { readonly console: string; readonly lengthBytes: number };
+  /** A key: an X11 keysym, and an XT code where the key's place is known (0 otherwise), which then decides. */
+  key: { readonly keysym: number; readonly code: number; readonly down: boolean };
+  /** The pointer on the display in pixels, and POINTER_* buttons. */
+  pointer: { readonly buttons: number; readonly x: number; readonly y: number };
+  /** The user looks elsewhere: keys and buttons that are held come up. */
+  'release-input': Nothing;
 };
 
 /** What the machine tells. */
@@ -114,6 +158,8 @@ export type MachineNotes = {
   message: string;
   progress: LoadProgress;
   exited: ExitReason;
+  /** The display has another size. */
+  'display-resized': { readonly width: number; readonly height: number };
 };
 
 /** The page's end of the port. */

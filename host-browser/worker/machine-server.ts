@@ -30,6 +30,7 @@ import type {
 import { openBrowserNetwork } from '../backends/network.ts';
 import { FileSpace } from '../storage/file-space.ts';
 import { createBrowserHost } from './browser-host.ts';
+import { CanvasDisplay } from './canvas-display.ts';
 import { PageConsole } from './page-console.ts';
 
 const PROGRAM_NAME = 'bhyve';
@@ -66,6 +67,7 @@ export class MachineServer {
   readonly #consoles = new Map<string, PageConsole>();
   readonly #opened: { readonly console: PageConsole; readonly isVirtio: boolean }[] = [];
   #controls: MachineControl | undefined;
+  #display: CanvasDisplay | undefined;
 
   constructor(channel: Channel) {
     this.#port = new PortEnd<Record<never, never>, MachineNotes, MachineCommands, PageNotes>(
@@ -114,10 +116,47 @@ export class MachineServer {
           return new Transferred(bytes, [bytes.buffer]);
         },
         'disk-size': ({ path }) => this.#disk(path).sizeBytes,
+        'attach-canvas': ({ canvas }) => {
+          this.#shown.attach(canvas);
+          return {};
+        },
+        'display-picture': async ({ part, changedSince }) => {
+          const picture = await this.#shown.picture(part, changedSince);
+          return new Transferred(picture, [picture.pixels.buffer]);
+        },
+        'display-png': () => this.#shown.png(),
+        'type-text': async ({ text }) => {
+          await this.#shown.type(text);
+          return {};
+        },
+        'fs-write': ({ path, content }) => {
+          this.#running.fs.write(path, content);
+          return {};
+        },
+        'fs-read': ({ path }) => {
+          const bytes = this.#running.fs.read(path);
+          return Promise.resolve(new Transferred(bytes, [bytes.buffer]));
+        },
+        'fs-list': ({ path }) => this.#running.fs.list(path),
+        'fs-status': ({ path }) => {
+          const { fs } = this.#running;
+          return fs.exists(path) ? fs.status(path) : undefined;
+        },
+        'fs-remove': ({ path }) => {
+          this.#running.fs.remove(path);
+          return {};
+        },
+        'fs-make-directory': ({ path }) => {
+          this.#running.fs.makeDirectory(path);
+          return {};
+        },
       },
       {
         input: ({ console, bytes }) => this.#consoles.get(console)?.input(bytes),
         taken: ({ console, lengthBytes }) => this.#consoles.get(console)?.taken(lengthBytes),
+        key: ({ keysym, code, down }) => this.#display?.key(keysym, code, down),
+        pointer: ({ buttons, x, y }) => this.#display?.pointer(buttons, x, y),
+        'release-input': () => this.#display?.releaseInput(),
       },
     );
   }
@@ -125,6 +164,11 @@ export class MachineServer {
   get #running(): Machine {
     if (!this.#machine) throw new Error('the machine has not been created');
     return this.#machine;
+  }
+
+  get #shown(): CanvasDisplay {
+    if (!this.#display) throw new Error('the machine has no display');
+    return this.#display;
   }
 
   #disk(path: string): { readonly sizeBytes: number; read(offset: number, into: Uint8Array[]): Promise<void> } {
@@ -163,6 +207,10 @@ export class MachineServer {
         block: (disk) => files.openBlock(disk),
         character: (address) => Promise.resolve(this.#openConsole(address)),
         network: openBrowserNetwork,
+        display: () => {
+          this.#display ??= new CanvasDisplay((size) => this.#port.tell('display-resized', size));
+          return Promise.resolve(this.#display);
+        },
       },
     });
     const machine = await Machine.create(tree, host, {
@@ -193,6 +241,10 @@ export class MachineServer {
       inlineReason,
       jit: (machine.state.u32(CFG_FLAGS) & CFGF_JIT) !== 0,
       disks: [...files.disks.keys()],
+      display: this.#display && {
+        ...this.#display.size,
+        keyboardLayout: machine.platform.input.layout.name,
+      },
     };
   }
 

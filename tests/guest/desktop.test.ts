@@ -1,7 +1,4 @@
-/**
- * Linux's drivers for the screen's devices: keyboard, tablet and sound, used by evtest, aplay and arecord. It downloads a kernel's modules and
- * programs, and has not passed yet (evtest's output is empty): it runs when WEBHYVE_DESKTOP is set.
- */
+/** Linux's drivers for the screen's devices: keyboard, tablet and sound, used by evtest, aplay and arecord. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
@@ -57,19 +54,49 @@ async function run(guest: TestMachine, command: string, timeout = 60_000): Promi
   return output;
 }
 
-/** Runs evtest on the input device of that name while `act` does something, and returns what it saw. */
-async function eventsOf(guest: TestMachine, name: string, act: () => Promise<void> | void): Promise<string> {
+/** An event of Linux's (uapi input.h): type, code, value. */
+type InputEvent = readonly [type: number, code: number, value: number];
+const EV_KEY = 1;
+const EV_REL = 2;
+const KEY_ENTER = 28;
+const KEY_LEFTSHIFT = 42;
+const REL_WHEEL = 8;
+
+/** The last bytes of a struct input_event as hexdump writes them. */
+function hexadecimal([type, code, value]: InputEvent): string {
+  const bytes = Buffer.alloc(8);
+  bytes.writeUInt16LE(type, 0);
+  bytes.writeUInt16LE(code, 2);
+  bytes.writeInt32LE(value, 4);
+  return bytes.toString('hex');
+}
+
+/**
+ * Runs evtest on the input device of that name while `act` does something, and returns what it saw up to the event `last`. evtest writes when it
+ * ends: a second reader tells when it has seen everything.
+ */
+async function eventsOf(
+  guest: TestMachine,
+  name: string,
+  last: InputEvent,
+  act: () => Promise<void> | void,
+): Promise<string> {
   const find = `for e in /sys/class/input/event*; do grep -q '${name}' $e/device/name && echo /dev/input/\${e##*/}; done; true`;
-  const device = (await run(guest, find)).trim().split('\n')[0] ?? '';
-  expect(device, `an input device ${name}`).toMatch(/^\/dev\/input\/event\d+$/);
-  await run(guest, `(evtest ${device} > /tmp/events 2>&1 & echo $! > /tmp/evtest); sleep 1`);
+  const device = /\/dev\/input\/event\d+/.exec(await run(guest, find))?.[0];
+  expect(device, `an input device ${name}`).toBeDefined();
+  const reader = (command: string, pid: string): string =>
+    `(${command} & echo $! > ${pid}); until ls -l /proc/$(cat ${pid})/fd | grep -q ${device}; do sleep 0.1; done`;
+  await run(guest, reader(`evtest ${device} > /tmp/events 2>&1`, '/tmp/evtest'));
+  await run(guest, reader(`cat ${device} > /tmp/raw`, '/tmp/cat'));
   await act();
-  await run(guest, 'sleep 1; kill $(cat /tmp/evtest); sleep 1');
+  const wait = `until hexdump -v -e '24/1 "%02x" "\\n"' /tmp/raw | grep -q ${hexadecimal(last)}$; do sleep 0.1; done`;
+  await run(guest, `${wait}; kill $(cat /tmp/evtest) $(cat /tmp/cat)`);
+  // What was killed has ended when its process is gone.
+  await run(guest, 'while [ -d /proc/$(cat /tmp/evtest) ]; do sleep 0.1; done');
   return run(guest, 'cat /tmp/events');
 }
 
 test('keyboard, tablet and sound', { timeout: 300_000 }, async (context) => {
-  if (process.env['WEBHYVE_DESKTOP'] === undefined) context.skip('WEBHYVE_DESKTOP is not set');
   const missing = await linuxMissing('generic');
   if (missing !== undefined) context.skip(missing);
   const scratch = scratchDirectory();
@@ -86,12 +113,14 @@ test('keyboard, tablet and sound', { timeout: 300_000 }, async (context) => {
     await using guest = await testMachine(argv, { cmdline: QUICK_CMDLINE, ...(await desktopGuest()) });
     guest.machine.start();
     await guest.com1.expect('/ # ', { timeout: 150_000 });
+    // The kernel's own messages would stand between a command's.
+    await run(guest, 'dmesg -n 1');
     expect(await run(guest, LOAD_DRIVERS)).not.toContain('failed');
     const display = guest.machine.display;
     if (!display) throw new Error('there is no display');
 
     // Upper case, punctuation and AltGr of a German keyboard.
-    const keys = await eventsOf(guest, 'AT ', () => display.type('Zy/@\n'));
+    const keys = await eventsOf(guest, 'AT ', [EV_KEY, KEY_ENTER, 0], () => display.type('Zy/@\n'));
     const pressed = [...keys.matchAll(/type 1 \(EV_KEY\), code \d+ \((KEY_\w+)\), value 1/g)].map(([, key]) => key);
     expect(pressed).toEqual([
       ...['KEY_LEFTSHIFT', 'KEY_Y', 'KEY_Z', 'KEY_LEFTSHIFT', 'KEY_7', 'KEY_RIGHTALT', 'KEY_Q', 'KEY_ENTER'],
@@ -99,7 +128,7 @@ test('keyboard, tablet and sound', { timeout: 300_000 }, async (context) => {
 
     // The pointer at a pixel: the tablet divides the screen into 32768 parts each way.
     const { width, height } = display.size;
-    const events = await eventsOf(guest, 'BHYVE HID Tablet', async () => {
+    const events = await eventsOf(guest, 'BHYVE HID Tablet', [EV_REL, REL_WHEEL, 1], async () => {
       await display.click(700, 300);
       display.pointer(701, 301, 8);
       display.pointer(701, 301, 0);
@@ -113,7 +142,9 @@ test('keyboard, tablet and sound', { timeout: 300_000 }, async (context) => {
 
     // A virtio keyboard has the keys as soon as its driver is there.
     await run(guest, 'insmod /desktop/virtio_input.ko; sleep 1');
-    const virtio = await eventsOf(guest, 'bhyve virtio keyboard', () => display.press('Shift', 'ArrowLeft'));
+    const virtio = await eventsOf(guest, 'bhyve virtio keyboard', [EV_KEY, KEY_LEFTSHIFT, 0], () =>
+      display.press('Shift', 'ArrowLeft'),
+    );
     expect([...virtio.matchAll(/\((KEY_\w+)\), value ([01])/g)].map(([, key, value]) => `${key} ${value}`)).toEqual([
       ...['KEY_LEFTSHIFT 1', 'KEY_LEFT 1', 'KEY_LEFT 0', 'KEY_LEFTSHIFT 0'],
     ]);

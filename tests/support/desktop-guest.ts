@@ -23,9 +23,12 @@ import { selectModules } from '../../host-node/setup/modules.mjs';
 import { linuxGuest } from './machine.ts';
 
 const MODULES = [
-  ...['atkbd', 'i8042', 'psmouse', 'xhci_pci', 'usbhid', 'hid_generic', 'virtio_input'],
-  ...['snd_hda_intel', 'snd_hda_codec_generic'],
+  ...['atkbd', 'i8042', 'psmouse', 'xhci_pci', 'usbhid', 'hid_generic'],
+  // The controller's driver looks for the codec's once, when it is loaded; without modprobe nobody loads that for it.
+  ...['snd_hda_codec_generic', 'snd_hda_intel'],
 ];
+/** Not loaded with the others: from then on keys go to the virtio keyboard. */
+const LATER = ['virtio_input'];
 /** Programs, and the libraries that they load. */
 const PACKAGES = ['evtest', 'alsa-utils', 'libasound2', 'libasound2-data', 'libc6'];
 const LIBRARIES = 'lib/x86_64-linux-gnu';
@@ -78,8 +81,9 @@ function buildArchive(release: string, loaded: readonly string[], work: string):
       name.endsWith('.ko') || name.endsWith('.ko.xz') || WANTED.some((one) => one.test(name));
     for (const [name, bytes] of packageFiles(path, wanted)) files.set(name, bytes);
   }
-  const modules = selectModules(files, MODULES).filter(([name]) => !loaded.includes(name));
-  add('desktop/order', modules.map(([name]) => name).join('\n'));
+  const modules = selectModules(files, [...MODULES, ...LATER]).filter(([name]) => !loaded.includes(name));
+  const atOnce = modules.map(([name]) => name).filter((name) => !LATER.includes(name));
+  add('desktop/order', atOnce.join('\n'));
   for (const [name, bytes] of modules) add(`desktop/${name}.ko`, bytes);
   for (const [name, bytes] of files) {
     if (/\.ko(\.xz)?$/.test(name)) continue;
