@@ -99,6 +99,8 @@ async function eventsOf(
 test('keyboard, tablet and sound', { timeout: 300_000 }, async (context) => {
   const missing = await linuxMissing('generic');
   if (missing !== undefined) context.skip(missing);
+  const guestFiles = await desktopGuest().catch((error: Error) => error);
+  if (guestFiles instanceof Error) context.skip(guestFiles.message);
   const scratch = scratchDirectory();
   try {
     const recorded = sound(RATE * SECONDS * 3);
@@ -110,7 +112,7 @@ test('keyboard, tablet and sound', { timeout: 300_000 }, async (context) => {
       ...['-s', '27,virtio-input,keyboard'],
       'desktop',
     ];
-    await using guest = await testMachine(argv, { cmdline: QUICK_CMDLINE, ...(await desktopGuest()) });
+    await using guest = await testMachine(argv, { cmdline: QUICK_CMDLINE, ...guestFiles });
     guest.machine.start();
     await guest.com1.expect('/ # ', { timeout: 150_000 });
     // The kernel's own messages would stand between a command's.
