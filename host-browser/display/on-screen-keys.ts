@@ -80,7 +80,7 @@ export class OnScreenKeys {
     private readonly current: () => RemoteDisplay | undefined,
   ) {
     this.element = document.createElement('div');
-    this.element.className = 'keys';
+    this.element.className = 'screen-keys';
     this.element.setAttribute('role', 'group');
     this.element.setAttribute('aria-label', 'Keyboard of the machine');
     for (const [index, row] of [FUNCTIONS, ...LETTERS].entries()) {
@@ -102,7 +102,7 @@ export class OnScreenKeys {
   #make(code: string): HTMLButtonElement {
     const button = this.document.createElement('button');
     button.type = 'button';
-    button.className = `key ${WIDE[code] ?? ''}`.trim();
+    button.className = `screen-key ${WIDE[code] ?? ''}`.trim();
     button.dataset['code'] = code;
     button.tabIndex = -1;
     // The display keeps the focus, and a key is pressed as long as the finger is on it.

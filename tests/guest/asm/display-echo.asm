@@ -200,6 +200,8 @@ put:    push eax
         ret
 
 newline:
+        mov al, 13
+        call put
         mov al, 10
         jmp put
 
@@ -212,8 +214,8 @@ print:  lodsb
 
 stripes dd 0xff0000, 0x00ff00, 0x0000ff, 0xffffff
 digits  db '0123456789abcdef'
-ready   db 'ready', 10, 0
-no_display db 'no display', 10, 0
+ready   db 'ready', 13, 10, 0
+no_display db 'no display', 13, 10, 0
 key     db 'k ', 0
 mouse   db 'm ', 0
         align 4
