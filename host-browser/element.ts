@@ -59,7 +59,7 @@ export class WebhyveMachineElement extends HTMLElement {
       [this.#power, 'Power button', () => this.machine?.powerButton()],
       [this.#reset, 'Reset', () => this.machine?.reset()],
       [this.#off, 'Turn off', () => this.stop()],
-      [this.#switch, 'Console', () => this.showDisplay(this.#displayPlace.hidden)],
+      [this.#switch, 'Console', () => this.showDisplay(this.#displayPlace.hidden !== false)],
     ];
     for (const [button, text, act] of actions) {
       button.type = 'button';

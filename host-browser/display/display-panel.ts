@@ -155,7 +155,7 @@ export class DisplayPanel {
     this.#screen.focus({ preventScroll: true });
   }
 
-  showKeys(show = this.#keys.element.hidden): void {
+  showKeys(show = this.#keys.element.hidden !== false): void {
     this.#keys.element.hidden = !show;
     this.#keysButton.setAttribute('aria-pressed', String(show));
   }

@@ -111,11 +111,15 @@ export class OnScreenKeys {
       // A key that was slid off comes up all the same.
       button.setPointerCapture(event.pointerId);
       if (MODIFIERS.includes(code)) this.#toggle(code);
-      else this.current()?.physicalKey(code, true);
+      else {
+        button.dataset['down'] = '';
+        this.current()?.physicalKey(code, true);
+      }
     });
     for (const type of ['pointerup', 'pointercancel'] as const) {
       button.addEventListener(type, () => {
         if (MODIFIERS.includes(code)) return;
+        delete button.dataset['down'];
         this.current()?.physicalKey(code, false);
         this.#letGo();
       });
@@ -153,6 +157,8 @@ export class OnScreenKeys {
     const level = (this.#held.has('ShiftLeft') ? 1 : 0) + (this.#held.has('AltRight') ? 2 : 0);
     for (const { code, button } of this.#buttons) {
       const levels = this.#labels.get(xtCodeOfDomCode(code) ?? 0);
+      // The key between Shift and Z, which not every layout has.
+      button.hidden = NAMES[code] === undefined && levels === undefined;
       const text = NAMES[code] ?? levels?.[level] ?? (level === 0 ? '' : '·');
       button.textContent = text;
       button.setAttribute('aria-label', SPOKEN[code] ?? text);

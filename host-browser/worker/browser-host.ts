@@ -1,6 +1,7 @@
 /** The MachineHost of a browser: Workers, the browser's clock, files by address, consoles in the page. */
 import type { BackendOpeners } from '../../devices/backends/kinds.ts';
 import type { MachineHost, VcpuThread } from '../../devices/machine/host.ts';
+import type { FlashStore } from '../../devices/firmware/variable-flash.ts';
 import type { ReadFile } from '../../devices/machine/kernel-source.ts';
 import { clockSince, makeClockOrigin, sharedClock } from '../clock.ts';
 import { makeYield } from '../event-loop.ts';
@@ -14,6 +15,8 @@ export interface BrowserHostOptions {
   readonly readFile: ReadFile;
   readonly message: (text: string) => void;
   readonly backends: BackendOpeners;
+  /** The file of a boot ROM's variables. */
+  readonly openFlash: (path: string) => Promise<FlashStore>;
 }
 
 function spawn(url: URL, start: VcpuWorkerStart, failed: (error: Error) => void): VcpuThread {
@@ -47,6 +50,7 @@ export function createBrowserHost(options: BrowserHostOptions): MachineHost {
     message,
     readFile: options.readFile,
     backends,
+    openFlash: options.openFlash,
     // Takes part in the machine's UUID: a page has no name that lasts but its origin.
     hostName: globalThis.location.host || 'browser',
   };

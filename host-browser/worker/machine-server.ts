@@ -29,6 +29,7 @@ import type {
 } from '../port/protocol.ts';
 import { openBrowserNetwork } from '../backends/network.ts';
 import { FileSpace } from '../storage/file-space.ts';
+import { openFlashStore } from '../storage/flash-store.ts';
 import { createBrowserHost } from './browser-host.ts';
 import { CanvasDisplay } from './canvas-display.ts';
 import { PageConsole } from './page-console.ts';
@@ -203,6 +204,7 @@ export class MachineServer {
       vcpuWorker: inline ? undefined : new URL(recipe.assets.vcpuWorker),
       readFile: useKernel(tree, recipe, readPath, (url) => files.readFile(url.href)),
       message,
+      openFlash: (path) => openFlashStore(path, files, message),
       backends: {
         block: (disk) => files.openBlock(disk),
         character: (address) => Promise.resolve(this.#openConsole(address)),
