@@ -2,7 +2,7 @@
 import type { AssetUrls } from './port/protocol.ts';
 
 /**
- * The workers and the core, as absolute addresses: beside this module unless told otherwise. The three addresses are written out, so that
+ * The workers and the core, as absolute addresses: beside this module unless told otherwise. The addresses are written out, so that
  * bundlers see them.
  */
 export function defaultAssets(given: string | URL | Partial<AssetUrls> | undefined): AssetUrls {
@@ -13,6 +13,7 @@ export function defaultAssets(given: string | URL | Partial<AssetUrls> | undefin
       core: new URL('core.wasm', folder).href,
       machineWorker: new URL('machine-worker.js', folder).href,
       vcpuWorker: new URL('vcpu-worker.js', folder).href,
+      audioWorklet: new URL('audio-worklet.js', folder).href,
     };
   }
   const absolute = (own: string | undefined, fallback: URL): string =>
@@ -21,5 +22,6 @@ export function defaultAssets(given: string | URL | Partial<AssetUrls> | undefin
     core: absolute(given?.core, new URL('./core.wasm', import.meta.url)),
     machineWorker: absolute(given?.machineWorker, new URL('./machine-worker.js', import.meta.url)),
     vcpuWorker: absolute(given?.vcpuWorker, new URL('./vcpu-worker.js', import.meta.url)),
+    audioWorklet: absolute(given?.audioWorklet, new URL('./audio-worklet.js', import.meta.url)),
   };
 }

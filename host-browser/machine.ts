@@ -6,6 +6,7 @@ import type { LoadProgress } from '../devices/block/remote/download.ts';
 import type { ExitReason } from '../devices/machine/exit-reason.ts';
 import type { Source } from '../devices/machine/kernel-source.ts';
 import type { Registers } from '../devices/machine/registers.ts';
+import { PageSound } from './audio/page-sound.ts';
 import { defaultAssets } from './assets.ts';
 import { PortEnd } from './port/endpoint.ts';
 import type {
@@ -46,6 +47,8 @@ export interface HostOptions {
   readonly restored?: boolean | undefined;
   /** Lines for the user; the browser's console by default. */
   readonly message?: ((text: string) => void) | undefined;
+  /** Where the guest's sound is played (`-s N,hda,play=/dev/dsp`): a node of an audio context of 48 kHz; the speakers by default. */
+  readonly sound?: AudioNode | undefined;
   /** Files on their way over the network. */
   readonly progress?: ((progress: LoadProgress) => void) | undefined;
 }
@@ -124,6 +127,8 @@ export class Machine implements AsyncDisposable {
     const assets = defaultAssets(options.assets);
     const base = new URL(options.base ?? '', globalThis.document?.baseURI ?? globalThis.location.href).href;
     const worker = spawnWorker(new URL(assets.machineWorker), 'webhyve machine');
+    const message = options.message ?? ((text: string) => globalThis.console.info(text));
+    const sound = new PageSound({ worklet: assets.audioWorklet, message, destination: options.sound });
     const consoles: Record<string, RemoteConsole> = {};
     let display: RemoteDisplay | undefined;
     let ended = false;
@@ -137,9 +142,9 @@ export class Machine implements AsyncDisposable {
       for (const console of Object.values(consoles)) {
         console.close(reason.reason === 'error' ? `error: ${reason.message}` : reason.reason);
       }
+      void sound.close();
       resolveExited(reason);
     };
-    const message = options.message ?? ((text: string) => globalThis.console.info(text));
     const port: MachinePort = new PortEnd<MachineCommands, PageNotes, Record<never, never>, MachineNotes>(
       worker,
       {},
@@ -148,6 +153,7 @@ export class Machine implements AsyncDisposable {
         message,
         progress: (progress) => options.progress?.(progress),
         exited: finish,
+        audio: ({ direction, port: channel }) => void sound.connect(direction, channel),
         'display-resized': (size) => display?.resized(size),
       },
     );

@@ -12,6 +12,8 @@ export interface AssetUrls {
   readonly core: string;
   readonly machineWorker: string;
   readonly vcpuWorker: string;
+  /** What runs in the page's audio thread. */
+  readonly audioWorklet: string;
 }
 
 /** A machine to build. */
@@ -159,6 +161,8 @@ export type MachineNotes = {
   progress: LoadProgress;
   exited: ExitReason;
   /** The display has another size. */
+  /** The guest plays or records: the port is joined to the page's speakers or microphone (host-browser/audio/protocol.ts). */
+  audio: { readonly direction: 'play' | 'record'; readonly port: MessagePort };
   'display-resized': { readonly width: number; readonly height: number };
 };
 

@@ -32,6 +32,7 @@ import { FileSpace } from '../storage/file-space.ts';
 import { openFlashStore } from '../storage/flash-store.ts';
 import { createBrowserHost } from './browser-host.ts';
 import { CanvasDisplay } from './canvas-display.ts';
+import { openPageAudio } from './page-audio.ts';
 import { PageConsole } from './page-console.ts';
 
 const PROGRAM_NAME = 'bhyve';
@@ -209,6 +210,8 @@ export class MachineServer {
         block: (disk) => files.openBlock(disk),
         character: (address) => Promise.resolve(this.#openConsole(address)),
         network: openBrowserNetwork,
+        audio: (settings) =>
+          openPageAudio(settings, (direction, port) => this.#port.tell('audio', { direction, port }, [port])),
         display: () => {
           this.#display ??= new CanvasDisplay((size) => this.#port.tell('display-resized', size));
           return Promise.resolve(this.#display);

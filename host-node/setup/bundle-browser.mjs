@@ -15,6 +15,7 @@ const WORKERS = {
   'machine-worker': 'host-browser/worker/machine-worker.ts',
   'vcpu-worker': 'host-browser/worker/vcpu-worker.ts',
   'service-worker': 'host-browser/service-worker.ts',
+  'audio-worklet': 'host-browser/audio/audio-worklet.ts',
 };
 const STYLES = { page: 'host-browser/page/page.css' };
 /** Copied as they are. */

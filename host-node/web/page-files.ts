@@ -16,7 +16,9 @@ export function browserFolder(): string {
 /** Names of the files that a page needs besides its index. */
 export function pageAssets(folder: string): string[] {
   return readdirSync(folder).filter((name) =>
-    /^(chunk-\w+|page|machine-worker|vcpu-worker|service-worker)\.(js|css)$|^core\.wasm$|^icon\.svg$/.test(name),
+    /^(chunk-\w+|page|machine-worker|vcpu-worker|service-worker|audio-worklet)\.(js|css)$|^core\.wasm$|^icon\.svg$/.test(
+      name,
+    ),
   );
 }
 
