@@ -31,6 +31,7 @@ export { kickVcpu } from './kick';
 export { jitFlags, jitRead, jitReadModify, jitRun, jitWrite, jitWriteBack } from './jit/helpers';
 export { compileAtOnce, initJit } from './jit/jit';
 export { restoredStateIsSound } from './restored';
+import './layout-checks';
 
 /** Binds this instance to a vCPU; -1 for the devices' thread, which has none. */
 export function init(vcpu: i32): void {

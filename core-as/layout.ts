@@ -2,7 +2,9 @@
  * The one place that says where things lie in linear memory.
  *
  * Imported by the core (AssemblyScript) and by the devices' typed binding (TypeScript): untyped integer constants only,
- * so that both compilers read the same file. All values are byte addresses or byte offsets unless the name says so.
+ * so that both compilers read the same file. All values are byte addresses or byte offsets unless the name says so. A region begins where
+ * the one before it ends, or at the next multiple of what it must be aligned to; layout-checks.ts asserts that, and that what lies in a region
+ * fits, in builds with assertions.
  *
  *   0x000000  null guard, then the core's constant tables (data segments start at 1024, see asconfig.json)
  *   0x100000  SHARED: one machine's state that every vCPU and the devices touch
@@ -19,7 +21,7 @@ export const STATIC_DATA_END = 0x100000;
 // ---------------------------------------------------------------------------------------------------------------------
 // SHARED block
 
-export const SHARED = 0x100000;
+export const SHARED = STATIC_DATA_END;
 export const SHARED_SIZE = 0x20000;
 
 // Machine configuration, written by the devices' half before the first vCPU runs.
@@ -110,15 +112,23 @@ export const CODE_RING_ENTRIES = 256;
 // State of the platform interrupt controllers and timers. The offsets inside each block belong to core-as/intc/.
 export const PIC = SHARED + 0x1000;
 export const PIC_SIZE = 0x100;
-export const PIT = SHARED + 0x1100;
+export const PIT = PIC + PIC_SIZE;
 export const PIT_SIZE = 0x100;
-export const IOAPIC = SHARED + 0x1200;
+export const IOAPIC = PIT + PIT_SIZE;
 export const IOAPIC_SIZE = 0x400;
-export const HPET = SHARED + 0x1600;
+export const HPET = IOAPIC + IOAPIC_SIZE;
 export const HPET_SIZE = 0x400;
-export const RTC = SHARED + 0x1a00;
+export const RTC = HPET + HPET_SIZE;
 export const RTC_SIZE = 0x200;
-export const PMTIMER = SHARED + 0x1c00;
+/** The CMOS RAM, clock registers included. */
+export const RTC_RAM_SIZE = 0x80;
+/** Behind it (core-as/intc/rtc.ts): i64 seconds since 1970-01-01 that the clock showed at the machine time f64 RTC_BASE_NS. */
+export const RTC_BASE_SECONDS = RTC + 0x88;
+export const RTC_BASE_NS = RTC + 0x90;
+/** u64: seconds and periodic intervals since then whose flags were raised already. */
+export const RTC_SECONDS_SEEN = RTC + 0x98;
+export const RTC_INTERVALS_SEEN = RTC + 0xa0;
+export const PMTIMER = RTC + RTC_SIZE;
 export const PMTIMER_SIZE = 0x40;
 
 /** 16550A register blocks: 0-3 are COM1-4, 4-7 are PCI uart functions. */
@@ -130,8 +140,9 @@ export const UART_COUNT = 8;
  * Rings between a UART and the host: UARTn's output, then its input. head and tail are u32 atomics inside the UART block
  * (UART_TX_HEAD ...), counted without wrapping; an index is taken modulo UART_RING_SIZE.
  */
-export const UART_RINGS = 0x120000;
+export const UART_RINGS = SHARED + SHARED_SIZE;
 export const UART_RING_SIZE = 0x4000;
+export const UART_RINGS_SIZE = UART_COUNT * 2 * UART_RING_SIZE;
 /** Offsets in a UART block. Producer writes head, consumer writes tail. */
 export const UART_TX_HEAD = 0xc0;
 export const UART_TX_TAIL = 0xc4;
@@ -150,11 +161,12 @@ export const UART_INTX_LINES = 0xdc;
 // Guest-physical memory
 
 /** u32 per 2 MiB of guest-physical address space: linear address of the chunk, 2 MiB aligned, | CHUNK_* bits. */
-export const CHUNKS = 0x180000;
-/** Guest-physical addresses from here on are never RAM (bytes; 128 GiB). */
+export const CHUNKS = (UART_RINGS + UART_RINGS_SIZE + 0x7ffff) & ~0x7ffff;
+/** Guest-physical addresses from here on are never RAM (chunks: 128 GiB). */
 export const CHUNK_COUNT = 0x10000;
+export const CHUNKS_SIZE = CHUNK_COUNT * 4;
 export const CHUNK_SHIFT = 21;
-export const CHUNK_SIZE = 0x200000;
+export const CHUNK_SIZE = 1 << CHUNK_SHIFT;
 /** The chunk is RAM; its linear address is 0 until first touched. */
 export const CHUNK_RAM = 1;
 /** Guest writes are not stored but go to the MMIO door. */
@@ -165,7 +177,8 @@ export const CHUNK_BUSY = 4;
 export const CHUNK_DEVICE = 8;
 
 /** One byte per 4 KiB page of linear memory. */
-export const PAGE_FLAGS = 0x200000;
+export const PAGE_FLAGS = (CHUNKS + CHUNKS_SIZE + 0xfffff) & ~0xfffff;
+export const PAGE_FLAGS_SIZE = 0x100000;
 /** Some vCPU holds decoded code of this page: a write must call noteWrite. */
 export const PAGE_CODE = 1;
 /** Stores must take the slow path, which marks the page as PAGE_DIRTY and lets the next ones pass (devices/machine/device-ram.ts). */
@@ -176,7 +189,7 @@ export const PAGE_DIRTY = 4;
 // ---------------------------------------------------------------------------------------------------------------------
 // vCPU blocks
 
-export const VCPU = 0x300000;
+export const VCPU = PAGE_FLAGS + PAGE_FLAGS_SIZE;
 export const VCPU_STRIDE = 0x100000;
 export const MAX_VCPUS = 16;
 
@@ -185,7 +198,10 @@ export const VCPU_STATE_SIZE = 0x3000;
 /** u64 x 16: RAX RCX RDX RBX RSP RBP RSI RDI R8-R15. */
 export const R_GPR = 0x000;
 /** u64 x 16: temporaries of the micro-ops; slot 16 + 0. */
-export const R_TEMP = 0x080;
+export const R_TEMP = R_GPR + 16 * 8;
+/** u64: linear address of the page that the running code lies in, and that + 2^31. Micro-ops name registers by offsets of 8 bits. */
+export const R_PAGE = 0x0e8;
+export const R_PAGE_HIGH = 0x0f0;
 /** u64: always zero (an absent base or index register). */
 export const R_ZERO = 0x0f8;
 export const R_RIP = 0x100;
@@ -212,7 +228,7 @@ export const SEG_BASE = 0x00;
 export const SEG_LIMIT = 0x08;
 export const SEG_ACCESS = 0x0c;
 export const SEG_SELECTOR = 0x10;
-export const R_GDT_BASE = 0x300;
+export const R_GDT_BASE = R_SEG + 8 * SEG_STRIDE;
 export const R_GDT_LIMIT = 0x308;
 export const R_IDT_BASE = 0x310;
 export const R_IDT_LIMIT = 0x318;
@@ -233,8 +249,8 @@ export const R_MSR_MISC_ENABLE = 0x378;
 export const R_MSR_MTRR_DEF_TYPE = 0x380;
 /** u64 x 11: fixed-range MTRRs; u64 x 20: variable base/mask pairs. */
 export const R_MSR_MTRR_FIXED = 0x388;
-export const R_MSR_MTRR_VAR = 0x3e0;
-export const R_MSR_DEBUGCTL = 0x480;
+export const R_MSR_MTRR_VAR = R_MSR_MTRR_FIXED + 11 * 8;
+export const R_MSR_DEBUGCTL = R_MSR_MTRR_VAR + 20 * 8;
 export const R_MSR_TSC_ADJUST = 0x488;
 
 /** u32: CPL. */
@@ -266,13 +282,15 @@ export const ACT_SHUTDOWN = 3;
 export const R_FPU = 0x800;
 export const R_FPU_SIZE = 0x200;
 /** u32: MXCSR. */
-export const R_MXCSR = 0xa00;
+export const R_MXCSR = R_FPU + R_FPU_SIZE;
 /** 16 x 32 bytes: YMM0-15 (XMM in the low half). 32-byte aligned. */
 export const R_YMM = 0xa20;
 /** 32-byte scratch slots for SIMD and x87 memory operands and temporaries: 8 of them. */
-export const R_SIMD_SCRATCH = 0xc20;
+export const R_SIMD_SCRATCH = R_YMM + 16 * 32;
+export const R_SIMD_SCRATCH_SIZE = 8 * 32;
 /** 1 KiB scratch for x87 and XSAVE images. */
 export const R_IMAGE_SCRATCH = 0x1000;
+export const R_IMAGE_SCRATCH_SIZE = 0x400;
 
 /** Local APIC; offsets inside belong to core-as/intc/lapic.ts. */
 export const R_LAPIC = 0x2000;
@@ -280,7 +298,7 @@ export const R_LAPIC_SIZE = 0x800;
 
 // What other threads write.
 /** u32 atomic: PEND_* bits: reasons to leave straight-line execution at the next block boundary. */
-export const R_PENDING = 0x3000;
+export const R_PENDING = VCPU_STATE_SIZE;
 /** i32 atomic: the vCPU's thread sleeps here in HLT; bumped and notified when R_PENDING gets a bit. */
 export const R_DOORBELL = 0x3004;
 
@@ -349,40 +367,119 @@ export const R_PAUSE_EXITS = 0x3400;
 
 /** 32 bytes: an instruction that crosses a page, put together for the decoder. */
 export const R_DECODE_BUFFER = 0x3900;
+export const R_DECODE_BUFFER_SIZE = 32;
 
 /** Mailbox between this vCPU's thread and the devices' thread; offsets belong to devices/machine/mailbox.ts. */
 export const R_MAILBOX = 0x4000;
 export const R_MAILBOX_SIZE = 0x4000;
 
-/** The TLB of one address space, then an empty bank (core-as/mmu/banks.ts). */
+// Translations (core-as/mmu/banks.ts). A bank has entries for addresses with bit 63 clear, then for the others.
+export const TLB_ENTRY_SIZE = 16;
+/** Entries of a bank for data accesses, of each kind (reads, writes) and each half of the address space. */
+export const TLB_ENTRIES = 1024;
+export const DATA_BANK_SIZE = 2 * 2 * TLB_ENTRIES * TLB_ENTRY_SIZE;
+export const DATA_BANK_COUNT = 3;
+/** Entries of a bank for instruction fetches, of each half of the address space. */
+export const ITLB_ENTRIES = 512;
+export const FETCH_BANK_SIZE = 2 * ITLB_ENTRIES * TLB_ENTRY_SIZE;
+export const FETCH_BANK_COUNT = 2;
+/** The banks of one address space, and how many address spaces have some. */
+export const TLB_SPACE_SIZE = DATA_BANK_COUNT * DATA_BANK_SIZE + FETCH_BANK_COUNT * FETCH_BANK_SIZE;
+export const TLB_SPACE_COUNT = 8;
+
+/** The TLB of one address space, then an empty bank. */
 export const R_TLB = 0x10000;
-export const R_TLB_SIZE = 0x48000;
+export const R_TLB_SIZE = TLB_SPACE_SIZE + DATA_BANK_SIZE;
 
-/** Per address space that translations are kept of, 32 bytes (core-as/mmu/banks.ts). */
-export const R_SPACES = 0x58000;
-export const R_SPACES_SIZE = 0x100;
+/** Notes on each address space that translations are kept of. */
+export const R_SPACES = R_TLB + R_TLB_SIZE;
+export const R_SPACE_NOTES_SIZE = 32;
+export const R_SPACES_SIZE = TLB_SPACE_COUNT * R_SPACE_NOTES_SIZE;
 
-/** Where a linear address's region is entered: 4096 entries of 16 bytes (core-as/jit/jump-cache.ts). */
-export const R_JUMPS = 0x60000;
-export const R_JUMPS_SIZE = 0x10000;
+/** Where a linear address's region is entered (core-as/jit/jump-cache.ts). */
+export const R_JUMPS = (R_SPACES + R_SPACES_SIZE + 0xffff) & ~0xffff;
+export const JUMP_COUNT = 4096;
+export const R_JUMPS_SIZE = JUMP_COUNT * 16;
 
-/** Scratch memory of the region compiler, the module it writes last. */
-export const R_JIT = 0x80000;
-export const R_JIT_SIZE = 0x80000;
+/** Scratch memory of the region compiler (core-as/jit), up to the end of the block. */
+export const R_JIT = (R_JUMPS + R_JUMPS_SIZE + 0x1ffff) & ~0x1ffff;
+export const R_JIT_SIZE = VCPU_STRIDE - R_JIT;
+
+// Offsets in it. Per page of a region: u8 node number + 1 by offset, then u8 marks of block starts (region.ts).
+export const JIT_NODE_AT = 0;
+export const JIT_NODE_AT_SIZE = 0x8000;
+export const JIT_STARTS = JIT_NODE_AT + JIT_NODE_AT_SIZE;
+export const JIT_STARTS_SIZE = JIT_NODE_AT_SIZE;
+export const JIT_NODES = JIT_STARTS + JIT_STARTS_SIZE;
+export const JIT_NODES_SIZE = 0x4000;
+/** Blocks to be cut into nodes: u32 block, u32 page. */
+export const JIT_WORK = JIT_NODES + JIT_NODES_SIZE;
+export const JIT_WORK_SIZE = 0x1000;
+/** u8: node numbers of return sites. */
+export const JIT_RETURN_SITES = JIT_WORK + JIT_WORK_SIZE;
+export const JIT_RETURN_SITES_SIZE = 0x100;
+/** Pages, 16 bytes each: i64 distance from the first one, u32 linear address. */
+export const JIT_PAGES = JIT_RETURN_SITES + JIT_RETURN_SITES_SIZE;
+export const JIT_PAGES_SIZE = 0x100;
+/** Per general register, 16 bytes: u32 value, i64 distance from it (ranges.ts); then the same for looking ahead. */
+export const JIT_VALUES = JIT_PAGES + JIT_PAGES_SIZE;
+export const JIT_VALUES_SIZE = 16 * 16;
+export const JIT_AHEAD = JIT_VALUES + JIT_VALUES_SIZE;
+export const JIT_AHEAD_SIZE = JIT_VALUES_SIZE;
+/** Ranges that were checked: u32 value, u32 written, i64 first byte, i64 end. */
+export const JIT_RANGES = JIT_AHEAD + JIT_AHEAD_SIZE;
+export const JIT_RANGES_SIZE = 0xc00;
+/** Lists of node numbers (structure.ts). */
+export const JIT_LISTS = JIT_RANGES + JIT_RANGES_SIZE;
+export const JIT_LISTS_SIZE = 0x9000;
+/** Blocks that wait to be compiled (jit.ts): u64 page address, u32 block. */
+export const JIT_QUEUE = JIT_LISTS + JIT_LISTS_SIZE;
+export const JIT_QUEUE_SIZE = 0x200;
+/** What was compiled: u32 block, u32 B_JIT. */
+export const JIT_ENTRIES = JIT_QUEUE + JIT_QUEUE_SIZE;
+export const JIT_ENTRIES_SIZE = 0xe00;
+/** The module that is being written; the host copies it from here. */
+export const JIT_CODE = JIT_ENTRIES + JIT_ENTRIES_SIZE;
+export const JIT_CODE_SIZE = 0x58000;
+/** The end of its room stays free: what is written before the check of the room must not reach the sites. */
+export const JIT_CODE_SLACK = 0x1000;
+/** Sites of the region that is being translated (exits.ts). */
+export const JIT_SITES = JIT_CODE + JIT_CODE_SIZE + JIT_CODE_SLACK;
+export const JIT_SITES_SIZE = R_JIT_SIZE - JIT_SITES;
 
 /** Linear address and size of this vCPU's cache of decoded code (u32 each), set by the host before init(). */
 export const R_CODE_CACHE = 0x3008;
 export const R_CODE_CACHE_SIZE = 0x300c;
 
 // What lies at the beginning of it.
-/** TLBs of further address spaces (core-as/mmu/banks.ts). */
+/** TLBs of further address spaces. */
 export const CACHE_TLB = 0;
-export const CACHE_TLB_SIZE = 0x188000;
-/** Tables of compiled regions (core-as/jit/jit.ts). */
+export const CACHE_TLB_SIZE = (TLB_SPACE_COUNT - 1) * TLB_SPACE_SIZE;
+/** Compiled regions (core-as/jit/jit.ts): u32 linear pages of each region. */
 export const CACHE_REGIONS = CACHE_TLB + CACHE_TLB_SIZE;
+/** Slots of the core's table that regions can have, and pages of a region; the host grows the table by so many slots. */
+export const REGION_SLOTS = 0x8000;
+export const REGION_PAGES = 8;
+export const CACHE_REGION_PAGES = CACHE_REGIONS;
+export const CACHE_REGION_PAGES_SIZE = REGION_SLOTS * REGION_PAGES * 4;
+/** A bit per linear page: a region of another page has code of it. */
+export const CACHE_SHARED_PAGES = CACHE_REGION_PAGES + CACHE_REGION_PAGES_SIZE;
+export const CACHE_SHARED_PAGES_SIZE = PAGE_FLAGS_SIZE / 8;
+/** A byte per hash of an instruction's address (core-as/jit/slow-sites.ts). */
+export const CACHE_SLOW_SITES = CACHE_SHARED_PAGES + CACHE_SHARED_PAGES_SIZE;
+export const CACHE_SLOW_SITES_SIZE = 0x10000;
+/** u32 per slot: address of the region's sites; the hot block it was formed around; how often it was left aside. */
+export const CACHE_SLOT_SITES = CACHE_SLOW_SITES + CACHE_SLOW_SITES_SIZE;
+export const CACHE_SLOT_SEEDS = CACHE_SLOT_SITES + REGION_SLOTS * 4;
+export const CACHE_SLOT_ASIDES = CACHE_SLOT_SEEDS + REGION_SLOTS * 4;
 export const CACHE_REGIONS_SIZE = 0x190000;
-/** Decoded blocks (core-as/cpu/code-cache.ts). */
-export const CACHE_BLOCKS = CACHE_REGIONS + CACHE_REGIONS_SIZE;
+/** Decoded blocks (core-as/cpu/code-cache.ts): u32 per hash, u32 per linear page, then blocks up to the end of the cache. */
+export const CACHE_HASH = CACHE_REGIONS + CACHE_REGIONS_SIZE;
+export const CACHE_HASH_COUNT = 0x10000;
+export const CACHE_HASH_SIZE = CACHE_HASH_COUNT * 4;
+export const CACHE_PAGES = CACHE_HASH + CACHE_HASH_SIZE;
+export const CACHE_PAGES_SIZE = PAGE_FLAGS_SIZE * 4;
+export const CACHE_BLOCKS = CACHE_PAGES + CACHE_PAGES_SIZE;
 
 /** First address after the vCPU blocks: code caches, then the RAM pool. */
-export const CACHES = 0x1300000;
+export const CACHES = VCPU + MAX_VCPUS * VCPU_STRIDE;

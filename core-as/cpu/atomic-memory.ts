@@ -13,7 +13,7 @@ import { WIDE_LOCK } from '../layout';
 import { locateLocked, lockedPage1, lockedPage2 } from '../mmu/locked-operand';
 import { isCodePage, isWatchedPage, noteWrite } from '../mmu/physical';
 import { tlbEntry } from '../mmu/tlb';
-import { TLB_WRITE, tlbBank } from '../mmu/banks';
+import { E_LINEAR, TLB_WRITE, tlbBank } from '../mmu/banks';
 import { FAULTED, faulted, leaveBlock } from './state';
 import { WORK_DROP_CODE, charge } from './work';
 
@@ -30,7 +30,7 @@ export function beginLocked(address: u64, sizeBytes: u32): u32 {
   splitWord = 0;
   slowly = false;
   const e = tlbEntry(tlbBank, address) + TLB_WRITE;
-  if (load<u64>(e) === ((address + sizeBytes - 1) & ~0xfff)) return load<u32>(e, 8) + <u32>address;
+  if (load<u64>(e) === ((address + sizeBytes - 1) & ~0xfff)) return load<u32>(e, E_LINEAR) + <u32>address;
   if (!locateLocked(address, sizeBytes) || faulted & FAULTED) return 0;
   slowly = true;
   splitWord = lockedPage2;

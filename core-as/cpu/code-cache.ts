@@ -7,17 +7,22 @@
  *
  * The cache lies at R_CODE_CACHE: TLBs of address spaces, the JIT's tables, hash heads, page heads (one u32 per 4 KiB of linear memory), then blocks.
  */
-import { CACHE_BLOCKS, CODE_RING_SEQ, R_CODE_CACHE, R_CODE_CACHE_SIZE } from '../layout';
+import {
+  CACHE_BLOCKS,
+  CACHE_HASH,
+  CACHE_HASH_COUNT,
+  CACHE_HASH_SIZE,
+  CACHE_PAGES,
+  CACHE_PAGES_SIZE,
+  CODE_RING_SEQ,
+  R_CODE_CACHE,
+  R_CODE_CACHE_SIZE,
+} from '../layout';
 import { markCodePage } from '../mmu/physical';
 import { dropWriteTranslations } from '../mmu/tlb';
 import { newGeneration } from '../mmu/generation';
 import { UOP_SIZE } from './uops';
 import { cpu } from './state';
-
-const HASH_HEADS: u32 = 0x10000;
-const HASH_BYTES: u32 = HASH_HEADS * 4;
-const PAGE_HEADS: u32 = 0x100000;
-const PAGE_BYTES: u32 = PAGE_HEADS * 4;
 
 /** Block header: u32 linear address of the first byte. */
 export const B_ADDRESS: u32 = 0;
@@ -61,15 +66,16 @@ export let pagesDropped: u32 = 0;
 
 /** Binds this instance to its cache; dropAllBlocks comes next. */
 export function bindCodeCache(): void {
-  hashBase = load<u32>(cpu, R_CODE_CACHE) + CACHE_BLOCKS;
-  pageBase = hashBase + HASH_BYTES;
-  blocksStart = pageBase + PAGE_BYTES;
-  blocksEnd = load<u32>(cpu, R_CODE_CACHE) + load<u32>(cpu, R_CODE_CACHE_SIZE);
+  const cache = load<u32>(cpu, R_CODE_CACHE);
+  hashBase = cache + CACHE_HASH;
+  pageBase = cache + CACHE_PAGES;
+  blocksStart = cache + CACHE_BLOCKS;
+  blocksEnd = cache + load<u32>(cpu, R_CODE_CACHE_SIZE);
 }
 
 /** Forgets every block; regions must go with them (invalidate.ts). */
 export function dropAllBlocks(): void {
-  memory.fill(hashBase, 0, HASH_BYTES + PAGE_BYTES);
+  memory.fill(hashBase, 0, CACHE_HASH_SIZE + CACHE_PAGES_SIZE);
   freeBlock = blocksStart;
   ringSeen = atomic.load<u32>(CODE_RING_SEQ);
   newGeneration();
@@ -78,7 +84,7 @@ export function dropAllBlocks(): void {
 // @ts-ignore: decorator
 @inline
 function hashSlot(linear: u32, mode: u32): u32 {
-  return hashBase + (((linear ^ (linear >> 14) ^ (mode << 11)) & (HASH_HEADS - 1)) << 2);
+  return hashBase + (((linear ^ (linear >> 14) ^ (mode << 11)) & (CACHE_HASH_COUNT - 1)) << 2);
 }
 
 /** The block that starts at a linear address, or 0. A block that crosses pages is only a match if the caller checks B_PAGE2. */
@@ -98,6 +104,7 @@ export function allocate(lengthBytes: u32): u32 {
   const start = freeBlock;
   const end = start + ((lengthBytes + 7) & ~7);
   if (end > blocksEnd) return 0;
+  assert((start & 7) === 0);
   freeBlock = end;
   return start;
 }
@@ -109,6 +116,7 @@ export function hasRoomForBlock(): bool {
 
 /** Enters a finished block whose micro-ops end at `end`, and marks its pages as code. */
 export function enterBlock(block: u32, linear: u32, mode: u32, page2: u32, end: u32): void {
+  assert(end <= block + MAX_BLOCK_BYTES);
   store<u32>(block, linear, B_ADDRESS);
   store<u32>(block, mode, B_MODE);
   store<u32>(block, page2, B_PAGE2);

@@ -7,6 +7,7 @@ import { reserveBlock } from './invalidate';
 import { decodeInstruction } from './decode';
 import { beginInstruction, dp, emit, ends, finishInstruction, out, setDmode, setOut, tooLong } from './decode-state';
 import { FAULTED, MODE_64, cpu, faulted } from './state';
+import { endsBlock } from './kinds';
 import { K, SUB_LINKABLE, UOP_SIZE, U_IMM, U_INDEX, U_KIND, U_OFF, U_SUB } from './uops';
 
 /** Longest instruction (SDM vol. 2, 2.3.11). */
@@ -53,8 +54,7 @@ export function decodeBlock(linear: u32, address: u64, modeKey: u32): u32 {
 
 /** Closes a block: execution goes on at `offset` of the page (0x1000: the next one). */
 function endBlock(offset: u32, count: u32): void {
-  const kind: i32 = load<u16>(out - UOP_SIZE, U_KIND);
-  if (ends && (kind === K.JMP || kind === K.JMPR || (kind >= K.CALL && kind <= K.RETI))) return;
+  if (ends && endsBlock(load<u16>(out - UOP_SIZE, U_KIND))) return;
   const p = emit(K.END, 0, 0);
   store<u64>(p, offset, U_IMM);
   store<u8>(p, <u8>(count - 1), U_INDEX);

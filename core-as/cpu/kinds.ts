@@ -355,6 +355,7 @@ const KINDS: usize = memory.data<u32>([
 // @ts-ignore: decorator
 @inline
 export function kindProperties(kind: i32): u32 {
+  assert(kind >= 0 && kind <= K.SIMD_SPECIAL);
   return load<u32>(KINDS + (kind << 3), 4);
 }
 
@@ -402,3 +403,5 @@ export function isRun(kind: i32): bool {
   const family = familyOf(kindProperties(kind));
   return family === F.X || family === F.SIMD;
 }
+
+if (!ASC_NO_ASSERT) for (let kind: i32 = 0; kind <= K.SIMD_SPECIAL; kind++) assert(kindOfRow(kind) === kind);

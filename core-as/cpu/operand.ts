@@ -1,6 +1,6 @@
 /** Memory and register operands outside the interpreter's fast paths: segmentation, modrm.rm, read-modify-write. */
 import { probeRead, probeWrite, slowRead, slowWrite, tlbEntry, writePointer } from '../mmu/tlb';
-import { TLB_WRITE, tlbBank } from '../mmu/banks';
+import { E_LINEAR, TLB_WRITE, tlbBank } from '../mmu/banks';
 import {
   ACCESS_DB,
   ACCESS_UNUSABLE,
@@ -139,7 +139,7 @@ export function faultedOnStack(p: u32): bool {
 export function readLinear(address: u64, sizeBytes: u32): u64 {
   const e = tlbEntry(tlbBank, address);
   if (load<u64>(e) === ((address + sizeBytes - 1) & ~0xfff)) {
-    const q = load<u32>(e, 8) + <u32>address;
+    const q = load<u32>(e, E_LINEAR) + <u32>address;
     return sizeBytes === 8
       ? load<u64>(q)
       : sizeBytes === 4
@@ -155,7 +155,7 @@ export function readLinear(address: u64, sizeBytes: u32): u64 {
 export function writeLinear(address: u64, sizeBytes: u32, value: u64): void {
   const e = tlbEntry(tlbBank, address) + TLB_WRITE;
   if (load<u64>(e) === ((address + sizeBytes - 1) & ~0xfff)) {
-    const q = load<u32>(e, 8) + <u32>address;
+    const q = load<u32>(e, E_LINEAR) + <u32>address;
     if (sizeBytes === 8) store<u64>(q, value);
     else if (sizeBytes === 4) store<u32>(q, <u32>value);
     else if (sizeBytes === 2) store<u16>(q, <u16>value);

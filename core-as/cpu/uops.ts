@@ -5,6 +5,7 @@
  * offset + 1. Memory operands of arithmetic are loaded into temporaries by micro-ops of their own; a read-modify-write is LDW, the
  * operation, STW: all faults happen in the load, so an instruction never stops half done.
  */
+import { R_PAGE, R_PAGE_HIGH, R_TEMP, R_ZERO } from '../layout';
 
 export const UOP_SIZE: u32 = 32;
 /** u16 K. */
@@ -46,12 +47,12 @@ export const SUB_LOCK: u32 = 1 << 22;
 export const SUB_LINKABLE: u32 = 1 << 23;
 
 /** Byte offsets of pseudo registers in the vCPU block. */
-export const T0: u32 = 0x80;
-export const T1: u32 = 0x88;
+export const T0: u32 = R_TEMP;
+export const T1: u32 = R_TEMP + 8;
 /** Linear address of the page that the running code lies in, and that + 2^31 (RIP-relative operands near the limit). */
-export const REG_PAGE: u32 = 0xe8;
-export const REG_PAGE_HIGH: u32 = 0xf0;
-export const REG_ZERO: u32 = 0xf8;
+export const REG_PAGE: u32 = R_PAGE;
+export const REG_PAGE_HIGH: u32 = R_PAGE_HIGH;
+export const REG_ZERO: u32 = R_ZERO;
 
 /** Kinds. Suffixes give the operand size in bits; G loads and stores apply segmentation and address size. */
 export const enum K {
@@ -351,7 +352,7 @@ export const enum X {
   XCHG,
   CMPXCHG8B,
   CMPXCHG16B,
-  /** LOCK-prefixed read-modify-write: U_IMM immediate or register value by U_LINK (1: immediate), operation in U_SCALE. */
+  /** LOCK-prefixed read-modify-write: U_LINK bit 0: the operand is U_IMM, else U_D; from bit 1 on bits 5:3 of the opcode. */
   LOCK_ALU,
   LOCK_UNARY,
   MOVS,

@@ -287,3 +287,7 @@ export function hpetRead(offset: u32, nowNs: f64): u32 {
       return 0;
   }
 }
+
+assert(S_START_TICK + 8 <= TIMER_FIRST && TIMER_FIRST % 8 === 0);
+assert(T_FSB_ADDRESS + 4 <= T_NEXT && T_NEXT % 8 === 0 && T_NEXT + 8 <= TIMER_STRIDE);
+assert(TIMER_FIRST + 8 * TIMER_STRIDE <= HPET + HPET_SIZE);

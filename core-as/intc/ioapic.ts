@@ -153,3 +153,6 @@ export function ioApicWrite(offset: u32, value: u32): void {
   if (offset === IOREGSEL) store<u32>(IOAPIC, value & 0xff, S_SELECT);
   else if (offset === IOWIN) writeRegister(load<u32>(IOAPIC, S_SELECT), value);
 }
+
+assert(S_UART_LINES + 4 <= S_TABLE && S_TABLE % 8 === 0);
+assert(S_TABLE + 24 * 8 <= IOAPIC_SIZE);

@@ -19,6 +19,7 @@ import {
   R_INDEX,
   R_LAPIC,
   R_LAPIC_SIZE,
+  R_LAPIC_SIZE,
   R_NMI_BLOCKED,
   R_PENDING,
   R_SIPI,
@@ -365,3 +366,9 @@ export function lapicClaims(cpu: u32, gpa: u64): bool {
   const base = load<u64>(vcpuBlock(cpu), L_APIC_BASE);
   return (base & (APIC_BASE_ENABLE | APIC_BASE_EXTD)) === APIC_BASE_ENABLE && gpa >> 12 === base >> 12;
 }
+
+assert(L_LVT + 7 * 4 <= L_INITIAL_COUNT);
+assert(L_EXPIRY_TICK % 8 === 0 && L_TSC_DEADLINE % 8 === 0 && L_ICR % 8 === 0);
+assert(L_NMI_COUNT + 4 <= L_ISR);
+assert(L_ISR + 8 * 4 === L_TMR && L_TMR + 8 * 4 === L_IRR);
+assert(L_IRR + 8 * 4 <= R_LAPIC + R_LAPIC_SIZE);

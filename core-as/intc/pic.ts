@@ -5,7 +5,7 @@
  * An edge-triggered request stays latched when its line falls again (as in bhyve, where ISA devices pulse), so a short
  * pulse is never lost. INTR goes to the LINT0 pin of every local APIC and to pin 0 of the I/O APIC.
  */
-import { PIC } from '../layout';
+import { PIC, PIC_SIZE } from '../layout';
 import { ioApicPulsePin } from './ioapic';
 import { lapicPicOutputChanged } from './lapic';
 
@@ -332,3 +332,7 @@ function chipIsSound(chip: u32): bool {
 export function picIsSound(): bool {
   return chipIsSound(MASTER) && chipIsSound(SLAVE) && load<u32>(PIC_OUTPUT) <= 1;
 }
+
+assert(C_UART_LINES + 4 <= CHIP_STRIDE);
+assert(SLAVE + CHIP_STRIDE <= <u32>PIC_OUTPUT);
+assert(PIC_OUTPUT + 4 <= PIC + PIC_SIZE);

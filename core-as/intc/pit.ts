@@ -434,3 +434,8 @@ export function pitIsSound(): bool {
   }
   return load<u32>(S_PORT61) <= 0x0f;
 }
+
+assert(C_MODE_WRITTEN < CHANNEL_STRIDE);
+assert(PIT + 3 * CHANNEL_STRIDE <= S_NEXT_IRQ);
+assert(S_NEXT_IRQ % 8 === 0 && S_NEXT_IRQ + 8 <= S_PORT61);
+assert(S_PORT61 < PIT + PIT_SIZE);

@@ -6,19 +6,21 @@
  * are written. The update, periodic and alarm flags are worked out from the clock when somebody looks. The clock is set
  * from the host once; after that it runs on machine time, and the guest may set it. Its day of the week follows the date.
  */
-import { RTC } from '../layout';
+import {
+  RTC,
+  RTC_BASE_NS,
+  RTC_BASE_SECONDS,
+  RTC_INTERVALS_SEEN,
+  RTC_RAM_SIZE,
+  RTC_SECONDS_SEEN,
+  RTC_SIZE,
+} from '../layout';
 import { SECONDS_A_DAY, dateFromDays, dayOf, daysFromDate, secondOfDay, weekdayOf } from './calendar';
 
 /** State after the 128 bytes of RAM. */
-const S_INDEX = RTC + 0x80;
+const S_INDEX = RTC + RTC_RAM_SIZE;
 /** u32: the clock was set from the host. */
 const S_TIME_SET = RTC + 0x84;
-/** i64: time at S_BASE_NS, seconds since 1970-01-01; f64: machine time of that second's beginning. */
-const S_BASE_SECONDS = RTC + 0x88;
-const S_BASE_NS = RTC + 0x90;
-/** u64: seconds and periodic intervals since S_BASE_NS whose flags were raised already. */
-const S_SECONDS_SEEN = RTC + 0x98;
-const S_INTERVALS_SEEN = RTC + 0xa0;
 /** u32: IRQF as the interrupt line last saw it. */
 const S_IRQF = RTC + 0xa8;
 
@@ -108,7 +110,7 @@ export function rtcReset(nowNs: f64, wallSeconds: f64): void {
 // Time
 
 function elapsedNs(nowNs: f64): f64 {
-  const elapsed = nowNs - load<f64>(S_BASE_NS);
+  const elapsed = nowNs - load<f64>(RTC_BASE_NS);
   return elapsed > 0 ? elapsed : 0;
 }
 
@@ -126,10 +128,10 @@ function isStopped(): bool {
 }
 
 function setBase(seconds: i64, ns: f64): void {
-  store<i64>(S_BASE_SECONDS, seconds);
-  store<f64>(S_BASE_NS, ns);
-  store<u64>(S_SECONDS_SEEN, 0);
-  store<u64>(S_INTERVALS_SEEN, 0);
+  store<i64>(RTC_BASE_SECONDS, seconds);
+  store<f64>(RTC_BASE_NS, ns);
+  store<u64>(RTC_SECONDS_SEEN, 0);
+  store<u64>(RTC_INTERVALS_SEEN, 0);
 }
 
 function toRegister(value: u32): u32 {
@@ -154,7 +156,7 @@ function hourToRegister(hour: u32): u32 {
 
 /** Writes the current time into the time registers. */
 function encodeTime(nowNs: f64): void {
-  const seconds = load<i64>(S_BASE_SECONDS) + <i64>wholeSeconds(nowNs);
+  const seconds = load<i64>(RTC_BASE_SECONDS) + <i64>wholeSeconds(nowNs);
   const days = dayOf(seconds);
   const time = <u32>secondOfDay(seconds);
   const date = dateFromDays(days);
@@ -189,11 +191,11 @@ function decodeTime(): i64 {
 /** Takes the registers over as the time of the second that is running, without moving the beginning of seconds. */
 function adoptRegisters(nowNs: f64): void {
   const elapsed = elapsedNs(nowNs);
-  const secondBegan = load<f64>(S_BASE_NS) + Math.floor(elapsed / NS_PER_SECOND) * NS_PER_SECOND;
+  const secondBegan = load<f64>(RTC_BASE_NS) + Math.floor(elapsed / NS_PER_SECOND) * NS_PER_SECOND;
   // The periodic divider runs on through this: what it has raised in this second is not raised again.
   const interval = intervalNs();
   setBase(decodeTime(), secondBegan);
-  if (interval > 0) store<u64>(S_INTERVALS_SEEN, <u64>Math.floor((nowNs - secondBegan) / interval));
+  if (interval > 0) store<u64>(RTC_INTERVALS_SEEN, <u64>Math.floor((nowNs - secondBegan) / interval));
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -244,10 +246,10 @@ function secondsUntilAlarm(from: u32): i64 {
   return -1;
 }
 
-/** Second, counted from S_BASE_NS, of the first alarm after those that were looked at; -1 if there is none. */
+/** Second, counted from RTC_BASE_NS, of the first alarm after those that were looked at; -1 if there is none. */
 function nextAlarmSecond(): i64 {
-  const first = load<u64>(S_SECONDS_SEEN) + 1;
-  const until = secondsUntilAlarm(<u32>secondOfDay(load<i64>(S_BASE_SECONDS) + <i64>first));
+  const first = load<u64>(RTC_SECONDS_SEEN) + 1;
+  const until = secondsUntilAlarm(<u32>secondOfDay(load<i64>(RTC_BASE_SECONDS) + <i64>first));
   return until < 0 ? -1 : <i64>first + until;
 }
 
@@ -268,19 +270,19 @@ export function rtcTick(nowNs: f64): bool {
   const interval = intervalNs();
   if (interval > 0) {
     const intervals = <u64>Math.floor(elapsedNs(nowNs) / interval);
-    if (intervals > load<u64>(S_INTERVALS_SEEN)) {
-      store<u64>(S_INTERVALS_SEEN, intervals);
+    if (intervals > load<u64>(RTC_INTERVALS_SEEN)) {
+      store<u64>(RTC_INTERVALS_SEEN, intervals);
       flags |= C_PF;
     }
   }
   const seconds = wholeSeconds(nowNs);
-  if (seconds > load<u64>(S_SECONDS_SEEN)) {
+  if (seconds > load<u64>(RTC_SECONDS_SEEN)) {
     if (!isStopped()) {
       flags |= C_UF;
       const alarm = nextAlarmSecond();
       if (alarm >= 0 && <u64>alarm <= seconds) flags |= C_AF;
     }
-    store<u64>(S_SECONDS_SEEN, seconds);
+    store<u64>(RTC_SECONDS_SEEN, seconds);
   }
   setRegister(REG_C, flags);
   return updateIrqf();
@@ -290,12 +292,12 @@ export function rtcTick(nowNs: f64): bool {
 export function rtcDeadlineNs(): f64 {
   const b = register(REG_B);
   if (!(b & (B_PIE | B_AIE | B_UIE)) || load<u32>(S_IRQF)) return Infinity;
-  const base = load<f64>(S_BASE_NS);
+  const base = load<f64>(RTC_BASE_NS);
   let deadline: f64 = Infinity;
   const interval = intervalNs();
-  if (b & B_PIE && interval > 0) deadline = base + Math.ceil(<f64>(load<u64>(S_INTERVALS_SEEN) + 1) * interval);
+  if (b & B_PIE && interval > 0) deadline = base + Math.ceil(<f64>(load<u64>(RTC_INTERVALS_SEEN) + 1) * interval);
   if (isStopped()) return deadline;
-  if (b & B_UIE) deadline = Math.min(deadline, base + <f64>(load<u64>(S_SECONDS_SEEN) + 1) * NS_PER_SECOND);
+  if (b & B_UIE) deadline = Math.min(deadline, base + <f64>(load<u64>(RTC_SECONDS_SEEN) + 1) * NS_PER_SECOND);
   if (b & B_AIE) {
     const alarm = nextAlarmSecond();
     if (alarm >= 0) deadline = Math.min(deadline, base + <f64>alarm * NS_PER_SECOND);
@@ -332,7 +334,7 @@ function writeA(value: u32, nowNs: f64): void {
   }
   const interval = intervalNs();
   if (interval > 0 && interval !== oldInterval) {
-    store<u64>(S_INTERVALS_SEEN, <u64>Math.floor(elapsedNs(nowNs) / interval));
+    store<u64>(RTC_INTERVALS_SEEN, <u64>Math.floor(elapsedNs(nowNs) / interval));
   }
 }
 
@@ -405,8 +407,8 @@ export function rtcRam(index: u32): u32 {
 
 /** Whether the state, which came from outside, is one that the clock can get into. */
 export function rtcIsSound(): bool {
-  const seconds = load<i64>(S_BASE_SECONDS);
-  const ns = load<f64>(S_BASE_NS);
+  const seconds = load<i64>(RTC_BASE_SECONDS);
+  const ns = load<f64>(RTC_BASE_NS);
   return (
     load<u32>(S_INDEX) < 0x80 &&
     load<u32>(S_TIME_SET) === 1 &&
@@ -416,3 +418,7 @@ export function rtcIsSound(): bool {
     Math.abs(ns) < LAST_NS
   );
 }
+
+assert(S_INDEX + 4 <= S_TIME_SET && S_TIME_SET + 4 <= RTC_BASE_SECONDS);
+assert(RTC_INTERVALS_SEEN + 8 <= S_IRQF);
+assert(S_IRQF + 4 <= RTC + RTC_SIZE);

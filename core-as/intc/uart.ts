@@ -555,3 +555,6 @@ export function uartIsSound(n: u32): bool {
   }
   return load<u32>(block, U_RX_BORROWED) <= 0xffff && load<u32>(block, U_IRQ) <= 1;
 }
+
+assert(U_RX_FIFO % 16 === 0 && U_RX_FIFO + 16 <= U_RX_BORROWED);
+assert(U_RTS_USED + 4 <= UART_TX_HEAD, 'behind it lies what the host shares');

@@ -69,6 +69,3 @@ export const WRITE_OK = 0;
 export const WRITE_FAULT = 1;
 /** Written, but the page held code: leave the region after this instruction. */
 export const WRITE_LEAVE = 2;
-
-/** Slots of the core's table that regions can have; the host grows the table by so many. */
-export const REGION_SLOTS = 0x8000;

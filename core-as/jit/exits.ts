@@ -4,7 +4,7 @@
  */
 import { UOP_SIZE, U_INDEX, U_IMM, U_KIND, U_LEN, U_OFF, K } from '../cpu/uops';
 import { cpu } from '../cpu/state';
-import { R_ITLB_BANK, R_JIT, R_JIT_BUDGET, R_JIT_TARGET } from '../layout';
+import { JIT_SITES, JIT_SITES_SIZE, R_ITLB_BANK, R_JIT, R_JIT_BUDGET, R_JIT_TARGET } from '../layout';
 import {
   FORM_FIXED,
   SITE_ASIDE,
@@ -35,12 +35,11 @@ import {
   storeLocal,
   storeRegistersAside,
 } from './locals';
+import { E_LINEAR, ITLB_HALF, ITLB_HALF_SHIFT, ITLB_INDEX_MASK, TLB_INDEX_SHIFT } from '../mmu/banks';
 import { N_OFFSET, N_PAGE, node, pageDistance, pageLinear } from './region';
 import { ACCESS_CALLED, formOf } from './slow-sites';
 import * as w from './wasm';
 
-/** In the scratch area: the sites of the region that is being translated. */
-const SITES: u32 = 0x79000;
 const MAX_SITES: u32 = 1100;
 /** Sites that one node may add. */
 export const SITES_ROOM: u32 = 8;
@@ -72,13 +71,14 @@ export function hasRoomForSites(): bool {
 
 /** The table of the translated region, and its length in bytes. */
 export function siteTable(): u32 {
-  return cpu + R_JIT + SITES;
+  return cpu + R_JIT + JIT_SITES;
 }
 export function siteTableBytes(): u32 {
   return sites * SITE_SIZE;
 }
 
 function addSite(code: u32, p: u32, rest: i32, offset: i64, form: u32): u32 {
+  assert(sites < MAX_SITES);
   const at = sites * SITE_SIZE;
   const s = siteTable() + at;
   store<i64>(s, offset, S_OFFSET);
@@ -126,14 +126,14 @@ export function checkPage(to: u32): void {
   w.get(LOCAL_CPU);
   w.access(w.I32_LOAD, R_ITLB_BANK);
   w.get(LOCAL_ADDRESS);
-  w.const64(8);
+  w.const64(TLB_INDEX_SHIFT);
   w.byte(w.I64_SHR_U);
-  w.const64(0x1ff0);
+  w.const64(ITLB_INDEX_MASK);
   w.byte(w.I64_AND);
   w.get(LOCAL_ADDRESS);
-  w.const64(50);
+  w.const64(ITLB_HALF_SHIFT);
   w.byte(w.I64_SHR_U);
-  w.const64(0x2000);
+  w.const64(ITLB_HALF);
   w.byte(w.I64_AND);
   w.byte(w.I64_OR);
   w.byte(w.I32_WRAP_I64);
@@ -143,7 +143,7 @@ export function checkPage(to: u32): void {
   w.get(LOCAL_ADDRESS);
   w.byte(w.I64_NE);
   w.get(LOCAL_TLB);
-  w.access(w.I32_LOAD, 8);
+  w.access(w.I32_LOAD, E_LINEAR);
   w.const32(pageLinear(page));
   w.byte(w.I32_NE);
   w.byte(w.I32_OR);
@@ -233,3 +233,5 @@ export function accessForm(p: u32): u32 {
 export function isCalled(p: u32): bool {
   return accessForm(p) === ACCESS_CALLED;
 }
+
+assert(MAX_SITES * SITE_SIZE <= <u32>JIT_SITES_SIZE);

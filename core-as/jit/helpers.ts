@@ -12,7 +12,7 @@ import {
 } from '../cpu/operand';
 import { simdRun } from '../cpu/simd-operand';
 import { FAULTED, LEAVE_BLOCK, clearFault, cpu, faulted } from '../cpu/state';
-import { tlbBank } from '../mmu/banks';
+import { tlbBank, tlbHalf } from '../mmu/banks';
 import { K, REG_PAGE, REG_PAGE_HIGH, SUB_SIZE_SHIFT, U_D, U_IMM, U_KIND, U_LEN, U_OFF, U_SUB } from '../cpu/uops';
 import { R_JIT_BANK, R_JIT_FAULT, R_JIT_ENTRY, R_JIT_STATUS, R_JIT_TARGET, R_RIP } from '../layout';
 import {
@@ -85,7 +85,7 @@ export function jitRun(site: u32, from: u64): u32 {
   const status = runUop(p, page, next);
   if (before !== page) setPageRegisters(before);
   if (status < 0) {
-    store<u32>(cpu, tlbBank + ((<u32>(page >> 63)) << 14), R_JIT_BANK);
+    store<u32>(cpu, tlbHalf(tlbBank, page), R_JIT_BANK);
     return 0;
   }
   store<u32>(cpu, status, R_JIT_STATUS);

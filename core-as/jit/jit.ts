@@ -20,45 +20,44 @@ import {
 } from '../cpu/code-cache';
 import { endsBlock } from '../cpu/kinds';
 import { MODE_64, cpu } from '../cpu/state';
-import { tlbBank } from '../mmu/banks';
+import { tlbBank, tlbHalf } from '../mmu/banks';
 import { SUB_LINKABLE, UOP_SIZE, U_KIND, U_LINK, U_OFF, U_SUB } from '../cpu/uops';
 import { hostJitDropAll, hostJitInstall } from '../host';
 import {
-  CACHE_REGIONS,
-  CACHE_REGIONS_SIZE,
+  CACHE_REGION_PAGES,
+  CACHE_SHARED_PAGES,
+  CACHE_SHARED_PAGES_SIZE,
+  CACHE_SLOT_ASIDES,
+  CACHE_SLOT_SEEDS,
+  CACHE_SLOT_SITES,
+  CACHE_SLOW_SITES,
   CFGF_JIT,
   CFG_FLAGS,
+  JIT_CODE,
+  JIT_CODE_SIZE,
+  JIT_ENTRIES,
+  JIT_ENTRIES_SIZE,
+  JIT_QUEUE,
+  JIT_QUEUE_SIZE,
+  REGION_PAGES,
+  REGION_SLOTS,
   R_CODE_CACHE,
   R_JIT,
   R_JIT_ENTRY,
-  R_JIT_SIZE,
 } from '../layout';
-import { HELPER_COUNT, REGION_SLOTS } from './abi';
+import { HELPER_COUNT, FORM_GROUPED, S_FORM, S_PAGE, S_TIMES, S_UOP } from './abi';
 import { TYPE_REGION, emitTypes } from './module-types';
-import { FORM_GROUPED, S_FORM, S_PAGE, S_TIMES, S_UOP } from './abi';
 import { siteTable, siteTableBytes } from './exits';
 import {
   ACCESS_CALLED,
   ACCESS_SINGLE,
-  SLOW_SITES_BYTES,
   formOf,
   initSlowSites,
   noteReformed,
   setForm,
   timesReformed,
 } from './slow-sites';
-import {
-  MAX_PAGES,
-  N_BLOCK,
-  N_ENTRY,
-  N_PAGE,
-  buildRegion,
-  isMappedNow,
-  node,
-  nodeCount,
-  pageCount,
-  pageLinear,
-} from './region';
+import { N_BLOCK, N_ENTRY, N_PAGE, buildRegion, isMappedNow, node, nodeCount, pageCount, pageLinear } from './region';
 import { translateRegion } from './translate-region';
 import * as w from './wasm';
 
@@ -75,11 +74,8 @@ const MAX_TRIES: u32 = 40;
 /** Modules that an engine can hold without trouble. */
 const MAX_MODULES: u32 = 2048;
 
-const CODE: u32 = 0x20000;
-const CODE_END: u32 = R_JIT_SIZE - 0x8000;
-/** In the scratch area: the queue (u64 page address, u32 block) and what was compiled for it (u32 block, u32 B_JIT). */
-const QUEUE: u32 = 0x1f000;
-const ENTRIES: u32 = 0x1f200;
+/** Regions are written up to here; the module's other sections lie behind them for a moment. */
+const CODE_END: u32 = JIT_CODE + JIT_CODE_SIZE;
 const MAX_ENTRIES: u32 = 400;
 
 /** B_JIT: slot in the low 15 bits, node number from bit 16 on. */
@@ -102,11 +98,6 @@ let slotSites: u32 = 0;
 let slotAsides: u32 = 0;
 /** Per slot: the hot block that its region was formed around. */
 let slotSeeds: u32 = 0;
-
-/** At the beginning of the code cache: a record per slot, bits of shared pages, table of slow sites, address of each slot's sites, its seed, how often it was left aside. */
-const RECORDS_BYTES: u32 = REGION_SLOTS * MAX_PAGES * 4;
-const SHARED_BYTES: u32 = 0x100000 / 8;
-const TABLES_BYTES: u32 = RECORDS_BYTES + SHARED_BYTES + SLOW_SITES_BYTES + REGION_SLOTS * 12;
 
 /** A block takes part in a region only if it was entered so often. */
 const WARM: u32 = 100;
@@ -138,13 +129,14 @@ export function compileNow(block: u32, page: u64): u32 {
 export function forgetRegions(): void {
   queued = 0;
   if (nextSlot > 1) hostJitDropAll();
-  regionRecords = load<u32>(cpu, R_CODE_CACHE) + CACHE_REGIONS;
-  sharedPages = regionRecords + RECORDS_BYTES;
-  memory.fill(sharedPages, 0, SHARED_BYTES);
-  initSlowSites(sharedPages + SHARED_BYTES);
-  slotSites = sharedPages + SHARED_BYTES + SLOW_SITES_BYTES;
-  slotSeeds = slotSites + REGION_SLOTS * 4;
-  slotAsides = slotSeeds + REGION_SLOTS * 4;
+  const cache = load<u32>(cpu, R_CODE_CACHE);
+  regionRecords = cache + CACHE_REGION_PAGES;
+  sharedPages = cache + CACHE_SHARED_PAGES;
+  memory.fill(sharedPages, 0, CACHE_SHARED_PAGES_SIZE);
+  initSlowSites(cache + CACHE_SLOW_SITES);
+  slotSites = cache + CACHE_SLOT_SITES;
+  slotSeeds = cache + CACHE_SLOT_SEEDS;
+  slotAsides = cache + CACHE_SLOT_ASIDES;
   nextSlot = 1;
   modules = 0;
 }
@@ -162,7 +154,7 @@ function enqueue(block: u32, page: u64, again: u32): void {
 
 /** Writes a place of the queue. `state`: FORMED_AGAIN, and above bit 16 how often its turn was put off. */
 function keepQueued(n: u32, page: u64, block: u32, state: u32): void {
-  const place = cpu + R_JIT + QUEUE + (n << 4);
+  const place = cpu + R_JIT + JIT_QUEUE + (n << 4);
   store<u64>(place, page);
   store<u32>(place, block, 8);
   store<u32>(place, state, 12);
@@ -195,14 +187,7 @@ export function sitesOf(entry: u32): u32 {
 @inline
 export function enterRegion(entry: u32, page: u64, budget: i32): u32 {
   store<u32>(cpu, entry, R_JIT_ENTRY);
-  return call_indirect<u32>(
-    firstSlot + (entry & SLOT_MASK),
-    cpu,
-    tlbBank + ((<u32>(page >> 63)) << 14),
-    budget,
-    entry >> 16,
-    page,
-  );
+  return call_indirect<u32>(firstSlot + (entry & SLOT_MASK), cpu, tlbHalf(tlbBank, page), budget, entry >> 16, page);
 }
 
 /**
@@ -237,7 +222,7 @@ export function compileQueued(): void {
     forgetRegions();
     return;
   }
-  const base = cpu + R_JIT + CODE;
+  const base = cpu + R_JIT + JIT_CODE;
   // Functions first, with room before them for the sections that count them.
   const bodies = base + 0x1000;
   w.setAt(bodies);
@@ -245,7 +230,7 @@ export function compileQueued(): void {
   let entries: u32 = 0;
   let kept: u32 = 0;
   for (let i: u32 = 0; i < queued; i++) {
-    const place = cpu + R_JIT + QUEUE + (i << 4);
+    const place = cpu + R_JIT + JIT_QUEUE + (i << 4);
     const page = load<u64>(place);
     const block = load<u32>(place, 8);
     const again = load<u32>(place, 12) & FORMED_AGAIN;
@@ -284,7 +269,7 @@ export function compileQueued(): void {
       if (load<u32>(entered, B_JIT) && !again) continue;
       // Another page of the region has its own distance from the first: it cannot be entered there.
       if (load<u8>(n, N_PAGE)) continue;
-      const to = cpu + R_JIT + ENTRIES + (entries << 3);
+      const to = cpu + R_JIT + JIT_ENTRIES + (entries << 3);
       store<u32>(to, entered);
       store<u32>(to, (nextSlot + functions) | (number << 16) | again, 4);
       entries++;
@@ -304,7 +289,7 @@ export function compileQueued(): void {
   nextSlot += functions;
   modules++;
   for (let i: u32 = 0; i < entries; i++) {
-    const place = cpu + R_JIT + ENTRIES + (i << 3);
+    const place = cpu + R_JIT + JIT_ENTRIES + (i << 3);
     const block = load<u32>(place);
     store<u32>(block, load<u32>(place, 4), B_JIT);
     unlinkPage(load<u32>(block, B_ADDRESS) >> 12);
@@ -315,7 +300,7 @@ export function compileQueued(): void {
 // Regions of several pages
 
 /** Per slot, in the code cache's memory: u32 first page, u32 x 7 further pages (linear page numbers, 0: none). */
-const REGION_RECORD: u32 = MAX_PAGES * 4;
+const REGION_RECORD: u32 = REGION_PAGES * 4;
 
 // @ts-ignore: decorator
 @inline
@@ -343,7 +328,7 @@ export function dropRegionsWith(linearPage: u32): void {
   store<u8>(flags, load<u8>(flags) & (<u8>(~bit & 0xff)));
   for (let slot: u32 = 1; slot < nextSlot; slot++) {
     const pages = record(slot);
-    for (let page: u32 = 1; page < MAX_PAGES; page++) {
+    for (let page: u32 = 1; page < <u32>REGION_PAGES; page++) {
       if (load<u32>(pages + (page << 2)) !== linearPage) continue;
       forgetEntries(load<u32>(pages), slot);
       break;
@@ -362,7 +347,7 @@ function forgetEntries(linearPage: u32, slot: u32): void {
 // ---------------------------------------------------------------------------------------------------------------------
 
 function isEntry(block: u32, entries: u32): bool {
-  for (let i: u32 = 0; i < entries; i++) if (load<u32>(cpu + R_JIT + ENTRIES + (i << 3)) === block) return true;
+  for (let i: u32 = 0; i < entries; i++) if (load<u32>(cpu + R_JIT + JIT_ENTRIES + (i << 3)) === block) return true;
   return false;
 }
 
@@ -428,6 +413,7 @@ function emitModule(base: u32, bodies: u32, end: u32, functions: u32): u32 {
   w.byte(10);
   length = w.reserveLength();
   w.unsigned(functions);
+  assert(w.at <= bodies);
   memory.copy(w.at, bodies, end - bodies);
   w.setAt(w.at + (end - bodies));
   w.patchLength(length);
@@ -441,4 +427,8 @@ function importName(name: u32): void {
   w.byte(name);
 }
 
-assert(TABLES_BYTES <= <u32>CACHE_REGIONS_SIZE);
+assert(QUEUE_LENGTH * 16 <= <u32>JIT_QUEUE_SIZE);
+assert(MAX_ENTRIES * 8 <= <u32>JIT_ENTRIES_SIZE);
+assert(SLOT_MASK === <u32>REGION_SLOTS - 1);
+assert(FORMED_AGAIN === <u32>REGION_SLOTS, 'the bit after the slot number');
+assert(MAX_MODULES <= <u32>REGION_SLOTS);

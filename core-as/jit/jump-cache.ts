@@ -2,17 +2,16 @@
  * From a linear address of 64-bit code to the region that is entered there, so that regions follow each other without a look at page
  * translations and blocks. Whatever changes those makes entries stale by a new generation number (mmu/generation.ts).
  */
-import { R_CPL, R_JUMPS, R_JUMPS_SIZE } from '../layout';
+import { JUMP_COUNT, R_CPL, R_JUMPS } from '../layout';
 import { cpu } from '../cpu/state';
 import { generation } from '../mmu/generation';
 
-const ENTRIES: u32 = 4096;
 /** So many jumps from region to region are often. */
 const OFTEN: u32 = 20000;
 // @ts-ignore: decorator
 @inline
 function place(target: u64): u32 {
-  return cpu + R_JUMPS + (((<u32>(target ^ (target >> 12))) & (ENTRIES - 1)) << 4);
+  return cpu + R_JUMPS + (((<u32>(target ^ (target >> 12))) & (JUMP_COUNT - 1)) << 4);
 }
 
 /** The address's 48 bits with the generation and the privilege, which decides what may be executed. */
@@ -42,5 +41,3 @@ export function rememberJump(target: u64, entry: u32): bool {
   store<u32>(at, OFTEN, 12);
   return often;
 }
-
-assert(ENTRIES * 16 === R_JUMPS_SIZE);

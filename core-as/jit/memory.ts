@@ -5,7 +5,7 @@
  */
 import { R_JIT_FAULT, R_SEG, SEG_BASE, SEG_STRIDE } from '../layout';
 import { FS } from '../cpu/state';
-import { TLB_WRITE } from '../mmu/banks';
+import { E_LINEAR, TLB_INDEX_MASK, TLB_INDEX_SHIFT, TLB_WRITE } from '../mmu/banks';
 import { F, SEGMENTED, STACK, familyOf, kindProperties } from '../cpu/kinds';
 import { REG_ZERO, SEG_A32, U_BASE, U_DISP, U_IDX, U_KIND, U_SCALE, U_SEG } from '../cpu/uops';
 import { FORM_GROUPED, FORM_SINGLE, HELPER_READ, HELPER_RMW, HELPER_RMW_END, HELPER_WRITE, WRITE_FAULT } from './abi';
@@ -102,9 +102,9 @@ function pushMissed(bytes: u32, write: bool): void {
   w.get(LOCAL_BANK);
   w.get(LOCAL_ADDRESS);
   w.byte(w.I32_WRAP_I64);
-  w.const32(8);
+  w.const32(TLB_INDEX_SHIFT);
   w.byte(w.I32_SHR_U);
-  w.const32(0x3ff0);
+  w.const32(TLB_INDEX_MASK);
   w.byte(w.I32_AND);
   w.byte(w.I32_ADD);
   w.tee(LOCAL_TLB);
@@ -122,7 +122,7 @@ function pushMissed(bytes: u32, write: bool): void {
 /** Sets a local to the linear memory address of LOCAL_ADDRESS after a hit. */
 function setPointer(write: bool, local: u32): void {
   w.get(LOCAL_TLB);
-  w.access(w.I32_LOAD, (write ? TLB_WRITE : 0) + 8);
+  w.access(w.I32_LOAD, (write ? TLB_WRITE : 0) + E_LINEAR);
   w.get(LOCAL_ADDRESS);
   w.byte(w.I32_WRAP_I64);
   w.byte(w.I32_ADD);

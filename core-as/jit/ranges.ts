@@ -37,16 +37,13 @@ import {
   U_S,
   U_SEG,
 } from '../cpu/uops';
-import { R_JIT, R_TEMP } from '../layout';
+import { JIT_AHEAD, JIT_RANGES, JIT_RANGES_SIZE, JIT_VALUES, JIT_VALUES_SIZE, R_JIT, R_TEMP } from '../layout';
 import { RANGES } from './locals';
 import { inMemory, isVectorInLine, vectorBytes, vectorWritten } from './vector-forms';
 import { isXInLine, xBytes, xHasOperand, xInMemory, xWrites } from './x-forms';
 
-/** In the scratch area, per general register: u32 value, i64 distance from it; then the same for looking ahead. */
-const VALUES: u32 = 0x15200;
-const AHEAD: u32 = 0x15300;
-/** Ranges: u32 value, u32 written, i64 first byte, i64 end. */
-const TABLE: u32 = 0x15400;
+const VALUES: u32 = JIT_VALUES;
+const AHEAD: u32 = JIT_AHEAD;
 const RANGE_SIZE: u32 = 24;
 
 /** Longest range in bytes: one that crosses into another page is never found in the TLB. */
@@ -79,7 +76,7 @@ function value(table: u32, n: u32): u32 {
 // @ts-ignore: decorator
 @inline
 function range(n: u32): u32 {
-  return cpu + R_JIT + TABLE + n * RANGE_SIZE;
+  return cpu + R_JIT + JIT_RANGES + n * RANGE_SIZE;
 }
 
 /** Nothing is known: a node begins that can be reached from several places. */
@@ -221,7 +218,7 @@ export function planRange(p: u32, end: u32): i32 {
   const displacement = accessDisplacement;
   const bytes = accessBytes;
   const writesOwn = accessWrites;
-  memory.copy(value(AHEAD, 0), value(VALUES, 0), 0x100);
+  memory.copy(value(AHEAD, 0), value(VALUES, 0), JIT_VALUES_SIZE);
   const before = nextValue;
   let q = p;
   for (let n: u32 = 0; n < LOOK_AHEAD; n++) {
@@ -329,3 +326,6 @@ function copiedFrom(p: u32, kind: i32): u32 {
   }
 }
 let copiedDistance: i64 = 0;
+
+assert(RANGES * RANGE_SIZE <= <u32>JIT_RANGES_SIZE);
+assert(MAX_BYTES < 0x1000, 'a range lies in one page or in two, and then misses the TLB');

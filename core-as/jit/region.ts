@@ -8,29 +8,33 @@
  * region to another checks that the other is still mapped there (jit/exits.ts).
  */
 import { B_ADDRESS, B_HEAT, B_JIT, B_MODE, B_PAGE2, BLOCK_HEADER, findBlock } from '../cpu/code-cache';
-import { itlbBank } from '../mmu/banks';
+import { E_LINEAR, itlbBank } from '../mmu/banks';
 import { ENDS_BLOCK, F, TARGET, endsBlock, familyOf, kindProperties } from '../cpu/kinds';
 import { K, UOP_SIZE, U_IMM, U_INDEX, U_KIND, U_LEN, U_OFF } from '../cpu/uops';
 import { cpu } from '../cpu/state';
-import { R_JIT } from '../layout';
+import {
+  JIT_NODES,
+  JIT_NODES_SIZE,
+  JIT_NODE_AT,
+  JIT_NODE_AT_SIZE,
+  JIT_PAGES,
+  JIT_PAGES_SIZE,
+  JIT_RETURN_SITES,
+  JIT_RETURN_SITES_SIZE,
+  JIT_STARTS,
+  JIT_WORK,
+  JIT_WORK_SIZE,
+  REGION_PAGES,
+  R_JIT,
+} from '../layout';
 import { itlbEntry } from '../mmu/tlb';
 
 /** At most so many nodes and micro-ops in one region: engines compile larger functions badly. */
 export const MAX_NODES: u32 = 120;
 const MAX_UOPS: u32 = 400;
+/** At most so many nodes: a block is cut where others jump into it. */
+const MOST_NODES: u32 = MAX_NODES + MAX_NODES / 2;
 const MAX_RETURN_SITES: u32 = 8;
-
-export const MAX_PAGES: u32 = 8;
-
-/** In the scratch area, per page: u8 node number + 1 by offset; u8 marks of block starts. Then nodes, and the work list. */
-const NODE_AT: u32 = 0;
-const STARTS: u32 = 0x8000;
-const NODES: u32 = 0x10000;
-/** u32 block, u32 page. */
-const WORK: u32 = 0x14000;
-const RETURN_SITES: u32 = 0x15000;
-/** Pages: i64 distance from the first one, u32 linear address. */
-const PAGES: u32 = 0x15100;
 
 const NODE_SIZE: u32 = 64;
 /** u32: first micro-op, and the end of the last one. */
@@ -70,39 +74,40 @@ let regionMode: u32 = 0;
 // @ts-ignore: decorator
 @inline
 export function node(n: u32): u32 {
-  return cpu + R_JIT + NODES + n * NODE_SIZE;
+  assert(n < MOST_NODES);
+  return cpu + R_JIT + JIT_NODES + n * NODE_SIZE;
 }
 
 /** Distance of a page of the region from the first one, in bytes. */
 // @ts-ignore: decorator
 @inline
 export function pageDistance(page: u32): i64 {
-  return load<i64>(cpu + R_JIT + PAGES + (page << 4));
+  return load<i64>(cpu + R_JIT + JIT_PAGES + (page << 4));
 }
 
 /** Linear address of a page of the region. */
 // @ts-ignore: decorator
 @inline
 export function pageLinear(page: u32): u32 {
-  return load<u32>(cpu + R_JIT + PAGES + (page << 4), 8);
+  return load<u32>(cpu + R_JIT + JIT_PAGES + (page << 4), 8);
 }
 
 // @ts-ignore: decorator
 @inline
 function nodeSlot(page: u32, offset: u32): u32 {
-  return cpu + R_JIT + NODE_AT + (page << 12) + offset;
+  return cpu + R_JIT + JIT_NODE_AT + (page << 12) + offset;
 }
 
 // @ts-ignore: decorator
 @inline
 function startMark(page: u32, offset: u32): u32 {
-  return cpu + R_JIT + STARTS + (page << 12) + offset;
+  return cpu + R_JIT + JIT_STARTS + (page << 12) + offset;
 }
 
 function addPage(distance: i64, linear: u32): u32 {
   const page = pageCount++;
-  store<i64>(cpu + R_JIT + PAGES + (page << 4), distance);
-  store<u32>(cpu + R_JIT + PAGES + (page << 4), linear, 8);
+  store<i64>(cpu + R_JIT + JIT_PAGES + (page << 4), distance);
+  store<u32>(cpu + R_JIT + JIT_PAGES + (page << 4), linear, 8);
   memory.fill(nodeSlot(page, 0), 0, 0x1000);
   memory.fill(startMark(page, 0), 0, 0x1000);
   return page;
@@ -111,11 +116,11 @@ function addPage(distance: i64, linear: u32): u32 {
 /** The page of the region that is so far from its first one, adding it if it is mapped; -1: it cannot take part. */
 function pageAt(distance: i64, mayAdd: bool): i32 {
   for (let page: u32 = 0; page < pageCount; page++) if (pageDistance(page) === distance) return page;
-  if (!mayAdd || !homeMapped || pageCount >= MAX_PAGES) return -1;
+  if (!mayAdd || !homeMapped || pageCount >= <u32>REGION_PAGES) return -1;
   const address = home + <u64>distance;
   const e = itlbEntry(itlbBank, address);
   if (load<u64>(e) !== address) return -1;
-  return addPage(distance, load<u32>(e, 8));
+  return addPage(distance, load<u32>(e, E_LINEAR));
 }
 
 const START_BLOCK: u8 = 1;
@@ -137,7 +142,7 @@ function addBlock(fromPage: u32, offset: i64, mark: u8): bool {
   if (!block || load<u32>(block, B_PAGE2)) return false;
   if (queued && load<u32>(block, B_HEAT) < warm && !load<u32>(block, B_JIT)) return false;
   store<u8>(start, START_BLOCK | mark);
-  const work = cpu + R_JIT + WORK + (queued << 3);
+  const work = cpu + R_JIT + JIT_WORK + (queued << 3);
   store<u32>(work, block);
   store<u32>(work, page, 4);
   queued++;
@@ -154,7 +159,7 @@ function collect(offset: u32): void {
   uops = 0;
   addBlock(0, offset, START_ENTRY);
   for (let n: u32 = 0; n < queued; n++) {
-    const work = cpu + R_JIT + WORK + (n << 3);
+    const work = cpu + R_JIT + JIT_WORK + (n << 3);
     const page = load<u32>(work, 4);
     for (let p = load<u32>(work) + BLOCK_HEADER; ; p += UOP_SIZE) {
       const properties = kindProperties(load<u16>(p, U_KIND));
@@ -172,7 +177,7 @@ function cut(page: u32, p: u32, block: u32): i32 {
   const offset: u32 = load<u16>(p, U_OFF);
   const there = <i32>load<u8>(nodeSlot(page, offset)) - 1;
   if (there >= 0) return there;
-  if (nodeCount >= MAX_NODES + MAX_NODES / 2) return -1;
+  if (nodeCount >= MOST_NODES) return -1;
   const number = nodeCount++;
   const n = node(number);
   store<u8>(nodeSlot(page, offset), <u8>(number + 1));
@@ -234,13 +239,13 @@ function target(fromPage: u32, offset: i64): i32 {
 // @ts-ignore: decorator
 @inline
 export function returnSite(n: u32): u32 {
-  return load<u8>(cpu + R_JIT + RETURN_SITES + n);
+  return load<u8>(cpu + R_JIT + JIT_RETURN_SITES + n);
 }
 
 /** Whether the page of a block is mapped at `address` in this moment, as far as the TLB knows. */
 export function isMappedNow(block: u32, address: u64): bool {
   const e = itlbEntry(itlbBank, address);
-  return load<u64>(e) === address && load<u32>(e, 8) === (load<u32>(block, B_ADDRESS) & ~0xfff);
+  return load<u64>(e) === address && load<u32>(e, E_LINEAR) === (load<u32>(block, B_ADDRESS) & ~0xfff);
 }
 
 /** A block takes part only if it was entered so often. */
@@ -262,7 +267,7 @@ export function buildRegion(block: u32, address: u64, minimumHeat: u32): bool {
   addPage(0, linear & ~0xfff);
   collect(linear & 0xfff);
   for (let n: u32 = 0; n < queued; n++) {
-    const work = cpu + R_JIT + WORK + (n << 3);
+    const work = cpu + R_JIT + JIT_WORK + (n << 3);
     const found = load<u32>(work);
     cut(load<u32>(work, 4), found + BLOCK_HEADER, found);
   }
@@ -276,7 +281,7 @@ export function buildRegion(block: u32, address: u64, minimumHeat: u32): bool {
     if (back > 0xfff) continue;
     const site = <i32>load<u8>(nodeSlot(load<u8>(n, N_PAGE), back)) - 1;
     if (site < 0) continue;
-    store<u8>(cpu + R_JIT + RETURN_SITES + returnSites, <u8>site);
+    store<u8>(cpu + R_JIT + JIT_RETURN_SITES + returnSites, <u8>site);
     returnSites++;
   }
   countEdges();
@@ -298,3 +303,11 @@ function countEdges(): void {
     if (load<u8>(n, N_ENTRY)) countEdge(number);
   }
 }
+
+assert(MOST_NODES < 0xff, 'node numbers + 1 are bytes');
+assert(MOST_NODES * NODE_SIZE <= <u32>JIT_NODES_SIZE);
+assert(MAX_NODES * 8 <= <u32>JIT_WORK_SIZE);
+assert(MAX_RETURN_SITES <= <u32>JIT_RETURN_SITES_SIZE);
+assert(REGION_PAGES * 16 <= JIT_PAGES_SIZE);
+assert(REGION_PAGES * 0x1000 <= JIT_NODE_AT_SIZE);
+assert(N_PAGE < N_FLOW && N_FLOW < NODE_SIZE);

@@ -3,6 +3,8 @@
  *
  * A byte per hash of an instruction's linear address. Two instructions with one hash share it, which costs speed, never correctness.
  */
+import { CACHE_SLOW_SITES_SIZE } from '../layout';
+
 /** One check for the accesses around it, if there are any. */
 export const ACCESS_GROUPED: u32 = 0;
 /** A check of its own. */
@@ -10,22 +12,18 @@ export const ACCESS_SINGLE: u32 = 1;
 /** What the check finds wrong is done by a helper, and the region goes on. */
 export const ACCESS_CALLED: u32 = 2;
 
-const ENTRIES: u32 = 0x10000;
-/** Bytes of the table. */
-export const SLOW_SITES_BYTES: u32 = ENTRIES;
-
 let table: u32 = 0;
 
 /** Places the table, and empties it. */
 export function initSlowSites(address: u32): void {
   table = address;
-  memory.fill(table, 0, ENTRIES);
+  memory.fill(table, 0, CACHE_SLOW_SITES_SIZE);
 }
 
 // @ts-ignore: decorator
 @inline
 function place(linear: u32): u32 {
-  return table + ((linear ^ (linear >> 15)) & (ENTRIES - 1));
+  return table + ((linear ^ (linear >> 15)) & (CACHE_SLOW_SITES_SIZE - 1));
 }
 
 /** In a byte: ACCESS_*; from bit 4 on how often the region around the block that starts there was formed again. */

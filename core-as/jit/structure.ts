@@ -6,7 +6,7 @@
  * and what is left is laid out in the same way inside. Where execution can begin at several nodes (the entries of the region, the headers of an
  * irreducible loop) a `br_table` on a local picks one.
  */
-import { R_JIT } from '../layout';
+import { JIT_LISTS, JIT_LISTS_SIZE, R_JIT } from '../layout';
 import { cpu } from '../cpu/state';
 import { N_ENTRY, N_FALL, N_FLOW, N_RETURNS, N_TAKEN, node, nodeCount, returnSite, returnSites } from './region';
 import {
@@ -29,9 +29,6 @@ import { LOCAL_ENTRY } from './locals';
 import { translateNode } from './translate';
 import { BLOCK, BR_TABLE, LOOP, TYPE_VOID, byte, get, unsigned } from './wasm';
 
-const LISTS: u32 = 0x16000;
-const LISTS_END: u32 = 0x1f000;
-
 let free: u32 = 0;
 let levels: u32 = 0;
 let indices: u32 = 0;
@@ -42,7 +39,7 @@ let groupOut: u32 = 0;
 // @ts-ignore: decorator
 @inline
 function list(): u32 {
-  return cpu + R_JIT + LISTS;
+  return cpu + R_JIT + JIT_LISTS;
 }
 
 /** Lays out all nodes, translating each. False when the scratch lists are too small. */
@@ -128,7 +125,7 @@ function hasSelfEdge(number: u32, level: u32): bool {
 /** Emits the nodes of a list (all of one level). `inLoop`: execution begins at headers of that loop, else at entries of the region. */
 function sequence(nodes: u32, count: u32, level: u32, inLoop: bool): bool {
   // Scratch: the order (count bytes), Tarjan's stack (count bytes), then where each group starts (count + 1 bytes).
-  if (LISTS + free + 3 * count + 4 > LISTS_END) return false;
+  if (free + 3 * count + 4 > <u32>JIT_LISTS_SIZE) return false;
   const order = list() + free;
   const stack = order + count;
   const bounds = stack + count;

@@ -95,6 +95,7 @@ export function translateNode(number: u32): bool {
   const last = end - UOP_SIZE;
   for (let p = first; p < end; p += UOP_SIZE) {
     if (w.at + UOP_ROOM > limit || !hasRoomForSites()) return false;
+    const start = w.at;
     const kind: i32 = load<u16>(p, U_KIND);
     const properties = kindProperties(kind);
     switch (familyOf(properties)) {
@@ -122,6 +123,7 @@ export function translateNode(number: u32): bool {
         translateUop(p, kind, end);
         stepValues(p);
     }
+    assert(w.at - start <= UOP_ROOM);
   }
   goOn(load<i16>(n, N_FALL), offsetAfter(last));
   return true;

@@ -6,33 +6,52 @@
  */
 import {
   CACHE_TLB,
-  CACHE_TLB_SIZE,
+  DATA_BANK_COUNT,
+  DATA_BANK_SIZE,
+  FETCH_BANK_COUNT,
+  FETCH_BANK_SIZE,
+  ITLB_ENTRIES,
   R_CODE_CACHE,
   R_ITLB_BANK,
   R_SPACES,
-  R_SPACES_SIZE,
+  R_SPACE_NOTES_SIZE,
   R_TLB,
   R_TLB_SIZE,
+  TLB_ENTRIES,
+  TLB_ENTRY_SIZE,
+  TLB_SPACE_COUNT,
+  TLB_SPACE_SIZE,
 } from '../layout';
 
 /** Bytes of a data bank: read entries, then write entries. */
-export const TLB_BANK_SIZE: u32 = 0x10000;
+export const TLB_BANK_SIZE: u32 = DATA_BANK_SIZE;
 /** Offset of the write entries of a bank. */
-export const TLB_WRITE: u32 = 0x8000;
+export const TLB_WRITE: u32 = TLB_BANK_SIZE / 2;
 /** Bytes of the entries of a bank for one kind of access and one half of the address space. */
-export const TLB_HALF: u32 = 0x4000;
+export const TLB_HALF: u32 = TLB_WRITE / 2;
+/** An entry's offset in its half: the page number's low bits. In the bank: bit 63 picks the half. */
+export const TLB_INDEX_SHIFT: u32 = 8;
+export const TLB_INDEX_MASK: u32 = TLB_HALF - TLB_ENTRY_SIZE;
+export const TLB_HALF_SHIFT: u32 = 49;
+/** An entry: u64 tag, u32 linear address minus the low 32 bits of the page address (of instruction fetches: of the page), u32 flags. */
+export const E_LINEAR: u32 = 8;
+export const E_FLAGS: u32 = 12;
 export const TLB_BANK_SUPERVISOR: u32 = 0;
 export const TLB_BANK_USER: u32 = 1;
 /** Supervisor with EFLAGS.AC set while CR4.SMAP is on. */
 export const TLB_BANK_AC: u32 = 2;
-export const DATA_BANKS: u32 = 3;
+export const DATA_BANKS: u32 = DATA_BANK_COUNT;
 /** Bytes of a bank of instruction translations. */
-export const ITLB_BANK_SIZE: u32 = 0x4000;
-export const ITLB_BANKS: u32 = 2;
+export const ITLB_BANK_SIZE: u32 = FETCH_BANK_SIZE;
+export const ITLB_BANKS: u32 = FETCH_BANK_COUNT;
+/** As for data: bytes of one half, an entry's offset in it, and the half. */
+export const ITLB_HALF: u32 = ITLB_BANK_SIZE / 2;
+export const ITLB_INDEX_MASK: u32 = ITLB_HALF - TLB_ENTRY_SIZE;
+export const ITLB_HALF_SHIFT: u32 = 50;
 
-export const SPACE_SIZE: u32 = DATA_BANKS * TLB_BANK_SIZE + ITLB_BANKS * ITLB_BANK_SIZE;
+export const SPACE_SIZE: u32 = TLB_SPACE_SIZE;
 /** As many as Linux uses PCIDs (6), and some that it does not need to give up at once. */
-export const SPACES: u32 = 8;
+export const SPACES: u32 = TLB_SPACE_COUNT;
 
 /** Address of the bank for data accesses at the current privilege. */
 export let tlbBank: u32 = 0;
@@ -66,7 +85,7 @@ export const SPACE_USED: u32 = 4;
 export const SPACE_FILLED: u32 = 8;
 /** u64: number of what is known about it (generation.ts), 0: none yet. */
 export const SPACE_GENERATION: u32 = 16;
-const SPACE_NOTES: u32 = 32;
+const SPACE_NOTES: u32 = R_SPACE_NOTES_SIZE;
 export const SPACE_FREE: u32 = 0xffffffff;
 
 /** Address of what is noted of a space. */
@@ -99,6 +118,21 @@ export function selectSpace(n: u32): void {
   selectBanks(dataBankNow, checkedNow, userNow);
 }
 
-assert(<u32>R_TLB_SIZE === SPACE_SIZE + TLB_BANK_SIZE);
-assert(<u32>R_SPACES_SIZE === SPACES * SPACE_NOTES);
-assert(<u32>CACHE_TLB_SIZE === (SPACES - 1) * SPACE_SIZE);
+/** Address of the entries for addresses like this one in a bank for data. */
+// @ts-ignore: decorator
+@inline
+export function tlbHalf(bank: u32, address: u64): u32 {
+  return bank + <u32>(address >> 63) * TLB_HALF;
+}
+
+assert(1 << TLB_INDEX_SHIFT === 0x1000 / TLB_ENTRY_SIZE);
+assert(TLB_HALF === <u32>(TLB_ENTRIES * TLB_ENTRY_SIZE) && popcnt(TLB_HALF) === 1);
+assert(TLB_HALF_SHIFT === 63 - ctz(TLB_HALF));
+assert(TLB_INDEX_MASK === (<u32>TLB_ENTRIES - 1) * TLB_ENTRY_SIZE);
+assert(ITLB_HALF === <u32>(ITLB_ENTRIES * TLB_ENTRY_SIZE) && popcnt(ITLB_HALF) === 1);
+assert(ITLB_HALF_SHIFT === 63 - ctz(ITLB_HALF));
+assert(ITLB_INDEX_MASK === (<u32>ITLB_ENTRIES - 1) * TLB_ENTRY_SIZE);
+assert(E_FLAGS + 4 === <u32>TLB_ENTRY_SIZE);
+assert(SPACE_FILLED + DATA_BANKS + ITLB_BANKS <= SPACE_GENERATION);
+assert(SPACE_GENERATION + 8 <= SPACE_NOTES);
+assert(CHECKED_BANK + TLB_BANK_SIZE === <u32>(R_TLB + R_TLB_SIZE));

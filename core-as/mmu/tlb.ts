@@ -14,8 +14,13 @@ import { R_CPL, R_CR3, R_CR4 } from '../layout';
 import {
   CHECKED_BANK,
   DATA_BANKS,
+  E_FLAGS,
+  E_LINEAR,
   ITLB_BANKS,
   ITLB_BANK_SIZE,
+  ITLB_HALF,
+  ITLB_HALF_SHIFT,
+  ITLB_INDEX_MASK,
   SPACES,
   SPACE_FILLED,
   SPACE_FREE,
@@ -23,6 +28,9 @@ import {
   SPACE_USED,
   TLB_BANK_SIZE,
   TLB_HALF,
+  TLB_HALF_SHIFT,
+  TLB_INDEX_MASK,
+  TLB_INDEX_SHIFT,
   TLB_WRITE,
   checkedBank,
   itlbBank,
@@ -62,18 +70,16 @@ import {
 
 /** No page address, for its low bits. */
 const TAG_NONE: u64 = u64.MAX_VALUE;
-const ITLB_HALF: u32 = ITLB_BANK_SIZE / 2;
-
-/** Offset of ENTRY_* bits in an entry. */
-const E_FLAGS: u32 = 12;
-/** Not a global page: a CR3 write drops it. */
+/** In E_FLAGS: not a global page: a CR3 write drops it. */
 const ENTRY_LOCAL: u32 = 1;
 
 /** Address of the read entry for a linear address in a bank; the write entry is TLB_WRITE further. */
 // @ts-ignore: decorator
 @inline
 export function tlbEntry(bank: u32, address: u64): u32 {
-  return bank + (((<u32>(address >> 8)) & 0x3ff0) | ((<u32>(address >> 49)) & 0x4000));
+  return (
+    bank + (((<u32>(address >> TLB_INDEX_SHIFT)) & TLB_INDEX_MASK) | ((<u32>(address >> TLB_HALF_SHIFT)) & TLB_HALF))
+  );
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -269,7 +275,7 @@ export function dropWriteTranslations(linearPage: u32): bool {
       const base = bankAt(n, bank) + TLB_WRITE;
       for (let e = base; e < base + 2 * TLB_HALF; e += 16) {
         const tag = load<u64>(e);
-        if (tag !== TAG_NONE && (<u32>tag + load<u32>(e, 8)) >> 12 === linearPage) {
+        if (tag !== TAG_NONE && (<u32>tag + load<u32>(e, E_LINEAR)) >> 12 === linearPage) {
           store<u64>(e, TAG_NONE);
           found = true;
         }
@@ -283,7 +289,7 @@ function fill(entry: u32, address: u64, linear: u32): void {
   if (tlbBank === checkedBank) return;
   const page = address & ~0xfff;
   store<u64>(entry, page);
-  store<u32>(entry, (linear & ~0xfff) - <u32>page, 8);
+  store<u32>(entry, (linear & ~0xfff) - <u32>page, E_LINEAR);
   store<u32>(entry, walkGlobal ? 0 : ENTRY_LOCAL, E_FLAGS);
   store<u8>(spaceNotes(space) + ((tlbBank - spaceBase(space)) >> 16), 1, SPACE_FILLED);
   noteFill(address);
@@ -503,7 +509,7 @@ export function writeSystem(address: u64, sizeBytes: u32, value: u64): void {
 export function readPointer(address: u64): u32 {
   if (tlbBank === checkedBank) return 0;
   const e = tlbEntry(tlbBank, address);
-  if (load<u64>(e) === (address & ~0xfff)) return load<u32>(e, 8) + <u32>address;
+  if (load<u64>(e) === (address & ~0xfff)) return load<u32>(e, E_LINEAR) + <u32>address;
   const gpa = walk(address, privilege());
   if (gpa === WALK_FAULT) return 0;
   const p = ramRead(gpa);
@@ -515,7 +521,7 @@ export function readPointer(address: u64): u32 {
 export function writePointer(address: u64): u32 {
   if (tlbBank === checkedBank) return 0;
   const e = tlbEntry(tlbBank, address) + TLB_WRITE;
-  if (load<u64>(e) === (address & ~0xfff)) return load<u32>(e, 8) + <u32>address;
+  if (load<u64>(e) === (address & ~0xfff)) return load<u32>(e, E_LINEAR) + <u32>address;
   const gpa = walk(address, privilege() | ACCESS_WRITE);
   if (gpa === WALK_FAULT) return 0;
   const p = ramWrite(gpa);
@@ -550,7 +556,9 @@ export function probe(address: u64): u64 {
 // @ts-ignore: decorator
 @inline
 export function itlbEntry(bank: u32, address: u64): u32 {
-  return bank + (((<u32>(address >> 8)) & 0x1ff0) | ((<u32>(address >> 50)) & 0x2000));
+  return (
+    bank + (((<u32>(address >> TLB_INDEX_SHIFT)) & ITLB_INDEX_MASK) | ((<u32>(address >> ITLB_HALF_SHIFT)) & ITLB_HALF))
+  );
 }
 
 /**
@@ -559,7 +567,7 @@ export function itlbEntry(bank: u32, address: u64): u32 {
  */
 export function codePage(address: u64): u32 {
   const e = itlbEntry(itlbBank, address);
-  if (load<u64>(e) === (address & ~0xfff)) return load<u32>(e, 8);
+  if (load<u64>(e) === (address & ~0xfff)) return load<u32>(e, E_LINEAR);
   const gpa = walk(address, privilege() | ACCESS_EXECUTE);
   if (gpa === WALK_FAULT) return 0;
   const p = ramRead(gpa);
@@ -568,7 +576,7 @@ export function codePage(address: u64): u32 {
     return 0;
   }
   store<u64>(e, address & ~0xfff);
-  store<u32>(e, p & ~0xfff, 8);
+  store<u32>(e, p & ~0xfff, E_LINEAR);
   store<u32>(e, walkGlobal ? 0 : ENTRY_LOCAL, E_FLAGS);
   store<u8>(spaceNotes(space) + DATA_BANKS + (load<u32>(cpu, R_CPL) === 3 ? 1 : 0), 1, SPACE_FILLED);
   noteFill(address);
@@ -584,5 +592,3 @@ export let fetchGpa: u64 = 0;
 export function accessFaulted(): bool {
   return (faulted & FAULTED) !== 0;
 }
-
-assert(TLB_BANK_SIZE === 1 << 16);

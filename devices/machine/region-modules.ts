@@ -1,5 +1,6 @@
 /** The modules that a vCPU's core compiles at run time (core-as/jit): instantiated here, called by the core through its table. */
-import { HELPER_COUNT, REGION_SLOTS } from '../../core-as/jit/abi.ts';
+import { HELPER_COUNT } from '../../core-as/jit/abi.ts';
+import { REGION_SLOTS } from '../../core-as/layout.ts';
 
 /** The core's exports that regions call, in the order of HELPER_*. */
 const HELPERS = ['jitRead', 'jitWrite', 'jitReadModify', 'jitWriteBack', 'jitRun', 'jitFlags'] as const;
