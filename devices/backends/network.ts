@@ -1,6 +1,8 @@
 /** What a network card needs from whoever carries its frames: a tap device, a user-mode network, another machine. */
 import type { NETWORK_OPTIONS } from '../config/declarations/network.ts';
 import type { Settings } from '../config/settings-of.ts';
+import type { StateFields } from '../platform/state-fields.ts';
+import type { StateValue } from '../snapshot.ts';
 
 /** How to open a backend: the options of a card that has one, parsed. */
 export type NetworkSettings = Settings<typeof NETWORK_OPTIONS> & {
@@ -60,9 +62,24 @@ export interface NetworkBackend {
   send(frame: NetworkFrame): boolean;
   /** The card has room again after {@link NetworkPort.receive} answered false. */
   receiveReady(): void;
+  /** What a snapshot of the machine has to know of the far end. */
+  save?(): StateValue;
+  /** Checks what {@link save} of any backend gave, in this process or another, and returns what acts upon it before the machine goes on. */
+  prepareRestore?(fields: StateFields): () => void;
   /** Errors and losses, by name. */
   counters(): Readonly<Record<string, number>>;
   close(): Promise<void>;
+}
+
+/** What a card's snapshot holds of its backend. */
+export function saveBackend(backend: NetworkBackend): StateValue {
+  return backend.save?.() ?? {};
+}
+
+/** The reverse of {@link saveBackend}. Snapshots of before there was such a field have none. */
+export function prepareBackendRestore(backend: NetworkBackend, fields: StateFields, name: string): () => void {
+  if (!backend.prepareRestore || !fields.names().includes(name)) return () => undefined;
+  return backend.prepareRestore(fields.group(name));
 }
 
 /** The card's side, as its backend sees it. */

@@ -5,6 +5,8 @@
  */
 import {
   NO_OFFLOAD,
+  prepareBackendRestore,
+  saveBackend,
   type NetworkBackend,
   type NetworkFrame,
   type NetworkPort,
@@ -496,6 +498,7 @@ export class VirtioNet extends VirtioDevice {
       config: this.#savedConfig(),
       filter: this.#filter.save(),
       offload: [this.#offload.checksum, this.#offload.tcp4, this.#offload.tcp6].map(Number),
+      backend: saveBackend(this.#backend),
     };
   }
 
@@ -503,6 +506,7 @@ export class VirtioNet extends VirtioDevice {
     const config = fields.bytes('config', CONFIG_BYTES);
     const offload = fields.integers('offload', 3, 1);
     const restoreFilter = this.#filter.prepareRestore(fields.group('filter'));
+    const restoreBackend = prepareBackendRestore(this.#backend, fields, 'backend');
     const restoreBase = super.prepareDeviceRestore(fields);
     return () => {
       const linkUp = (this.#config[CONFIG_STATUS] ?? 0) & STATUS_LINK_UP;
@@ -510,6 +514,7 @@ export class VirtioNet extends VirtioDevice {
       this.#blocked = undefined;
       this.#starved = false;
       restoreBase();
+      restoreBackend();
       this.#config.set(config);
       // The cable is that of this machine.
       this.#config[CONFIG_STATUS] = ((config[CONFIG_STATUS] ?? 0) & ~STATUS_LINK_UP) | linkUp;

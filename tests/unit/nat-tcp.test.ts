@@ -4,6 +4,8 @@ import { FULL_OFFLOAD, NO_OFFLOAD, type OffloadCapabilities } from '../../device
 import { UserNetwork } from '../../devices/net/nat/network.ts';
 import { DEFAULT_NAT_SETTINGS, type NatSettings } from '../../devices/net/nat/settings.ts';
 import * as T from '../../devices/net/nat/tcp-segment.ts';
+import { StateFields } from '../../devices/platform/state-fields.ts';
+import { SnapshotError } from '../../devices/snapshot.ts';
 import { FakeNatHost, FakeStream } from '../support/fake-nat-host.ts';
 import { ip, NatGuest } from '../support/nat-guest.ts';
 
@@ -290,6 +292,34 @@ describe('ends', () => {
     const rig = new Rig().connect();
     rig.stream.events?.closed('reset');
     expect(rig.heard()).toMatchObject([{ flags: T.FLAG_RST | T.FLAG_ACK, sequence: 0 }]);
+  });
+
+  it('by a restore elsewhere: the guest hears a reset of every connection, the one here too', () => {
+    const rig = new Rig().connect();
+    rig.stream.events?.data(bytes('hello'));
+    const saved = (from: Rig): StateFields =>
+      StateFields.open({ kind: 'test', version: 1, fields: { backend: from.network.save() } }, 'test', 1).group(
+        'backend',
+      );
+    const elsewhere = new Rig();
+    elsewhere.network.prepareRestore(saved(rig))();
+    // Not before the machine runs.
+    expect(elsewhere.heard()).toEqual([]);
+    elsewhere.network.receiveReady();
+    expect(elsewhere.heard()).toMatchObject([{ flags: T.FLAG_RST, sequence: 5 }]);
+    elsewhere.network.receiveReady();
+    expect(elsewhere.heard()).toEqual([]);
+
+    rig.heard();
+    rig.network.prepareRestore(saved(rig))();
+    rig.network.receiveReady();
+    expect(rig.heard()).toMatchObject([{ flags: T.FLAG_RST, sequence: 5 }]);
+    expect(rig.stream.destroyed).toBe('reset');
+    // Nothing is open any more.
+    expect(rig.network.save()).toEqual({ connections: [] });
+    const strange = { kind: 'test', version: 1, fields: { connections: [[4, 1, 2]] } };
+    expect(() => rig.network.prepareRestore(StateFields.open(strange, 'test', 1))).toThrow(SnapshotError);
+    rig.network.prepareRestore(StateFields.open({ ...strange, fields: {} }, 'test', 1))();
   });
 
   it('a segment of a connection from before a restore is answered by a reset', () => {

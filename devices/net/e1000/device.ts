@@ -2,7 +2,14 @@
  * The network card `e1000`: Intel's 82545EM with a copper transceiver, as bhyve has it (registers: Software Developer's Manual, chapter 13).
  * Registers are words; BAR2 reaches them through a pair of ports. The chip's own faults are not modelled.
  */
-import { NO_OFFLOAD, type NetworkBackend, type NetworkFrame, type NetworkPort } from '../../backends/network.ts';
+import {
+  NO_OFFLOAD,
+  prepareBackendRestore,
+  saveBackend,
+  type NetworkBackend,
+  type NetworkFrame,
+  type NetworkPort,
+} from '../../backends/network.ts';
 import type { Clock } from '../../bus/clock.ts';
 import type { GuestMemory } from '../../bus/guest-memory.ts';
 import type { AccessSize } from '../../bus/port-bus.ts';
@@ -490,6 +497,7 @@ export class E1000 extends PciFunction {
       interrupts: this.#interrupts.save(),
       statistics: this.#statistics.save(),
       transmitter: this.#transmitter.save(),
+      backend: saveBackend(this.#backend),
     };
   }
 
@@ -508,6 +516,7 @@ export class E1000 extends PciFunction {
     const restoreInterrupts = this.#interrupts.prepareRestore(fields.group('interrupts'));
     const restoreStatistics = this.#statistics.prepareRestore(fields, 'statistics');
     const restoreTransmitter = this.#transmitter.prepareRestore(fields.group('transmitter'));
+    const restoreBackend = prepareBackendRestore(this.#backend, fields, 'backend');
     return () => {
       offsets.forEach((offset, index) => this.#setWord(offset, registers[index] ?? 0));
       for (const [table, values] of tables) table.set(values);
@@ -517,6 +526,7 @@ export class E1000 extends PciFunction {
       restoreInterrupts();
       restoreStatistics();
       restoreTransmitter();
+      restoreBackend();
       this.#blocked = false;
       this.#starved = false;
     };

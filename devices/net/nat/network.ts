@@ -4,6 +4,8 @@
  * everything that is written here about "the guest" holds for several behind a switch as well.
  */
 import { FULL_OFFLOAD, type NetworkBackend, type NetworkFrame, type NetworkPort } from '../../backends/network.ts';
+import type { StateFields } from '../../platform/state-fields.ts';
+import type { StateValue } from '../../snapshot.ts';
 import { formatIp, inPrefix, isGroupMac, type IpAddress, type MacAddress } from '../addresses.ts';
 import { addToSum, finishChecksum, pseudoHeaderSum } from '../checksum.ts';
 import {
@@ -25,6 +27,7 @@ import { ECHO_REQUEST, ECHO_REQUEST_V6, echoReply, unreachable } from './icmp.ts
 import * as Ip from './ip.ts';
 import { Leases } from './leases.ts';
 import { GuestLink } from './link.ts';
+import { readConnections, saveConnections, type LostConnection } from './lost-connections.ts';
 import * as Nd from './neighbour-discovery.ts';
 import { hostAddressOf, permits } from './policy.ts';
 import { Reassembly } from './reassembly.ts';
@@ -55,6 +58,8 @@ export class UserNetwork implements NetworkBackend {
   readonly #leases = new Leases();
   readonly #reassembly = new Reassembly();
   #pings = 0;
+  /** Connections of a snapshot, to be reset once the machine runs. */
+  #lost: readonly LostConnection[] | undefined;
 
   constructor(
     private readonly host: NatHost,
@@ -87,7 +92,24 @@ export class UserNetwork implements NetworkBackend {
   }
 
   receiveReady(): void {
+    const lost = this.#lost;
+    this.#lost = undefined;
+    if (lost) this.#tcp.replace(lost);
     this.#link.ready();
+  }
+
+  save(): StateValue {
+    return { connections: saveConnections(this.#tcp.open()) };
+  }
+
+  prepareRestore(fields: StateFields): () => void {
+    // A snapshot of a machine with another backend has none.
+    const lost = fields.names().includes('connections')
+      ? readConnections(fields, 'connections', this.settings.limits.tcpConnections)
+      : [];
+    return () => {
+      this.#lost = lost;
+    };
   }
 
   counters(): Record<string, number> {

@@ -101,6 +101,11 @@ export class TcpConnection implements SenderOutput, HostStreamEvents {
     return this.#state === 'timeWait' || this.#state === 'closed';
   }
 
+  /** Sequence number of the next new byte for the guest. */
+  get nextSequence(): number {
+    return this.#sender?.highestSequence ?? this.#initialSequence;
+  }
+
   get retransmissions(): number {
     return this.#sender?.retransmissions ?? 0;
   }

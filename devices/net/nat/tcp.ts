@@ -6,10 +6,19 @@ import { DnsStream } from './dns-stream.ts';
 import type { HostStream, NatHost } from './host.ts';
 import { PROTOCOL_TCP, type IpPacket } from './ip.ts';
 import type { GuestLink } from './link.ts';
+import type { LostConnection } from './lost-connections.ts';
 import { guestAddressOf, hostAddressOf, permits } from './policy.ts';
 import * as S from './settings.ts';
 import { resetFor, TcpConnection, type ConnectionOwner, type TcpEndpoints } from './tcp-connection.ts';
-import { FLAG_ACK, FLAG_RST, FLAG_SYN, parseTcp, TCP_CHECKSUM_OFFSET, type TcpSegment } from './tcp-segment.ts';
+import {
+  FLAG_ACK,
+  FLAG_RST,
+  FLAG_SYN,
+  parseTcp,
+  TCP_CHECKSUM_OFFSET,
+  tcpHeader,
+  type TcpSegment,
+} from './tcp-segment.ts';
 
 /** All connections together hold about so much in each direction; one holds no more than the second number, no less than the third. */
 const TOTAL_BUFFER_BYTES = 128 * 1024 * 1024;
@@ -176,6 +185,31 @@ export class TcpConnections implements ConnectionOwner {
       remotePort = FIRST_DYNAMIC_PORT + this.#nextPort;
     }
     return { guest, guestPort, remote, remotePort };
+  }
+
+  /** The connections that a snapshot has to know of: those that the guest takes for open. */
+  open(): LostConnection[] {
+    const found: LostConnection[] = [];
+    for (const connection of this.#connections.values()) {
+      const mac = this.link.neighbour(connection.ends.guest);
+      const isOpen = connection.wasEstablished && !connection.over;
+      if (mac && isOpen) found.push({ ends: connection.ends, mac, sequence: connection.nextSequence });
+    }
+    return found;
+  }
+
+  /** The machine is another one now: connections of before end, and the guest hears that those of its snapshot did. */
+  replace(lost: readonly LostConnection[]): void {
+    for (const connection of [...this.#connections.values()]) connection.abort();
+    for (const { ends, mac, sequence } of lost) {
+      const { guest, remote, guestPort, remotePort } = ends;
+      const fields = { sourcePort: remotePort, destinationPort: guestPort, sequence, acknowledgement: 0, window: 0 };
+      this.link.send({
+        ...{ source: remote, destination: guest, protocol: PROTOCOL_TCP, mac },
+        header: tcpHeader({ ...fields, flags: FLAG_RST }),
+        checksumOffset: TCP_CHECKSUM_OFFSET,
+      });
+    }
   }
 
   /** Resets all connections and closes all forwarded ports. */
