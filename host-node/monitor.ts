@@ -6,14 +6,19 @@ import { spawn } from 'node:child_process';
 import { Registry } from './registry/registry.ts';
 import { openRuntimeDir } from './registry/runtime-dir.ts';
 
-/** Set for the process that runs the machine: it is not to watch itself. */
+/** Set for the process that runs the machine, which is not to watch itself: which run this is. */
 const MONITORED = 'WEBHYVE_MONITORED';
+const FIRST_RUN = 'first';
+const LATER_RUN = 'later';
 const FORWARDED = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 const REBOOT_MESSAGE = 'reboot';
 /** A machine that reboots at once, again and again, must not take the host's processor. */
 const SHORTEST_RUN_MS = 1000;
 
 export const isMonitored = (): boolean => process.env[MONITORED] !== undefined;
+
+/** True when the guest has rebooted since the command was given: it starts from its beginning, whatever -r says. */
+export const hasRebooted = (): boolean => process.env[MONITORED] === LATER_RUN;
 
 /** Tells the monitor, if there is one, that the guest rebooted. */
 export function reportReboot(): void {
@@ -27,10 +32,10 @@ interface End {
   readonly signal: NodeJS.Signals | null;
 }
 
-function runOnce(argv: readonly string[]): Promise<End> {
+function runOnce(argv: readonly string[], run: string): Promise<End> {
   const child = spawn(process.execPath, [...process.execArgv, process.argv[1] ?? '', ...argv], {
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
-    env: { ...process.env, [MONITORED]: '1' },
+    env: { ...process.env, [MONITORED]: run },
   });
   let rebooted = false;
   child.on('message', (message) => {
@@ -51,9 +56,9 @@ function runOnce(argv: readonly string[]): Promise<End> {
 
 /** Runs the machine until it ends otherwise than by a reboot. Resolves with the status to end with. */
 export async function monitor(argv: readonly string[], name: string): Promise<number> {
-  for (;;) {
+  for (let run = FIRST_RUN; ; run = LATER_RUN) {
     const startedMs = performance.now();
-    const { rebooted, code, signal } = await runOnce(argv);
+    const { rebooted, code, signal } = await runOnce(argv, run);
     if (rebooted && signal === null) {
       const leftMs = SHORTEST_RUN_MS - (performance.now() - startedMs);
       if (leftMs > 0) await new Promise((resolve) => setTimeout(resolve, leftMs));

@@ -18,7 +18,7 @@ import { SerialOpener } from '../console/open-serial.ts';
 import { takeLoaded, type LoadedFiles } from '../loaded.ts';
 import { NameError, Registry } from '../registry/registry.ts';
 import { openRuntimeDir, RuntimeDirError } from '../registry/runtime-dir.ts';
-import { isMonitored, monitor, reportReboot } from '../monitor.ts';
+import { hasRebooted, isMonitored, monitor, reportReboot } from '../monitor.ts';
 import { createNodeHost, ignoreLostReaders, writeMessage } from '../node-host.ts';
 import { openCheckpoint } from '../registry/checkpoint-file.ts';
 import { RunFolder } from '../run-folder.ts';
@@ -38,10 +38,16 @@ async function run(argv: readonly string[]): Promise<number> {
   for (const warning of parsed.warnings) writeMessage(warning);
 
   const { restoreFile } = parsed;
-  const checkpoint = restoreFile === undefined ? undefined : await openCheckpoint(restoreFile, parsed.tree);
+  let checkpoint = restoreFile === undefined ? undefined : await openCheckpoint(restoreFile, parsed.tree);
   const loaded = findLoaded(parsed.tree);
   const settings = machineSettings(parsed.tree);
-  if (settings.flags.monitor && !isMonitored()) return monitor(argv, settings.name);
+  const watches = settings.flags.monitor && !isMonitored();
+  if (watches || hasRebooted()) {
+    // The file has said which machine it is; its state is what the guest had before it rebooted, or another process' affair.
+    await checkpoint?.close();
+    checkpoint = undefined;
+  }
+  if (watches) return monitor(argv, settings.name);
   const registration = await register(settings.name, programName, writeMessage);
 
   let left = false;

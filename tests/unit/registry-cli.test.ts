@@ -293,6 +293,27 @@ describe('rundir and monitor mode', () => {
     expect(exists('vm')).toBe(false);
   });
 
+  test('-M with -r: the guest goes on where it was, and after a reboot starts from its beginning', async () => {
+    const saved = await startEcho('-m', '64M', 'vm');
+    expect(ctl('--vm=vm', '--set-rbp=77', '--suspend=sus').status).toBe(0);
+    await saved.end;
+    const folder = join(directory, 'restored');
+    const running = start('-M', '-o', `rundir=${folder}`, ...machine(ECHO), '-r', join(directory, 'sus'), 'vm');
+    const pid = (): string => readFileSync(join(folder, 'vm.pid'), 'utf8');
+    running.child.stdin?.write('y');
+    await expect.poll(running.stdout, { timeout: 20_000 }).toMatch(/spinning up vcpu no 0\.\.\.\ny$/);
+    const first = pid();
+    expect(ctl('--vm=vm', '--get-rbp').stdout).toBe('rbp[0]\t\t0x000000000000004d\n');
+    expect(ctl('--vm=vm', '--force-reset').status).toBe(0);
+    await expect.poll(() => (existsSync(join(folder, 'vm.pid')) ? pid() : first), { timeout: 20_000 }).not.toBe(first);
+    running.child.stdin?.write('z');
+    // No second word of a restore.
+    await expect.poll(running.stdout, { timeout: 20_000 }).toMatch(/vcpu no 0\.\.\.\nyz$/);
+    expect(ctl('--vm=vm', '--get-rbp').stdout).toBe('rbp[0]\t\t0x0000000000000000\n');
+    running.child.stdin?.write('q');
+    expect(await running.end).toEqual({ code: 1, signal: null });
+  });
+
   test('-M hands a signal on and ends as its machine does', async () => {
     const running = await startEcho('-M', 'vm');
     running.child.kill('SIGTERM');
