@@ -25,6 +25,7 @@ export type {
   MachinePort,
   MachineState,
   MachineStatus,
+  NetworkActivity,
   PageNotes,
 } from './port/protocol.ts';
 export { DisplayTimeoutError, type Image, type WaitOptions } from '../devices/display/machine-display.ts';

@@ -19,6 +19,8 @@ interface Sample {
   readonly instructions: number;
   readonly readBytes: number;
   readonly writtenBytes: number;
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
 }
 
 export class StatusLine {
@@ -55,6 +57,8 @@ export class StatusLine {
       instructions: sum(status.instructions.map(Number)),
       readBytes: sum(status.disks.map(({ readBytes }) => readBytes)),
       writtenBytes: sum(status.disks.map(({ writtenBytes }) => writtenBytes)),
+      sentBytes: sum(status.networks.map(({ sentBytes }) => sentBytes)),
+      receivedBytes: sum(status.networks.map(({ receivedBytes }) => receivedBytes)),
     };
     const last = this.#last;
     this.#last = sample;
@@ -64,11 +68,19 @@ export class StatusLine {
     const seconds = (sample.atMs - last.atMs) / 1000;
     const mips = (sample.instructions - last.instructions) / seconds / 1e6;
     this.#show('speed', `${mips < 10 ? mips.toFixed(1) : Math.round(mips)} MIPS`);
-    if (status.disks.length === 0) return;
     const rate = (bytes: number): string => `${formatBytes(bytes / seconds)}/s`;
-    const read = rate(sample.readBytes - last.readBytes);
-    this.#show('disk-activity', `disk ↓ ${read} ↑ ${rate(sample.writtenBytes - last.writtenBytes)}`);
+    const both = (name: string, into: number, out: number): string => `${name} ↓ ${rate(into)} ↑ ${rate(out)}`;
+    if (status.disks.length > 0) {
+      const [read, written] = [sample.readBytes - last.readBytes, sample.writtenBytes - last.writtenBytes];
+      this.#show('disk-activity', both('disk', read, written));
+    }
     const fetched = sum(status.disks.map(({ fetchedBytes }) => fetchedBytes));
-    this.#show('network-activity', fetched > 0 ? `fetched ${formatBytes(fetched)}` : '');
+    const network = [
+      ...(status.networks.length > 0
+        ? [both('net', sample.receivedBytes - last.receivedBytes, sample.sentBytes - last.sentBytes)]
+        : []),
+      ...(fetched > 0 ? [`fetched ${formatBytes(fetched)}`] : []),
+    ];
+    this.#show('network-activity', network.join(' · '));
   }
 }

@@ -80,6 +80,12 @@ export interface DiskActivity {
   readonly fetchedBytes: number;
 }
 
+/** Bytes of Ethernet frames. */
+export interface NetworkActivity {
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+}
+
 export interface MachineStatus {
   readonly state: MachineState;
   /** Instructions retired by each vCPU. */
@@ -88,6 +94,8 @@ export interface MachineStatus {
   readonly machineNs: number;
   readonly residentBytes: number;
   readonly disks: readonly DiskActivity[];
+  /** Cards with a backend, in the order of the command line. */
+  readonly networks: readonly NetworkActivity[];
 }
 
 type Nothing = Record<never, never>;

@@ -18,6 +18,8 @@ type SyncFile = FileSystemFileHandle & { createSyncAccessHandle(): Promise<SyncA
 export const OPFS_FOLDER = 'webhyve';
 const SECTOR_BYTES = 512;
 const PAGE_BYTES = 4096;
+/** Of the quota: what a browser that tells it truly has in use when a write finds no room. */
+const FULL_SHARE = 0.5;
 const NAME = /^[\p{L}\p{N}_][\p{L}\p{N} ._-]{0,199}$/u;
 
 /** Throws {@link FileError} unless it is one a file can have. */
@@ -68,7 +70,9 @@ export async function explainQuota(name: string, error: unknown): Promise<Error>
   if (errorName(error) !== 'QuotaExceededError') return error instanceof Error ? error : new Error(String(error));
   const { usage = 0, quota = 0 } = await navigator.storage.estimate().catch((): StorageEstimate => ({}));
   const mib = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`;
-  return new FileError(`opfs:${name}: the browser's quota is full (${mib(usage)} of ${mib(quota)} in use)`, {
+  // Browsers that hide how much room there is (Chromium says 10 GiB to everybody) are not quoted.
+  const detail = usage > FULL_SHARE * quota ? ` (${mib(usage)} of ${mib(quota)} in use)` : '';
+  return new FileError(`opfs:${name}: the browser's quota for this page is full${detail}`, {
     cause: error,
   });
 }

@@ -27,6 +27,7 @@ import type {
   PageNotes,
   PagePort,
 } from '../port/protocol.ts';
+import { CountedNetwork } from '../backends/counted-network.ts';
 import { openBrowserNetwork } from '../backends/network.ts';
 import { FileSpace } from '../storage/file-space.ts';
 import { openFlashStore } from '../storage/flash-store.ts';
@@ -34,6 +35,7 @@ import { createBrowserHost } from './browser-host.ts';
 import { CanvasDisplay } from './canvas-display.ts';
 import { openPageAudio } from './page-audio.ts';
 import { PageConsole } from './page-console.ts';
+import { provideWaitAsync } from './wait-async.ts';
 
 const PROGRAM_NAME = 'bhyve';
 /** Most bytes of a disk in one answer. */
@@ -70,6 +72,7 @@ export class MachineServer {
   readonly #opened: { readonly console: PageConsole; readonly isVirtio: boolean }[] = [];
   #controls: MachineControl | undefined;
   #display: CanvasDisplay | undefined;
+  readonly #networks: CountedNetwork[] = [];
 
   constructor(channel: Channel) {
     this.#port = new PortEnd<Record<never, never>, MachineNotes, MachineCommands, PageNotes>(
@@ -198,6 +201,7 @@ export class MachineServer {
     const inlineReason = recipe.backend === 'inline' || recipe.deterministic ? undefined : whyInline();
     const inline = inlineReason !== undefined || recipe.backend === 'inline' || recipe.deterministic !== undefined;
     if (inlineReason !== undefined) message(inlineReason);
+    provideWaitAsync(inline ? undefined : new URL(recipe.assets.vcpuWorker));
     const host = createBrowserHost({
       core: await core.catch((error: unknown) => {
         throw new Error(`the core ${recipe.assets.core} cannot be loaded: ${String(error)}`, { cause: error });
@@ -209,7 +213,11 @@ export class MachineServer {
       backends: {
         block: (disk) => files.openBlock(disk),
         character: (address) => Promise.resolve(this.#openConsole(address)),
-        network: openBrowserNetwork,
+        network: async (settings) => {
+          const network = new CountedNetwork(await openBrowserNetwork(settings));
+          this.#networks.push(network);
+          return network;
+        },
         audio: (settings) =>
           openPageAudio(settings, (direction, port) => this.#port.tell('audio', { direction, port }, [port])),
         display: () => {
@@ -327,6 +335,7 @@ export class MachineServer {
       machineNs: machine.clock.nowNs(),
       residentBytes: machine.state.u32(POOL_USED_CHUNKS) * CHUNK_SIZE,
       disks: this.#files?.activity() ?? [],
+      networks: this.#networks.map(({ sentBytes, receivedBytes }) => ({ sentBytes, receivedBytes })),
     };
   }
 

@@ -3,6 +3,7 @@ import type { VcpuThreadStart } from '../../devices/machine/host.ts';
 import { vcpuThreadMain } from '../../devices/machine/vcpu-thread.ts';
 import { clockSince, sharedClock } from '../clock.ts';
 import { workerScope } from '../spawn-worker.ts';
+import type { WaiterStart, WaitRequest } from './wait-async.ts';
 
 /** What the machine's worker posts. */
 export interface VcpuWorkerStart {
@@ -11,7 +12,22 @@ export interface VcpuWorkerStart {
   readonly lastReading: Int32Array;
 }
 
-workerScope.addEventListener('message', ({ data }: MessageEvent) => {
-  const { start, lastReading } = data as VcpuWorkerStart;
+/** Blocks in place of a thread that must not, once for each request. */
+function serveWaits(): void {
+  workerScope.addEventListener('message', ({ data }: MessageEvent<WaitRequest>) => {
+    Atomics.wait(data.words, data.index, data.value);
+    workerScope.postMessage('woken');
+  });
+}
+
+let started = false;
+workerScope.addEventListener('message', ({ data }: MessageEvent<VcpuWorkerStart | WaiterStart>) => {
+  if (started) return;
+  started = true;
+  if ('waiter' in data) {
+    serveWaits();
+    return;
+  }
+  const { start, lastReading } = data;
   vcpuThreadMain(start, sharedClock(clockSince(start.clockOrigin), lastReading));
 });

@@ -1,5 +1,4 @@
 /** The display in Chromium: a guest of our own that draws, and says which keys and pointer it sees. */
-import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,22 +16,18 @@ import {
   waitForScreen,
   watchPage,
 } from '../support/browser.ts';
-
-const hasNasm = spawnSync('nasm', ['-v']).status === 0;
-const SOURCE = new URL('../guest/asm/display-echo.asm', import.meta.url).pathname;
-const MACHINE = ['-m', '64M', '-s', '0,hostbridge', '-s', '31,lpc', '-s', '29,fbuf,w=640,h=480', '-l', 'com1,stdio'];
+import { DISPLAY_MACHINE, displayGuest, displayGuestMissing, squareColour } from '../support/display-guest.ts';
 
 let folder = '';
 let kernel = '';
 
 beforeEach((context) => {
-  if (chromiumMissing !== undefined) context.skip(chromiumMissing);
-  if (!hasNasm) context.skip('nasm is not installed');
+  const reason = chromiumMissing ?? displayGuestMissing;
+  if (reason !== undefined) context.skip(reason);
 });
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'webhyve-display-'));
-  kernel = join(folder, 'display-echo.bin');
-  if (hasNasm) execFileSync('nasm', ['-f', 'bin', '-o', kernel, SOURCE]);
+  if (displayGuestMissing === undefined) kernel = displayGuest(folder);
 });
 afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
@@ -63,15 +58,14 @@ const STRIPES = [
 ] as const;
 const STRIPE_COLOURS = ['ff0000', '00ff00', '0000ff', 'ffffff'];
 
-/** The guest's square for a key: display-echo.asm. */
-function squareColour(code: number): string {
-  return ((code * 0x3b2d11) & 0xffffff).toString(16).padStart(6, '0');
+function hexColour(colour: number): string {
+  return colour.toString(16).padStart(6, '0');
 }
 
 const KEY_A = 0x1e;
 
 test('the page: a picture, keys by place, the mouse, pasted text', async () => {
-  const server = await servePage([...MACHINE, '-f', `multiboot,${kernel}`, 'vm']);
+  const server = await servePage([...DISPLAY_MACHINE, '-f', `multiboot,${kernel}`, 'vm']);
   const page = await (await chromiumBrowser()).newPage({ viewport: { width: 1280, height: 800 } });
   try {
     const complaints = await watchPage(page);
@@ -89,7 +83,7 @@ test('the page: a picture, keys by place, the mouse, pasted text', async () => {
 
     // The page's layout has no say: the code is the key's place, whatever the key writes.
     await page.keyboard.press('KeyA');
-    await expect.poll(() => colours(page, [[16, 16]]), { timeout: 60_000 }).toEqual([squareColour(KEY_A)]);
+    await expect.poll(() => colours(page, [[16, 16]]), { timeout: 60_000 }).toEqual([hexColour(squareColour(KEY_A))]);
     await page.keyboard.press('Shift+KeyB');
     await page.keyboard.press('ArrowUp');
     // F1 is the guest's here, and no help opens.
@@ -132,7 +126,7 @@ test('the page: a picture, keys by place, the mouse, pasted text', async () => {
 });
 
 test('a phone: keys on the screen, and fingers', async () => {
-  const server = await servePage([...MACHINE, '-f', `multiboot,${kernel}`, 'vm']);
+  const server = await servePage([...DISPLAY_MACHINE, '-f', `multiboot,${kernel}`, 'vm']);
   const phone = { viewport: { width: 390, height: 780 }, deviceScaleFactor: 3, hasTouch: true, isMobile: true };
   const context = await (await chromiumBrowser()).newContext(phone);
   const page = await context.newPage();
@@ -153,7 +147,7 @@ test('a phone: keys on the screen, and fingers', async () => {
     expect(await page.getAttribute('.screen-key[data-code=ShiftLeft]', 'aria-pressed')).toBe('false');
     await page.tap('.screen-key[data-code=Enter]');
     await page.tap('canvas', { position: { x: 40, y: 30 } });
-    await expect.poll(() => colours(page, [[16, 16]]), { timeout: 60_000 }).toEqual([squareColour(0x2a)]);
+    await expect.poll(() => colours(page, [[16, 16]]), { timeout: 60_000 }).toEqual([hexColour(squareColour(0x2a))]);
     await page.screenshot({ path: 'artifacts/screenshots/display-keys-phone.png' });
     await page.tap('#tab-console-com1');
     const text = await waitForScreen(page, /m 01 00 00\nm 00 00 00/);
@@ -172,7 +166,7 @@ test('the element and the library: a display on a page of its own', async () => 
   writeFileSync(
     join(folder, 'index.html'),
     `<!doctype html><meta charset="utf-8"><title>t</title><script type="module" src="./element.js"></script>
-    <webhyve-machine args="${MACHINE.join(' ')} vm" kernel="display-echo.bin" autostart></webhyve-machine>`,
+    <webhyve-machine args="${DISPLAY_MACHINE.join(' ')} vm" kernel="display-echo.bin" autostart></webhyve-machine>`,
   );
   const find = (path: string): { file: string } => ({ file: join(folder, path === '/' ? 'index.html' : path) });
   const headers = { ...ISOLATION_HEADERS, 'content-security-policy': contentSecurityPolicy(['data:']) };
@@ -182,13 +176,13 @@ test('the element and the library: a display on a page of its own', async () => 
     const complaints = await watchPage(page);
     await page.goto(server.origin);
     await expect.poll(() => colours(page, STRIPES), { timeout: 60_000 }).toEqual(STRIPE_COLOURS);
-    const seen = await page.evaluate(async (code) => {
+    const seen = await page.evaluate(async (colour) => {
       const { machine } = document.querySelector('webhyve-machine') ?? {};
       if (!machine?.display) throw new Error('no display');
       await machine.consoles['com1']?.expect('ready', { timeout: 60_000 });
       const { display } = machine;
       const before = await display.image({ x: 639, y: 479, width: 1, height: 1 });
-      const changed = display.waitForImage(({ pixels }) => pixels[0] === ((code * 0x3b2d11) & 0xffffff), {
+      const changed = display.waitForImage(({ pixels }) => pixels[0] === colour, {
         timeout: 60_000,
       });
       await display.type('a');
@@ -198,7 +192,7 @@ test('the element and the library: a display on a page of its own', async () => 
       await machine.fs.write('in/a.txt', 'text');
       const files = [await machine.fs.list('in'), await machine.fs.readText('in/a.txt'), await machine.fs.exists('b')];
       return { before: [...before.pixels], size: { width, height }, refused, png, files };
-    }, KEY_A);
+    }, squareColour(KEY_A));
     expect(seen).toEqual({
       before: [0xffffff],
       size: { width: 640, height: 480 },
