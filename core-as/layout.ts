@@ -272,6 +272,7 @@ export const R_INDEX = 0x4a8;
 export const R_SIPI = 0x4ac;
 /** u64: a #DB is due after the current instruction (DR6 bits). */
 export const R_PENDING_DB = 0x4b0;
+export const R_MSR_SPEC_CTRL = 0x4b8;
 
 export const ACT_RUNNING = 0;
 export const ACT_HALTED = 1;

@@ -31,8 +31,11 @@ const ECX_OSXSAVE: u32 = 1 << 27;
 const ECX_TSC_DEADLINE: u32 = 1 << 24;
 const EDX_APIC: u32 = 1 << 9;
 const EDX_HTT: u32 = 1 << 28;
-/** Leaf 7 EDX: IA32_ARCH_CAPABILITIES, which says that none of the speculation flaws exist here. */
-const EDX_ARCH_CAPABILITIES: u32 = 1 << 29;
+/**
+ * Leaf 7 EDX: IBRS and IBPB, STIBP, and IA32_ARCH_CAPABILITIES, which says that none of the speculation flaws exist here. Without the controls
+ * Linux would not believe IBRS_ALL, and would call through retpolines.
+ */
+const EDX_SPECULATION: u32 = (1 << 26) | (1 << 27) | (1 << 29);
 /** Family 6 model 60 stepping 3: a Haswell, the first x86-64-v3 processor of Intel's. */
 const INTEL_SIGNATURE: u32 = 0x000306c3;
 /** Family 19h model 1 stepping 1: a Zen 3, AMD's first with PCID and INVPCID. */
@@ -50,8 +53,8 @@ const EXT_ALT_CR8: u32 = 1 << 4;
 const EXT_TOPOLOGY: u32 = 1 << 22;
 /** 0x80000008 EBX: x87 pointers are always saved, EFER.LMSLE does not exist, SSB_NO, BTC_NO: an interpreter does not speculate. */
 const AMD_EXT8_EBX: u32 = (1 << 2) | (1 << 20) | (1 << 26) | (1 << 29);
-/** 0x80000021 EAX: LFENCE serializes, a null selector clears the base, SRSO_NO; ECX: TSA_SQ_NO, TSA_L1_NO. */
-const AMD_EXT21_EAX: u32 = (1 << 2) | (1 << 6) | (1 << 29);
+/** 0x80000021 EAX: LFENCE serializes, a null selector clears the base, automatic IBRS, SRSO_NO; ECX: TSA_SQ_NO, TSA_L1_NO. */
+const AMD_EXT21_EAX: u32 = (1 << 2) | (1 << 6) | (1 << 8) | (1 << 29);
 const AMD_EXT21_ECX: u32 = (1 << 1) | (1 << 2);
 
 const INTEL_MAX_BASIC: u32 = 0x16;
@@ -133,7 +136,7 @@ function basicLeaf(leaf: u32, subleaf: u32): void {
       break;
     case 7:
       if (subleaf) answer(0, 0, 0, 0);
-      else answer(0, featureBits(LEAF7_EBX), featureBits(LEAF7_ECX), amd ? 0 : EDX_ARCH_CAPABILITIES);
+      else answer(0, featureBits(LEAF7_EBX), featureBits(LEAF7_ECX), amd ? 0 : EDX_SPECULATION);
       break;
     case 0xb:
       if (subleaf === 0) answer(log2Up(threads), threads, 0x100, index);

@@ -9,19 +9,15 @@ import {
   JIT_FAULT,
   JIT_GO,
   SITE_ASIDE,
-  SITE_DYNAMIC,
   SITE_FAULT,
-  SITE_GO,
   S_CODE,
-  S_OFFSET,
   S_PAGE,
-  S_REST,
   S_UOP,
 } from '../jit/abi';
-import { settleRegionFlags } from '../jit/flags';
-import { findJump, rememberJump } from '../jit/jump-cache';
-import { HOT, compileNow, compilesAtOnce, enterRegion, noteAside, queueAgain, queueBlock, sitesOf } from '../jit/jit';
-import { R_ICOUNT, R_INT_SHADOW, R_JIT_BUDGET, R_JIT_STATUS, R_JIT_TARGET, R_PENDING, R_RIP } from '../layout';
+import { chainBudget, chainTarget, runRegions } from '../jit/chain';
+import { rememberJump } from '../jit/jump-cache';
+import { HOT, compileNow, compilesAtOnce, queueAgain, queueBlock } from '../jit/jit';
+import { R_ICOUNT, R_INT_SHADOW, R_JIT_STATUS, R_JIT_TARGET, R_PENDING, R_RIP } from '../layout';
 import { TLB_WRITE, itlbBank, tlbBank } from '../mmu/banks';
 import { codePage, itlbEntry, slowRead, slowWrite, tlbEntry } from '../mmu/tlb';
 import {
@@ -384,33 +380,14 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           if (!entry && compilesAtOnce) entry = compileNow(block, page);
           if (entry) {
             if (rememberJump(target, entry)) queueAgain(block, page);
-            let site: u32;
-            let code: u32;
-            for (;;) {
-              const from = target & ~0xfff;
-              site = enterRegion(entry, from, budget);
-              budget = load<i32>(r, R_JIT_BUDGET);
-              code = SITE_DYNAMIC;
-              if (!site) target = load<u64>(r, R_JIT_TARGET);
-              else {
-                site += sitesOf(entry);
-                budget += load<i32>(site, S_REST);
-                code = load<u8>(site, S_CODE);
-                target = from + load<u64>(site, S_OFFSET);
-                if (code !== SITE_GO) {
-                  if (code === SITE_ASIDE) noteAside(site, entry, from);
-                  break;
-                }
-              }
-              if (budget <= 0 || load<u32>(r, R_PENDING)) break;
-              entry = findJump(target);
-              if (!entry) break;
-            }
-            settleRegionFlags(r);
-            if (code === SITE_GO || code === SITE_DYNAMIC) {
+            const site = runRegions(entry, target, budget);
+            budget = chainBudget;
+            target = chainTarget;
+            if (!site) {
               if (budget <= 0 || load<u32>(r, R_PENDING)) break;
               continue;
             }
+            const code: u32 = load<u8>(site, S_CODE);
             p = load<u32>(site, S_UOP);
             if (code === SITE_ASIDE) {
               // On from the middle of a block, whose first instructions are counted already.

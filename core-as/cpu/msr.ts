@@ -16,6 +16,7 @@ import {
   R_MSR_MTRR_VAR,
   R_MSR_PAT,
   R_MSR_SFMASK,
+  R_MSR_SPEC_CTRL,
   R_MSR_STAR,
   R_MSR_SYSENTER_CS,
   R_MSR_SYSENTER_EIP,
@@ -31,6 +32,7 @@ import { TSC_HZ, machineNowNs, ticksAt } from '../time';
 import { FEATURE_NX, FEATURE_RDPID, FEATURE_RDTSCP, FEATURE_TSC_ADJUST, hasFeature, isAmd } from './features';
 import {
   CR0_PG,
+  EFER_AIBRSE,
   EFER_LMA,
   EFER_LME,
   EFER_NXE,
@@ -62,10 +64,17 @@ const MISC_ENABLE_WRITABLE: u64 = 0x400c50009;
 /** WC, fixed ranges, 10 variable ranges. */
 const MTRR_CAP: u64 = 0x50a;
 /**
- * IA32_ARCH_CAPABILITIES: RDCL_NO, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO,
- * PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO: an interpreter does not speculate.
+ * IA32_ARCH_CAPABILITIES: RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO,
+ * PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO: an interpreter does not speculate. IBRS_ALL lets guests call through pointers as usual instead of by
+ * retpolines, which no translator can predict.
  */
-const ARCH_CAPABILITIES: u64 = 0x400000000d10e179;
+const ARCH_CAPABILITIES: u64 = 0x400000000d10e17b;
+const MSR_SPEC_CTRL: u32 = 0x48;
+const MSR_PRED_CMD: u32 = 0x49;
+/** IBRS and STIBP, which have nothing to act upon. */
+const SPEC_CTRL_WRITABLE: u64 = 3;
+/** IBPB */
+const PRED_CMD_WRITABLE: u64 = 1;
 
 // Of AMD's (PPR for family 19h, 2.1.15).
 const MSR_HWCR: u32 = 0xc0010015;
@@ -110,6 +119,8 @@ function plainRegister(msr: u32): u32 {
       return cpu + R_MSR_DEBUGCTL;
     case 0x1a0:
       return isAmd() ? 0 : cpu + R_MSR_MISC_ENABLE;
+    case MSR_SPEC_CTRL:
+      return isAmd() ? 0 : cpu + R_MSR_SPEC_CTRL;
     case 0x2ff:
       return cpu + R_MSR_MTRR_DEF_TYPE;
     case 0x250:
@@ -235,6 +246,7 @@ function rangeValid(msr: u32, value: u64): bool {
 function writeEfer(value: u64): bool {
   let allowed: u64 = EFER_SCE | EFER_LME | EFER_LMA;
   if (hasFeature(FEATURE_NX)) allowed |= EFER_NXE;
+  if (isAmd()) allowed |= EFER_AIBRSE;
   if (value & ~allowed) return false;
   const old = load<u64>(cpu, R_EFER);
   if ((value ^ old) & EFER_LME && load<u64>(cpu, R_CR0) & CR0_PG) return false;
@@ -313,6 +325,12 @@ function write(msr: u32, value: u64): bool {
     case 0x1a0:
       value = (load<u64>(cpu, R_MSR_MISC_ENABLE) & ~MISC_ENABLE_WRITABLE) | (value & MISC_ENABLE_WRITABLE);
       break;
+    case MSR_SPEC_CTRL:
+      if (!isAmd() && value & ~SPEC_CTRL_WRITABLE) return false;
+      break;
+    case MSR_PRED_CMD:
+      if (isAmd()) break;
+      return !(value & ~PRED_CMD_WRITABLE);
     case 0x17a:
       return true;
     case 0xfe:

@@ -86,6 +86,8 @@ export const EFER_SCE: u64 = 1 << 0;
 export const EFER_LME: u64 = 1 << 8;
 export const EFER_LMA: u64 = 1 << 10;
 export const EFER_NXE: u64 = 1 << 11;
+/** AMD's automatic IBRS: kept, with nothing to act upon. */
+export const EFER_AIBRSE: u64 = 1 << 21;
 
 export const FLAG_CF: u32 = 1 << 0;
 export const FLAG_PF: u32 = 1 << 2;

@@ -7,21 +7,21 @@
  */
 
 // A site: a place where a region can be left (jit/exits.ts).
-/** i64: where to go on, relative to the page that the region was entered with. */
+/** i32: where to go on, relative to the page that the region was entered with. */
 export const S_OFFSET = 0;
 /** u32: the micro-op that the site belongs to. */
-export const S_UOP = 8;
+export const S_UOP = 4;
 /** u32: linear address of the page that holds the micro-op's code. */
-export const S_PAGE = 12;
-/** i32: instructions that the region has taken from the budget and not executed. */
-export const S_REST = 16;
+export const S_PAGE = 8;
+/** u8: instructions that the region has taken from the budget and not executed. */
+export const S_REST = 12;
 /** u8: SITE_*. */
-export const S_CODE = 20;
-/** u8: how the access was translated (SITE_GROUPED ...). */
-export const S_FORM = 21;
-/** u16: how often the region was left here, for SITE_ASIDE. */
-export const S_TIMES = 22;
-export const SITE_SIZE = 24;
+export const S_CODE = 13;
+/** u8: how the access was translated (FORM_*). */
+export const S_FORM = 14;
+/** u8: how often the region was left here, for SITE_ASIDE. */
+export const S_TIMES = 15;
+export const SITE_SIZE = 16;
 
 /** Go on at S_OFFSET. */
 export const SITE_GO = 0;

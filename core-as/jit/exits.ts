@@ -81,13 +81,13 @@ function addSite(code: u32, p: u32, rest: i32, offset: i64, form: u32): u32 {
   assert(sites < MAX_SITES);
   const at = sites * SITE_SIZE;
   const s = siteTable() + at;
-  store<i64>(s, offset, S_OFFSET);
+  store<i32>(s, <i32>offset, S_OFFSET);
   store<u32>(s, p, S_UOP);
   store<u32>(s, pageLinear(nodePage), S_PAGE);
-  store<i32>(s, rest, S_REST);
+  store<u8>(s, <u8>rest, S_REST);
   store<u8>(s, <u8>code, S_CODE);
   store<u8>(s, <u8>form, S_FORM);
-  store<u16>(s, 0, S_TIMES);
+  store<u8>(s, 0, S_TIMES);
   sites++;
   return at;
 }

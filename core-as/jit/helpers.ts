@@ -76,7 +76,7 @@ function setPageRegisters(page: u64): void {
 export function jitRun(site: u32, from: u64): u32 {
   const s = sitesOf(load<u32>(cpu, R_JIT_ENTRY)) + site;
   const p = load<u32>(s, S_UOP);
-  const page = (from + load<u64>(s, S_OFFSET)) & ~0xfff;
+  const page = (from + <u64>(<i64>load<i32>(s, S_OFFSET))) & ~0xfff;
   const next = page + load<u16>(p, U_OFF) + load<u8>(p, U_LEN);
   settleRegionFlags(cpu);
   // RIP-relative operands refer to the page register; the interpreter's own goes on belonging to the page it came from.

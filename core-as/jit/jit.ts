@@ -62,7 +62,7 @@ import { translateRegion } from './translate-region';
 import * as w from './wasm';
 
 /** Entries of a block that make it hot. */
-export const HOT: u32 = 4000;
+export const HOT: u32 = 16000;
 /** A module is made of so many hot blocks, or of those that have come together in so many time slices: modules are costly, functions cheap. */
 const BATCH: u32 = 12;
 const BATCH_SLICES: u32 = 60;
@@ -100,7 +100,7 @@ let slotAsides: u32 = 0;
 let slotSeeds: u32 = 0;
 
 /** A block takes part in a region only if it was entered so often. */
-const WARM: u32 = 100;
+const WARM: u32 = 400;
 /** So often is a region left aside at a place before that is translated in another way, when the region is formed again. */
 const TIMES_OFTEN: u32 = 200;
 /** That happens after so many times at all its places; each time it takes four times as many. */
@@ -206,9 +206,9 @@ export function noteAside(site: u32, entry: u32, page: u64): void {
     noteReformed(address);
     enqueue(seed, page, FORMED_AGAIN);
   }
-  const times: u32 = load<u16>(site, S_TIMES) + 1;
+  const times: u32 = load<u8>(site, S_TIMES) + 1;
   if (times > TIMES_OFTEN) return;
-  store<u16>(site, <u16>times, S_TIMES);
+  store<u8>(site, <u8>times, S_TIMES);
   if (times < TIMES_OFTEN) return;
   const linear = load<u32>(site, S_PAGE) | load<u16>(load<u32>(site, S_UOP), U_OFF);
   const next = form === FORM_GROUPED ? ACCESS_SINGLE : ACCESS_CALLED;

@@ -36,6 +36,9 @@ const MAX_UOPS: u32 = 400;
 const MOST_NODES: u32 = MAX_NODES + MAX_NODES / 2;
 const MAX_RETURN_SITES: u32 = 8;
 
+/** A region's pages are so near, in bytes, that offsets from the first one fit a site's record. */
+const NEAR: i64 = 0x40000000;
+
 const NODE_SIZE: u32 = 64;
 /** u32: first micro-op, and the end of the last one. */
 export const N_FIRST: u32 = 0;
@@ -116,7 +119,7 @@ function addPage(distance: i64, linear: u32): u32 {
 /** The page of the region that is so far from its first one, adding it if it is mapped; -1: it cannot take part. */
 function pageAt(distance: i64, mayAdd: bool): i32 {
   for (let page: u32 = 0; page < pageCount; page++) if (pageDistance(page) === distance) return page;
-  if (!mayAdd || !homeMapped || pageCount >= <u32>REGION_PAGES) return -1;
+  if (!mayAdd || !homeMapped || pageCount >= <u32>REGION_PAGES || distance > NEAR || distance < -NEAR) return -1;
   const address = home + <u64>distance;
   const e = itlbEntry(itlbBank, address);
   if (load<u64>(e) !== address) return -1;

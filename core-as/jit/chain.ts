@@ -1,0 +1,67 @@
+/**
+ * From region to region, until one must return to the interpreter.
+ *
+ * A function of its own, not a part of interpret(): engines keep its few values in registers, and half of what a jump from one region to another
+ * cost was that they could not there.
+ */
+import { B_JIT, B_PAGE2, findBlock } from '../cpu/code-cache';
+import { MODE_64, cpu } from '../cpu/state';
+import { R_JIT_BUDGET, R_JIT_TARGET, R_PENDING } from '../layout';
+import { itlbBank } from '../mmu/banks';
+import { itlbEntry } from '../mmu/tlb';
+import { SITE_ASIDE, SITE_GO, S_CODE, S_OFFSET, S_REST } from './abi';
+import { settleRegionFlags } from './flags';
+import { enterRegion, noteAside, queueAgain, sitesOf } from './jit';
+import { findJump, rememberJump } from './jump-cache';
+
+/** After runRegions(): instructions left of the budget, and the linear address to go on at, or of the instruction that a site belongs to. */
+export let chainBudget: i32 = 0;
+export let chainTarget: u64 = 0;
+
+/** B_JIT of the block at the address, if instruction TLB and code cache say where that is, or 0. */
+function lookUp(target: u64): u32 {
+  const page = target & ~0xfff;
+  const e = itlbEntry(itlbBank, page);
+  if (load<u64>(e) !== page) return 0;
+  const block = findBlock(load<u32>(e, 8) | ((<u32>target) & 0xfff), MODE_64);
+  if (!block || load<u32>(block, B_PAGE2)) return 0;
+  const entry = load<u32>(block, B_JIT);
+  if (entry && rememberJump(target, entry)) queueAgain(block, page);
+  return entry;
+}
+
+/**
+ * Runs the region that `entry` (B_JIT) names, entered at the linear address `target`, and those that it leads to. Returns 0 to go on at chainTarget,
+ * otherwise the address of the site that the last one was left at: aside, or with something for the interpreter to do. Flags are settled.
+ */
+export function runRegions(entry: u32, target: u64, budget: i32): u32 {
+  for (;;) {
+    const from = target & ~0xfff;
+    const left = enterRegion(entry, from, budget);
+    budget = load<i32>(cpu, R_JIT_BUDGET);
+    if (!left) target = load<u64>(cpu, R_JIT_TARGET);
+    else {
+      const site = sitesOf(entry) + left;
+      const code: u32 = load<u8>(site, S_CODE);
+      budget += load<u8>(site, S_REST);
+      target = from + <u64>(<i64>load<i32>(site, S_OFFSET));
+      if (code !== SITE_GO) {
+        if (code === SITE_ASIDE) noteAside(site, entry, from);
+        chainBudget = budget;
+        chainTarget = target;
+        settleRegionFlags(cpu);
+        return site;
+      }
+    }
+    if (budget <= 0 || load<u32>(cpu, R_PENDING)) break;
+    entry = findJump(target);
+    if (!entry) {
+      entry = lookUp(target);
+      if (!entry) break;
+    }
+  }
+  chainBudget = budget;
+  chainTarget = target;
+  settleRegionFlags(cpu);
+  return 0;
+}
