@@ -36,6 +36,8 @@ const EDX_HTT: u32 = 1 << 28;
  * Linux would not believe IBRS_ALL, and would call through retpolines.
  */
 const EDX_SPECULATION: u32 = (1 << 26) | (1 << 27) | (1 << 29);
+/** Leaf 7, subleaf 2 EDX: BHI_CTRL, without which Linux empties a branch history at every system call, BHI_NO or not; MCDT_NO. */
+const EDX2_SPECULATION: u32 = (1 << 4) | (1 << 5);
 /** Family 6 model 60 stepping 3: a Haswell, the first x86-64-v3 processor of Intel's. */
 const INTEL_SIGNATURE: u32 = 0x000306c3;
 /** Family 19h model 1 stepping 1: a Zen 3, AMD's first with PCID and INVPCID. */
@@ -135,8 +137,10 @@ function basicLeaf(leaf: u32, subleaf: u32): void {
       answer(4, 0, 0, 0);
       break;
     case 7:
-      if (subleaf) answer(0, 0, 0, 0);
-      else answer(0, featureBits(LEAF7_EBX), featureBits(LEAF7_ECX), amd ? 0 : EDX_SPECULATION);
+      if (subleaf === 0) {
+        const controls = amd ? 0 : EDX_SPECULATION;
+        answer(amd ? 0 : 2, featureBits(LEAF7_EBX), featureBits(LEAF7_ECX), controls);
+      } else answer(0, 0, 0, !amd && subleaf === 2 ? EDX2_SPECULATION : 0);
       break;
     case 0xb:
       if (subleaf === 0) answer(log2Up(threads), threads, 0x100, index);

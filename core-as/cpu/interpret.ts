@@ -4,16 +4,7 @@
  * One function with one dispatch: a case either ends with `continue` (the next micro-op) or breaks out of the switch with `target` set (a
  * branch was taken) or a fault pending. The vCPU block's address, the micro-op pointer and the current page live in locals.
  */
-import {
-  JIT_EXIT_RUN,
-  JIT_FAULT,
-  JIT_GO,
-  SITE_ASIDE,
-  SITE_FAULT,
-  S_CODE,
-  S_PAGE,
-  S_UOP,
-} from '../jit/abi';
+import { JIT_EXIT_RUN, JIT_FAULT, JIT_GO, SITE_ASIDE, SITE_FAULT, S_CODE, S_PAGE, S_UOP } from '../jit/abi';
 import { chainBudget, chainTarget, runRegions } from '../jit/chain';
 import { rememberJump } from '../jit/jump-cache';
 import { HOT, compileNow, compilesAtOnce, queueAgain, queueBlock } from '../jit/jit';

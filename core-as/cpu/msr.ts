@@ -71,8 +71,8 @@ const MTRR_CAP: u64 = 0x50a;
 const ARCH_CAPABILITIES: u64 = 0x400000000d10e17b;
 const MSR_SPEC_CTRL: u32 = 0x48;
 const MSR_PRED_CMD: u32 = 0x49;
-/** IBRS and STIBP, which have nothing to act upon. */
-const SPEC_CTRL_WRITABLE: u64 = 3;
+/** IBRS, STIBP and BHI_DIS_S, which have nothing to act upon. */
+const SPEC_CTRL_WRITABLE: u64 = 0x403;
 /** IBPB */
 const PRED_CMD_WRITABLE: u64 = 1;
 

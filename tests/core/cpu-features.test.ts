@@ -98,6 +98,7 @@ const REGISTERS: readonly Register[] = [
     20: 'smap', 22: 'pcommit', 23: 'clflushopt', 24: 'clwb', 29: 'sha' } },
   { leaf: 7, number: RCX, bits: { 2: 'umip', 22: 'rdpid' } },
   { leaf: 7, number: RDX, bits: { 26: 'ibrs', 27: 'stibp', 29: 'arch-capabilities' } },
+  { leaf: 7, subleaf: 2, number: RDX, bits: { 4: 'bhi_ctrl', 5: 'mcdt_no' } },
   { leaf: 0xd, subleaf: 1, number: RAX, bits: { 0: 'xsaveopt', 1: 'xsavec', 2: 'xgetbv1' } },
   { leaf: 0x80000001, number: RCX, bits: { 0: 'lahf_lm', 4: 'altmovcr8', 5: 'lzcnt', 8: '3dnowprefetch', 22: 'topology' } },
   { leaf: 0x80000001, number: RDX, bits: {
@@ -131,7 +132,7 @@ const V2 = [
   ...'clflushopt xsaveopt xsavec xgetbv1 clwb pcommit tsc_adjust wbnoinvd'.split(' '),
 ];
 const V3 = [...V2, ...'f16c fma avx avx2 movbe bmi1 bmi2 lzcnt'.split(' ')];
-const INTEL = ['arch-capabilities', 'ibrs', 'stibp'];
+const INTEL = ['arch-capabilities', 'ibrs', 'stibp', 'bhi_ctrl', 'mcdt_no'];
 const AMD = 'altmovcr8 topology mmxext xsaveerptr no-lmsle ssb_no btc_no'.split(' ');
 const NOT_AMD = ['pcommit', 'tsc_adjust'];
 
