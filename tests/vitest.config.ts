@@ -15,7 +15,7 @@ export default defineConfig({
     root: new URL('..', import.meta.url).pathname,
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 30_000,
+    testTimeout: 90_000,
     // Guests run beside whatever else the machine does. The report names each test that needed it: a fault to be found.
     retry: 1,
     env: { WEBHYVE_RUNTIME_DIR: process.env['WEBHYVE_RUNTIME_DIR'] ?? runtimeDirectory },

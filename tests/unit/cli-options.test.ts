@@ -395,7 +395,7 @@ describe('errors', () => {
     [
       ['-o', 'loader.protocol=efi', 'vm'],
       4,
-      'bhyve: Invalid value efi for loader.protocol: one of auto, linux64, linux32, multiboot, pvh, freebsd is expected\n',
+      'bhyve: Invalid value efi for loader.protocol: one of auto, linux64, linux32, linux16, multiboot, pvh, freebsd is expected\n',
     ],
     [['-f', 'kexec', 'vm'], 64, "bhyve: -f kexec: a kernel's path is expected\n"],
     [
