@@ -41,6 +41,8 @@ const MAX_CDB_BYTES = 260;
 const REQUEST_HEADER_BYTES = 19;
 const RESPONSE_HEADER_BYTES = 12;
 const EVENT_BYTES = 16;
+/** Type, subtype, LUN and tag (5.6.6.2). */
+const TASK_MANAGEMENT_BYTES = 24;
 const LUN_BYTES = 8;
 
 export const VIRTIO_SCSI_S_OK = 0;
@@ -182,17 +184,17 @@ export class VirtioScsi extends VirtioDevice {
     return segments.flatMap(({ gpa, lengthBytes }) => (lengthBytes === 0 ? [] : this.memory.views(gpa, lengthBytes)));
   }
 
-  /** The first bytes of the readable part, copied; undefined when it is shorter. */
-  #readHeader(chain: Chain, lengthBytes: number): DataView | undefined {
-    const bytes = new Uint8Array(lengthBytes);
+  /** The first bytes of the readable part, at most `limitBytes`, copied: each byte is read once, for it may change. */
+  #readHeader(chain: Chain, limitBytes: number): DataView {
+    const bytes = new Uint8Array(limitBytes);
     let done = 0;
-    for (const { gpa, lengthBytes: length } of chain.readable) {
-      const part = bytes.subarray(done, done + length);
+    for (const { gpa, lengthBytes } of chain.readable) {
+      if (done === limitBytes) break;
+      const part = bytes.subarray(done, done + lengthBytes);
       this.memory.read(gpa, part);
       done += part.length;
-      if (done === lengthBytes) return new DataView(bytes.buffer);
     }
-    return undefined;
+    return new DataView(bytes.buffer, 0, done);
   }
 
   /** Target and unit of an 8-byte LUN (5.6.6.1): byte 0 is 1, then the target, then a LUN of either addressing method. */
@@ -210,7 +212,7 @@ export class VirtioScsi extends VirtioDevice {
     const header = this.#readHeader(chain, requestBytes);
     const writable = this.#views(chain.writable);
     // As bhyve does: what has no header or no room for an answer is given back without one.
-    if (!header || viewsBytes(writable) < responseBytes) {
+    if (header.byteLength < requestBytes || viewsBytes(writable) < responseBytes) {
       this.badRequests++;
       this.problem('request without header or response');
       queue.push(chain.head, 0);
@@ -298,10 +300,10 @@ export class VirtioScsi extends VirtioDevice {
   // Control
 
   #control(queue: VirtQueue, chain: Chain): void {
-    const type = this.#readHeader(chain, 4)?.getUint32(0, true);
+    const header = this.#readHeader(chain, TASK_MANAGEMENT_BYTES);
+    const type = header.byteLength < 4 ? undefined : header.getUint32(0, true);
     if (type === T_TMF) {
-      const header = this.#readHeader(chain, 24);
-      if (header) {
+      if (header.byteLength === TASK_MANAGEMENT_BYTES) {
         this.#taskManagement(queue, chain, header);
         return;
       }
