@@ -28,6 +28,8 @@ export type {
   NetworkActivity,
   PageNotes,
 } from './port/protocol.ts';
+export { ConsoleFont, ConsoleFontError } from '../devices/display/console-font.ts';
+export type { TextOptions } from '../devices/display/screen-text.ts';
 export { DisplayTimeoutError, type Image, type WaitOptions } from '../devices/display/machine-display.ts';
 export { RemoteDisplay } from './remote-display.ts';
 export { RemoteFileTree } from './remote-fs.ts';

@@ -7,6 +7,7 @@ import {
   type Image,
   type WaitOptions,
 } from '../devices/display/machine-display.ts';
+import { fontOf, linesHave, missingText, type TextOptions } from '../devices/display/screen-text.ts';
 import type { Rectangle } from '../devices/display/tile-map.ts';
 import { xtCodeOfDomCode } from './display/key-codes.ts';
 import type { DisplayDescription, DisplayPicture, MachinePort } from './port/protocol.ts';
@@ -153,6 +154,30 @@ export class RemoteDisplay {
     } finally {
       end();
     }
+  }
+
+  /** Lines of a text console, without blanks at their ends; U+FFFD stands for what the font does not have. Rejects with ConsoleFontError. */
+  async text(options: TextOptions): Promise<string[]> {
+    return fontOf(options).readLines(await this.image());
+  }
+
+  /**
+   * Resolves with the lines of a text console as soon as they hold the text, which may go over line ends (`\n`), or match the expression. Rejects with
+   * {@link DisplayTimeoutError}, whose message has what was shown.
+   */
+  async waitForText(pattern: string | RegExp, options: TextOptions & WaitOptions): Promise<string[]> {
+    const font = fontOf(options);
+    let lines: string[] = [];
+    try {
+      await this.waitForImage((image) => {
+        lines = font.readLines(image);
+        return linesHave(lines, pattern);
+      }, options);
+    } catch (error) {
+      if (!(error instanceof DisplayTimeoutError)) throw error;
+      throw new DisplayTimeoutError(missingText(lines, pattern));
+    }
+    return lines;
   }
 
   /** Resolves with the picture when it has not changed for so many milliseconds. */

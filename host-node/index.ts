@@ -38,6 +38,14 @@ export {
   type RunOptions,
   type RunResult,
 } from '../devices/serial/console.ts';
+export { ConsoleFont, ConsoleFontError } from '../devices/display/console-font.ts';
+export {
+  DisplayTimeoutError,
+  type Image,
+  type MachineDisplay,
+  type WaitOptions,
+} from '../devices/display/machine-display.ts';
+export type { TextOptions } from '../devices/display/screen-text.ts';
 export type { CharacterBackend, CharacterPort } from '../devices/backends/character.ts';
 export type { BlockBackend } from '../devices/backends/block.ts';
 export type { NetworkBackend, NetworkFrame, NetworkPort } from '../devices/backends/network.ts';

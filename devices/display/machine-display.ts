@@ -2,6 +2,7 @@
 import type { Display } from './display.ts';
 import { keysymOfCharacter } from '../input/keysyms.ts';
 import type { InputSession } from '../input/input-router.ts';
+import { fontOf, linesHave, missingText, type TextOptions } from './screen-text.ts';
 import type { Rectangle } from './tile-map.ts';
 
 /** How long waits last that say nothing else. */
@@ -165,6 +166,30 @@ export class MachineDisplay {
       ended?.();
       view.close();
     }
+  }
+
+  /** Lines of a text console, without blanks at their ends; U+FFFD stands for what the font does not have. Throws ConsoleFontError. */
+  text(options: TextOptions): string[] {
+    return fontOf(options).readLines(this.image());
+  }
+
+  /**
+   * Resolves with the lines of a text console as soon as they hold the text, which may go over line ends (`\n`), or match the expression. Rejects with
+   * {@link DisplayTimeoutError}, whose message has what was shown.
+   */
+  async waitForText(pattern: string | RegExp, options: TextOptions & WaitOptions): Promise<string[]> {
+    const font = fontOf(options);
+    let lines: string[] = [];
+    try {
+      await this.waitForImage((image) => {
+        lines = font.readLines(image);
+        return linesHave(lines, pattern);
+      }, options);
+    } catch (error) {
+      if (!(error instanceof DisplayTimeoutError)) throw error;
+      throw new DisplayTimeoutError(missingText(lines, pattern));
+    }
+    return lines;
   }
 
   /** Resolves when the picture has not changed for so long. */

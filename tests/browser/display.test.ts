@@ -148,7 +148,7 @@ test('a phone: keys on the screen, and fingers', async () => {
     await page.tap('.screen-key[data-code=Enter]');
     await page.tap('canvas', { position: { x: 40, y: 30 } });
     await expect.poll(() => colours(page, [[16, 16]]), { timeout: 60_000 }).toEqual([hexColour(squareColour(0x2a))]);
-    await page.screenshot({ path: 'artifacts/screenshots/display-keys-phone.png' });
+    await takeScreenshots(page, 'display-keys');
     await page.tap('#tab-console-com1');
     const text = await waitForScreen(page, /m 01 00 00\nm 00 00 00/);
     const codes = [...text.matchAll(/^k (..)$/gm)].map(([, code]) => code).join(' ');

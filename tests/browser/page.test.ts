@@ -14,6 +14,9 @@ import {
 } from '../support/browser.ts';
 import { linuxMissing } from '../support/machine.ts';
 
+/** Pictures of every state are made for docs/screenshots alone. */
+const DOCUMENTING = process.env['WEBHYVE_SCREENSHOTS'] !== undefined;
+
 beforeEach(async (context) => {
   const reason = chromiumMissing ?? (await linuxMissing());
   if (reason !== undefined) context.skip(reason);
@@ -53,6 +56,7 @@ describe('two processors', () => {
       await waitForScreen(page, /^0123456789$/m);
       await page.click('#show-files');
       await page.waitForSelector('#files:not([hidden])');
+      if (DOCUMENTING) await takeScreenshots(page, 'files');
       await page.click('#show-files');
       await waitForScreen(page, /^flood over$/m);
       const longTasks = await page.evaluate(() => (globalThis as unknown as { longTasks: number[] }).longTasks);
@@ -65,6 +69,7 @@ describe('two processors', () => {
 
       await page.click('#pause');
       await page.waitForSelector('body[data-state=paused]');
+      if (DOCUMENTING) await takeScreenshots(page, 'paused');
       await page.click('#pause');
       await page.waitForSelector('body[data-state=running]');
 
@@ -142,12 +147,14 @@ describe('the command line', () => {
       await page.keyboard.press('Control+Enter');
       await page.waitForSelector('body[data-state=failed]');
       expect(await page.textContent('#curtain-text')).toMatch(/missing\.img: the server answers 404/);
+      if (DOCUMENTING) await takeScreenshots(page, 'failed');
       // The browser itself reports the answer; nothing else went wrong.
       expect(complaints.errors.filter((text) => !text.includes('404'))).toEqual([]);
 
       await page.keyboard.press('F1');
       await page.fill('#help-search', 'virtio-rnd');
       expect(await page.textContent('#help-text')).toContain('-s slot,virtio-rnd');
+      if (DOCUMENTING) await takeScreenshots(page, 'help');
       await page.keyboard.press('Escape');
     } finally {
       await page.close();

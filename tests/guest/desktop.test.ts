@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { parseWav } from '../../host-node/audio/wav.ts';
 import { desktopGuest, LOAD_DRIVERS } from '../support/desktop-guest.ts';
+import { testSound, TEST_SOUND_RATE_HZ, wavFile } from '../support/test-sound.ts';
 import {
   BASIC_ARGS,
   destroyTestMachines,
@@ -16,37 +17,8 @@ import {
 
 afterEach(destroyTestMachines);
 
-const RATE = 48_000;
+const RATE = TEST_SOUND_RATE_HZ;
 const SECONDS = 2;
-
-/** Two channels that are nowhere alike: a rising tone, and noise. */
-function sound(frames: number): Buffer {
-  const samples = Buffer.alloc(frames * 4);
-  let noise = 1;
-  for (let i = 0; i < frames; i++) {
-    noise = (Math.imul(noise, 1103515245) + 12345) | 0;
-    const t = i / RATE;
-    samples.writeInt16LE(Math.round(20_000 * Math.sin(2 * Math.PI * (200 + 300 * t) * t)), 4 * i);
-    samples.writeInt16LE((noise >> 17) & ~1, 4 * i + 2);
-  }
-  return samples;
-}
-
-function wavFile(samples: Buffer): Buffer {
-  const header = Buffer.alloc(44);
-  header.write('RIFF....WAVEfmt ', 0, 'latin1');
-  header.writeUInt32LE(36 + samples.length, 4);
-  header.writeUInt32LE(16, 16);
-  header.writeUInt16LE(1, 20);
-  header.writeUInt16LE(2, 22);
-  header.writeUInt32LE(RATE, 24);
-  header.writeUInt32LE(RATE * 4, 28);
-  header.writeUInt16LE(4, 32);
-  header.writeUInt16LE(16, 34);
-  header.write('data', 36, 'latin1');
-  header.writeUInt32LE(samples.length, 40);
-  return Buffer.concat([header, samples]);
-}
 
 async function run(guest: TestMachine, command: string, timeout = 60_000): Promise<string> {
   const { output, status } = await guest.com1.run(command, { timeout });
@@ -102,7 +74,7 @@ test('keyboard, tablet and sound', { timeout: 300_000 }, async (context) => {
   const guestFiles = await desktopGuest().catch((error: unknown): never => context.skip(String(error)));
   const scratch = scratchDirectory();
   try {
-    const recorded = sound(RATE * SECONDS * 3);
+    const recorded = testSound(RATE * SECONDS * 3);
     writeFileSync(join(scratch.path, 'in.wav'), wavFile(recorded));
     const argv = [
       ...[...BASIC_ARGS, '-m', '512M', '-K', 'de'],

@@ -140,9 +140,12 @@ export async function typeLine(page: Page, line: string): Promise<void> {
 
 export const PROMPT = /\/ # ?$/m;
 
-/** Pictures of a state of the page, as a person would see it: on a desk and in the hand, light and dark; in artifacts/screenshots. */
+/**
+ * Pictures of a state of the page, as a person would see it: on a desk and in the hand, light and dark. They go to artifacts/screenshots, or to the folder
+ * that WEBHYVE_SCREENSHOTS names (docs/screenshots, when the page has changed).
+ */
 export async function takeScreenshots(page: Page, state: string): Promise<void> {
-  const folder = join(root, 'artifacts', 'screenshots');
+  const folder = join(root, process.env['WEBHYVE_SCREENSHOTS'] ?? 'artifacts/screenshots');
   mkdirSync(folder, { recursive: true });
   const before = page.viewportSize();
   for (const [device, size] of Object.entries({
@@ -152,7 +155,7 @@ export async function takeScreenshots(page: Page, state: string): Promise<void> 
     await page.setViewportSize(size);
     for (const colorScheme of ['light', 'dark'] as const) {
       await page.emulateMedia({ colorScheme });
-      await page.screenshot({ path: join(folder, `${state}-${device}-${colorScheme}.png`) });
+      await page.screenshot({ path: join(folder, `${state}-${device}-${colorScheme}.png`), scale: 'css' });
     }
   }
   await page.emulateMedia({ colorScheme: null });

@@ -4,6 +4,7 @@
 ;   bhyve -m 64M -s 0,hostbridge -s 31,lpc -s 29,fbuf,w=640,h=480 -l com1,stdio -f multiboot,display-echo.bin vm
 ;
 ; Stripes of red, green, blue and white on the whole screen; for each key that goes down, a square of 32 pixels, from the upper left on.
+; F2 fills the whole screen again and again, each time in another colour, until something is pressed. F3 rests for ever.
 ; Lines: "ready", then "k CODE" for each byte of the keyboard (scan code set 1), and "m BUTTONS DX DY" for each packet of the mouse, in hexadecimal.
 
 COM1            equ 0x3f8
@@ -11,6 +12,8 @@ STATUS          equ 0x64
 DATA            equ 0x60
 FBUF            equ 0x40fbfb5d
 SQUARE          equ 32
+F2              equ 0x3c
+F3              equ 0x3d
 
         bits 32
         org 0x100000
@@ -97,6 +100,10 @@ poll:   in al, STATUS
         pop eax
         test al, 0x80
         jnz poll
+        cmp al, F2
+        je redraw
+        cmp al, F3
+        je rest
         call square
         jmp poll
 .mouse: in al, DATA
@@ -122,6 +129,29 @@ poll:   in al, STATUS
         call hexadecimal
         call newline
         jmp poll
+
+redraw: mov ebp, 0x010203
+.fill:  mov edi, [pixels]
+        mov ecx, [width]
+        imul ecx, [height]
+        mov eax, ebp
+        rep stosd
+        add ebp, 0x070503
+        ; The release of F2 ends nothing.
+        in al, STATUS
+        test al, 1
+        jz .fill
+        in al, DATA
+        cmp al, F2 | 0x80
+        je .fill
+        jmp poll
+
+rest:   mov al, 0xff                    ; no interrupt comes
+        out 0x21, al
+        out 0xa1, al
+        sti
+.rest:  hlt
+        jmp .rest
 
 ; The next square, in a colour of the code in AL.
 square: pushad

@@ -1,0 +1,65 @@
+/**
+ * What a screen costs: frames a second to a local viewer while the guest draws all of it, and processor time while nothing changes. Figures for
+ * docs/display.md, not limits: WEBHYVE_PACE=1 on a machine that has nothing else to do.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, expect, test } from 'vitest';
+import { displayGuest, displayGuestMissing } from '../support/display-guest.ts';
+import { BASIC_ARGS, destroyTestMachines, testMachine } from '../support/machine.ts';
+import { RfbClient } from '../support/rfb-client.ts';
+
+afterEach(destroyTestMachines);
+
+const SECONDS = 8;
+const ENCODINGS = { raw: 0, hextile: 5, zrle: 16 } as const;
+
+test('frames a second, and an idle screen', { timeout: 300_000 }, async (context) => {
+  if (process.env['WEBHYVE_PACE'] === undefined) context.skip('WEBHYVE_PACE is not set');
+  if (displayGuestMissing !== undefined) context.skip(displayGuestMissing);
+  const folder = mkdtempSync(join(tmpdir(), 'webhyve-pace-'));
+  try {
+    const kernel = readFileSync(displayGuest(folder));
+    const screen = ['-s', `29,fbuf,w=1024,h=768,rfb=unix:${join(folder, 'vnc')}`, '-f', 'multiboot,/payload'];
+    const options = { readFile: () => Promise.resolve(kernel) };
+    await using guest = await testMachine([...BASIC_ARGS, '-m', '64M', ...screen, 'pace'], options);
+    const { display } = guest.machine;
+    if (!display) throw new Error('there is no display');
+    guest.machine.start();
+    await guest.com1.expect('ready', { timeout: 60_000 });
+    const socket = connect({ path: join(folder, 'vnc') });
+    const client = new RfbClient((bytes) => socket.write(bytes));
+    socket.on('data', (bytes: Buffer) => client.receive(bytes));
+    socket.on('close', () => client.closed());
+    expect(await client.open()).toBeUndefined();
+    await client.init();
+    display.press('F2');
+    const lines: string[] = [];
+    for (const [name, encoding] of Object.entries(ENCODINGS)) {
+      client.setEncodings(encoding);
+      client.request(false);
+      await client.update();
+      const end = performance.now() + SECONDS * 1000;
+      let frames = 0;
+      for (; performance.now() < end; frames++) {
+        client.request(true);
+        await client.update();
+      }
+      lines.push(`${name}: ${(frames / SECONDS).toFixed(1)} frames a second`);
+    }
+    display.press('F3');
+    display.press('F3');
+    await display.waitForRest(500);
+    client.request(true);
+    const before = process.cpuUsage();
+    await new Promise((resolve) => setTimeout(resolve, SECONDS * 1000));
+    const { user, system } = process.cpuUsage(before);
+    lines.push(`idle: ${((user + system) / 1e4 / SECONDS).toFixed(2)} % of a processor`);
+    console.log(lines.join('\n'));
+    socket.destroy();
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
