@@ -18,6 +18,7 @@ export default defineConfig({
     testTimeout: 90_000,
     // Guests run beside whatever else the machine does. The report names each test that needed it: a fault to be found.
     retry: 1,
+    expect: { poll: { timeout: 20_000 } },
     env: { WEBHYVE_RUNTIME_DIR: process.env['WEBHYVE_RUNTIME_DIR'] ?? runtimeDirectory },
     reporters: ['default', new URL('./support/report.ts', import.meta.url).pathname],
     projects: [

@@ -203,7 +203,7 @@ test.skipIf(!hasScript)('a terminal that nobody reads stops the guest, not the p
   const end = ended(terminal);
   const child = (): number =>
     Number(readFileSync(`/proc/${terminal.pid}/task/${terminal.pid}/children`, 'utf8').trim());
-  await expect.poll(child, { timeout: 5000 }).toBeGreaterThan(0);
+  await expect.poll(child, { timeout: 20_000 }).toBeGreaterThan(0);
   terminal.kill('SIGSTOP');
   const pid = child();
   try {
@@ -217,7 +217,7 @@ test.skipIf(!hasScript)('a terminal that nobody reads stops the guest, not the p
     }
     process.kill(pid, 'SIGTERM');
     const state = (): string | undefined => /^State:\s+(\w)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-    await expect.poll(state, { timeout: 5000 }).toBe('Z');
+    await expect.poll(state, { timeout: 20_000 }).toBe('Z');
   } finally {
     process.kill(pid, 'SIGKILL');
     terminal.kill('SIGCONT');

@@ -376,7 +376,7 @@ describe('sockets', () => {
     let next = 0;
     while (backend.write(encoder.encode(`${next++} `))) expect(next).toBeLessThan(30_000);
     expect(drains).toBe(0);
-    await expect.poll(() => drains, { timeout: 2 * RECONNECT_MS }).toBe(1);
+    await expect.poll(() => drains, { timeout: 20_000 + 2 * RECONNECT_MS }).toBe(1);
     for (; next < 30_000; next++) expect(backend.write(encoder.encode(`${next} `))).toBe(true);
     const second = await client({ port: backend.port });
     await expect.poll(() => second.text().length).toBe(BACKLOG_BYTES);
@@ -604,7 +604,7 @@ describe('sockets', () => {
         children.push(child);
         let text = '';
         child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
-        await expect.poll(() => existsSync(link), { timeout: 5000 }).toBe(true);
+        await expect.poll(() => existsSync(link), { timeout: 20_000 }).toBe(true);
         return { child, text: () => text };
       };
       const first = await terminal();
@@ -620,7 +620,7 @@ describe('sockets', () => {
       await new Promise((resolve) => setTimeout(resolve, 30));
       backend.write(encoder.encode('meanwhile'));
       const second = await terminal();
-      await expect.poll(second.text, { timeout: 5000 }).toBe('meanwhile');
+      await expect.poll(second.text, { timeout: 20_000 }).toBe('meanwhile');
       await backend.close();
     } finally {
       for (const child of children) child.kill();
@@ -638,7 +638,7 @@ describe('sockets', () => {
     const terminal = async (): Promise<ChildProcess> => {
       const child = spawn('socat', ['-', `PTY,link=${link},raw,echo=0`], { stdio: ['pipe', 'pipe', 'ignore'] });
       children.push(child);
-      await expect.poll(() => existsSync(link), { timeout: 5000 }).toBe(true);
+      await expect.poll(() => existsSync(link), { timeout: 20_000 }).toBe(true);
       return child;
     };
     const terminalsOpen = (): number =>
@@ -674,7 +674,7 @@ describe('sockets', () => {
       second.stdout?.on('data', (chunk: Buffer) => chunks.push(chunk));
       const received = (): Buffer => Buffer.concat(chunks);
       const wanted = Buffer.from(data.subarray(0, sentBytes));
-      await expect.poll(() => received().subarray(-64).equals(wanted.subarray(-64)), { timeout: 5000 }).toBe(true);
+      await expect.poll(() => received().subarray(-64).equals(wanted.subarray(-64)), { timeout: 20_000 }).toBe(true);
       const lostBytes = sentBytes - received().length;
       expect(Buffer.compare(received(), wanted.subarray(lostBytes))).toBe(0);
       // What the system had taken is gone, and nothing beyond: it goes on within a piece, for Linux takes some KiB at a time.
