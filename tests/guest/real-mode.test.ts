@@ -14,7 +14,8 @@ import {
 } from '../support/machine.ts';
 
 const SOURCE = join(import.meta.dirname, 'asm', 'real-mode.asm');
-const TIMEOUT_MS = 120_000;
+const TIMEOUT_MS = 400_000;
+const WAIT_MS = 300_000;
 
 afterEach(destroyTestMachines);
 
@@ -35,7 +36,7 @@ test.for([true, false])(
     await using guest = await testMachine(args, { kernel, cmdline: 'one two' });
     guest.machine.start();
     // It says that no key has been pressed, waits for some, and looks at the last one before it takes it.
-    await guest.com1.expect('\r\n-', { timeout: TIMEOUT_MS });
+    await guest.com1.expect('\r\n-', { timeout: WAIT_MS });
     guest.com1.send('hellq!');
     expect(await guest.machine.exited).toMatchObject(HALTED);
     expect(guest.com1.transcript.replaceAll('\r', '').replace(/^t\d+/m, 'tYEAR').split('\n')).toEqual([
@@ -64,16 +65,20 @@ test('iPXE shows its banner, finds the network card and gets an address', { time
   await using guest = await testMachine(args, { kernel: readFileSync(kernel) });
   guest.machine.start();
   await guest.com1.expect(/iPXE \d\S+ -- Open Source Network Boot Firmware -- http:\/\/ipxe\.org/, {
-    timeout: TIMEOUT_MS,
+    timeout: WAIT_MS,
   });
-  await guest.com1.expect(/net0: [\da-f:]{17} using virtio-net on 0000:00:03\.0/, { timeout: TIMEOUT_MS });
-  await guest.com1.expect('net0: 10.0.2.15/255.255.255.0', { timeout: TIMEOUT_MS });
+  await guest.com1.expect(/net0: [\da-f:]{17} using virtio-net on 0000:00:03\.0/, { timeout: WAIT_MS });
+  await guest.com1.expect('net0: 10.0.2.15/255.255.255.0', { timeout: WAIT_MS });
 });
 
-test('Linux finds its memory and the rest of its boot by its own setup code', { timeout: 200_000 }, async (context) => {
-  const missing = await linuxMissing();
-  if (missing !== undefined) return context.skip(missing);
-  await using guest = await bootLinux({ args: ['-m', '256M', '-o', 'loader.protocol=linux16'] });
-  const { output } = await guest.com1.run('dmesg | grep -c "BIOS-e820: .*usable"; cat /proc/cmdline');
-  expect(output.replaceAll('\r', '').trim().split('\n')).toEqual(['2', expect.stringContaining('console=ttyS0')]);
-});
+test(
+  'Linux finds its memory and the rest of its boot by its own setup code',
+  { timeout: TIMEOUT_MS },
+  async (context) => {
+    const missing = await linuxMissing();
+    if (missing !== undefined) return context.skip(missing);
+    await using guest = await bootLinux({ args: ['-m', '256M', '-o', 'loader.protocol=linux16'] });
+    const { output } = await guest.com1.run('dmesg | grep -c "BIOS-e820: .*usable"; cat /proc/cmdline');
+    expect(output.replaceAll('\r', '').trim().split('\n')).toEqual(['2', expect.stringContaining('console=ttyS0')]);
+  },
+);
