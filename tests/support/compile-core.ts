@@ -20,6 +20,11 @@ function sourceHash(entry: string, target: string): string {
 
 export type CoreTarget = 'debug' | 'checked' | 'release';
 
+/** The build that tests run on: CORE_TARGET in the environment, or else the one they usually do. `checked` has assertions. */
+export function coreTarget(usual: CoreTarget): CoreTarget {
+  return (process.env['CORE_TARGET'] as CoreTarget | undefined) ?? usual;
+}
+
 /** Compiles as {@link compileCore} does and returns the path of the result. */
 export async function compiledCorePath(entry: string, target: CoreTarget): Promise<string> {
   const outDir = join(root, 'build', 'test');
@@ -53,7 +58,7 @@ export async function compiledCorePath(entry: string, target: CoreTarget): Promi
  */
 export async function compileCore(
   entry = 'core-as/index.ts',
-  target: CoreTarget = 'checked',
+  target: CoreTarget = coreTarget('checked'),
 ): Promise<WebAssembly.Module> {
   return new WebAssembly.Module(readFileSync(await compiledCorePath(entry, target)));
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createMachine, type Console, type HostOptions, type Machine } from '../../host-node/index.ts';
 import { parseCommandLine } from '../../devices/config/index.ts';
 import { fetchGuest, type Guest } from '../../host-node/setup/fetch-guest.mjs';
-import { compileCore } from './compile-core.ts';
+import { compileCore, coreTarget } from './compile-core.ts';
 import { vcpuWorkerForTests } from './machine-worker.ts';
 
 /** Options of every test machine; a bridge and COM1 as users have them. */
@@ -56,7 +56,7 @@ export async function testMachine(argv: readonly string[], options: HostOptions 
   });
   const messages: string[] = [];
   const machine = await createMachine(tree, {
-    core: await compileCore('core-as/index.ts', 'release'),
+    core: await compileCore('core-as/index.ts', coreTarget('release')),
     workerUrl: await vcpuWorkerForTests(),
     message: (text) => messages.push(text),
     ...options,
