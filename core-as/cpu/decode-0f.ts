@@ -1,6 +1,29 @@
 /** The two-byte opcode map 0F, and the scalar parts of 0F38 and 0F3A (SDM vol. 2, tables ). */
-import { SIMD_FEATURE_SHA, SIMD_W_IS_GPR } from '../simd/row';
+import {
+  SIMD_ALIGNED,
+  SIMD_ALIGNED_VEX,
+  SIMD_FEATURE_MASK,
+  SIMD_FEATURE_SHA,
+  SIMD_FEATURE_SHIFT,
+  SIMD_IMM8,
+  SIMD_MEMORY_ONLY,
+  SIMD_MMX_STATE,
+  SIMD_NO_MODRM,
+  SIMD_NO_VVVV,
+  SIMD_OPERATION_MASK,
+  SIMD_REGISTER_ONLY,
+  SIMD_SIZE_1,
+  SIMD_SIZE_MASK,
+  SIMD_SIZE_NONE,
+  SIMD_SIZE_SHIFT,
+  SIMD_SIZE_SPECIAL,
+  SIMD_SIZE_VECTOR,
+  SIMD_VSIB,
+  SIMD_WRITES,
+  SIMD_W_IS_GPR,
+} from '../simd/descriptor';
 import { OP_CVTTPD2PI, OP_MOVNTI, OP_MOVQ2DQ } from '../simd/operations';
+import { EXECUTE_64BIT, EXECUTE_VEX, EXECUTE_VEX_L, EXECUTE_W } from '../simd/status';
 import { simdDescribe } from '../simd/table';
 import { farSize, jumpNear, loadFarSegment, stackSize } from './decode-forms';
 import {
@@ -36,6 +59,15 @@ import {
   vexW,
 } from './decode-state';
 import { isAmd } from './features';
+import {
+  UOP_SIMD_ALIGNED,
+  UOP_SIMD_MMX,
+  UOP_SIMD_NO_STATE,
+  UOP_SIMD_NO_XMM,
+  simdBytesField,
+  simdImmediate,
+  simdVsibFields,
+} from './simd-uop';
 import { FS, GS, MODE_64, SS, protectedMode } from './state';
 import { K, SUB_REP, SUB_REPNE, T0, U_D, U_IMM, U_S, U_SCALE, U_SUB, X } from './uops';
 
@@ -44,31 +76,10 @@ function simdPrefix(): u32 {
   return rep === SUB_REP ? 2 : rep === SUB_REPNE ? 3 : prefix66 ? 1 : 0;
 }
 
-/** simdDescribe's descriptor. */
-const D_OPERATION: u32 = 0x3ff;
-const D_SIZE_SHIFT: u32 = 10;
-const D_STORE: u32 = 1 << 14;
-const D_ALIGN16: u32 = 1 << 15;
-const D_IMM8: u32 = 1 << 16;
-const D_ALIGN_VEX: u32 = 1 << 25;
-const D_MEMORY_ONLY: u32 = 1 << 26;
-const D_REGISTER_ONLY: u32 = 1 << 27;
-const D_NO_VVVV: u32 = 1 << 28;
-const D_MMX: u32 = 1 << 17;
-const D_VSIB: u32 = 1 << 18;
-
-/** U_IMM of SIMD micro-ops: bit 32 the operand must be aligned to its size, bit 33 VSIB; bits 40-44 the feature, bit 45 VEX, bits 48-51 VSIB index. */
-export const SIMD_ALIGNED: u64 = 1 << 32;
-export const SIMD_VSIB: u64 = 1 << 33;
-/** In U_IMM: the instruction uses MMX registers; it uses no XMM registers, so that CR4.OSFXSR does not matter; it uses neither (MOVNTI). */
-export const SIMD_MMX: u64 = 1 << 34;
-export const SIMD_NO_XMM: u64 = 1 << 35;
-export const SIMD_NO_STATE: u64 = 1 << 36;
-export const SIMD_FEATURE_SHIFT: u64 = 40;
-
-function operandBytes(code: u32, fullBytes: u32): u32 {
-  if (code <= 6) return code ? 1 << (code - 1) : 0;
-  return code === 7 ? fullBytes : code === 8 ? fullBytes >> 1 : code === 9 ? fullBytes >> 2 : fullBytes >> 3;
+/** Bytes of a memory operand by its SIMD_SIZE_*. */
+function operandBytes(size: u32, vectorBytes: u32): u32 {
+  if (size >= SIMD_SIZE_VECTOR) return vectorBytes >> (size - SIMD_SIZE_VECTOR);
+  return size === SIMD_SIZE_NONE ? 0 : 1 << (size - SIMD_SIZE_1);
 }
 
 /**
@@ -88,43 +99,50 @@ export function decodeSimd(map: u32, opcode: u32): bool {
     w = 0;
     d = simdDescribe(map, simdPrefix(), opcode, modrm, vex, vexL, w);
   }
+  assert(((d & SIMD_NO_MODRM) !== 0) === noModrm);
   if (
     lock ||
-    (d & D_VSIB && !hasSib) ||
-    (isMemory && d & D_REGISTER_ONLY) ||
-    (!isMemory && d & D_MEMORY_ONLY) ||
-    (vex && d & D_NO_VVVV && vexV)
+    (d & SIMD_VSIB && !hasSib) ||
+    (isMemory && d & SIMD_REGISTER_ONLY) ||
+    (!isMemory && d & SIMD_MEMORY_ONLY) ||
+    (vex && d & SIMD_NO_VVVV && vexV)
   ) {
     undefinedOpcode();
     return true;
   }
-  let imm = (<u64>(vexV << 8)) | ((vex ? 1 : 0) << 16) | (vexL << 17) | (w << 18) | ((dmode === MODE_64 ? 1 : 0) << 19);
-  imm |= (<u64>((d >> 20) & 31)) << SIMD_FEATURE_SHIFT;
-  const code = (d >> D_SIZE_SHIFT) & 15;
-  const bytes = operandBytes(code, vexL ? 32 : 16);
+  const flags =
+    (vex ? EXECUTE_VEX : 0) |
+    (vexL ? EXECUTE_VEX_L : 0) |
+    (w ? EXECUTE_W : 0) |
+    (dmode === MODE_64 ? EXECUTE_64BIT : 0);
+  const feature = (d >> SIMD_FEATURE_SHIFT) & SIMD_FEATURE_MASK;
+  let imm = simdImmediate(vexV, flags, feature);
+  const size = (d >> SIMD_SIZE_SHIFT) & SIMD_SIZE_MASK;
+  const bytes = operandBytes(size, vexL ? 32 : 16);
   let p: u32;
-  const operation = d & D_OPERATION;
-  if (d & D_MMX) {
-    imm |= SIMD_MMX;
+  const operation = d & SIMD_OPERATION_MASK;
+  if (d & SIMD_MMX_STATE) {
+    imm |= UOP_SIMD_MMX;
     // All but MOVQ2DQ, MOVDQ2Q and the conversions between the two files.
-    if (operation < OP_MOVQ2DQ || operation > OP_CVTTPD2PI) imm |= SIMD_NO_XMM;
-  } else if (operation === OP_MOVNTI) imm |= SIMD_NO_STATE;
-  if (!isMemory && code === 11) {
+    if (operation < OP_MOVQ2DQ || operation > OP_CVTTPD2PI) imm |= UOP_SIMD_NO_XMM;
+  } else if (operation === OP_MOVNTI) imm |= UOP_SIMD_NO_STATE;
+  if (!isMemory && size === SIMD_SIZE_SPECIAL) {
     // MASKMOVQ, MASKMOVDQU: registers in modrm, memory at DS:rDI.
     p = emit(K.SIMD_SPECIAL, reg, rm);
     setStringDestination(p);
   } else if (!isMemory) p = emit(K.SIMD_R, reg, rm);
   else {
-    p = emit(code === 11 || d & D_VSIB ? K.SIMD_SPECIAL : d & D_STORE ? K.SIMD_ST : K.SIMD_LD, reg, 0xff);
+    const special = size === SIMD_SIZE_SPECIAL || (d & SIMD_VSIB) !== 0;
+    p = emit(special ? K.SIMD_SPECIAL : d & SIMD_WRITES ? K.SIMD_ST : K.SIMD_LD, reg, 0xff);
     setAddress(p);
-    imm |= (<u64>bytes) << 24;
-    if (d & D_VSIB) imm |= SIMD_VSIB | ((<u64>sibIndex) << 48);
+    imm |= simdBytesField(bytes);
+    if (d & SIMD_VSIB) imm |= simdVsibFields(sibIndex);
     // AMD's SHA instructions take operands at any address.
-    const anywhere = ((d >> 20) & 31) === SIMD_FEATURE_SHA && isAmd();
-    if ((!vex && d & D_ALIGN16 && !anywhere) || (d & D_ALIGN_VEX && bytes >= 16)) imm |= SIMD_ALIGNED;
+    const anywhere = feature === SIMD_FEATURE_SHA && isAmd();
+    if ((!vex && d & SIMD_ALIGNED && !anywhere) || (d & SIMD_ALIGNED_VEX && bytes >= 16)) imm |= UOP_SIMD_ALIGNED;
   }
-  store<u32>(p, d & D_OPERATION, U_SUB);
-  if (d & D_IMM8) imm |= u8next();
+  store<u32>(p, operation, U_SUB);
+  if (d & SIMD_IMM8) imm |= u8next();
   store<u64>(p, imm, U_IMM);
   return true;
 }

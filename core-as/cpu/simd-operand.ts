@@ -25,9 +25,21 @@ import { OP_VCVTPS2PH } from '../simd/operations';
 import { SIMD_FAULT, SIMD_GP, SIMD_XM } from '../simd/status';
 import { checkWritable, readBlock, writeBlock } from './block-access';
 import { simdFeatureOff } from './features';
-import { SIMD_ALIGNED, SIMD_FEATURE_SHIFT, SIMD_MMX, SIMD_NO_STATE, SIMD_NO_XMM, SIMD_VSIB } from './decode-0f';
 import { arithmeticFlags, setArithmeticFlags } from './flags';
 import { addressMask, cutAddress, effectiveAddress, linearAddress, segmentedOperand } from './operand';
+import {
+  UOP_SIMD_ALIGNED,
+  UOP_SIMD_MMX,
+  UOP_SIMD_NO_STATE,
+  UOP_SIMD_NO_XMM,
+  UOP_SIMD_VEX,
+  UOP_SIMD_VSIB,
+  simdBytes,
+  simdFeature,
+  simdFlags,
+  simdIndex,
+  simdVvvv,
+} from './simd-uop';
 import {
   CR0_EM,
   CR0_MP,
@@ -58,21 +70,21 @@ const OPERAND_SLOT: u32 = R_SIMD_SCRATCH + 7 * 32;
 /** Raises #UD or #NM when the instruction is not available; returns false then. */
 export function simdCheck(p: u32): bool {
   const imm = load<u64>(p, U_IMM);
-  const feature = (<u32>(imm >> SIMD_FEATURE_SHIFT)) & 31;
+  const feature = simdFeature(imm);
   const cr0 = load<u64>(cpu, R_CR0);
   const cr4 = load<u64>(cpu, R_CR4);
   if (simdFeatureOff(feature)) {
     raise(VECTOR_UD);
     return false;
   }
-  if (imm & (1 << 16)) {
+  if (imm & UOP_SIMD_VEX) {
     // VEX: CR4.OSXSAVE and both state bits, in protected mode.
     if (!(cr4 & CR4_OSXSAVE) || (load<u64>(cpu, R_XCR0) & 6) !== 6 || !protectedMode) {
       raise(VECTOR_UD);
       return false;
     }
-  } else if (imm & SIMD_NO_STATE) return true;
-  else if (cr0 & CR0_EM || (!(imm & SIMD_NO_XMM) && !(cr4 & CR4_OSFXSR))) {
+  } else if (imm & UOP_SIMD_NO_STATE) return true;
+  else if (cr0 & CR0_EM || (!(imm & UOP_SIMD_NO_XMM) && !(cr4 & CR4_OSFXSR))) {
     raise(VECTOR_UD);
     return false;
   }
@@ -80,7 +92,7 @@ export function simdCheck(p: u32): bool {
     raise(VECTOR_NM);
     return false;
   }
-  if (imm & SIMD_MMX && x87PendingException(cpu)) {
+  if (imm & UOP_SIMD_MMX && x87PendingException(cpu)) {
     raise(VECTOR_MF);
     return false;
   }
@@ -97,10 +109,10 @@ export function simdFault(status: i32): void {
 /** Address of the operand's bytes: guest RAM itself when it lies in one page, else a copy. Check `faulted`. */
 export function simdLoadOperand(p: u32): u32 {
   const imm = load<u64>(p, U_IMM);
-  const bytes = (<u32>(imm >> 24)) & 0xff;
+  const bytes = simdBytes(imm);
   const address = segmentedOperand(p, bytes, false);
   if (faulted & FAULTED) return 0;
-  if (imm & SIMD_ALIGNED && (<u32>address) & (bytes - 1)) {
+  if (imm & UOP_SIMD_ALIGNED && (<u32>address) & (bytes - 1)) {
     raiseGp();
     return 0;
   }
@@ -115,12 +127,12 @@ export function simdLoadOperand(p: u32): u32 {
 /** Executes a SIMD instruction with a memory destination. Returns simdExecute's status; memory faults are in `faulted`. */
 export function simdStore(p: u32): i32 {
   const imm = load<u64>(p, U_IMM);
-  const bytes = (<u32>(imm >> 24)) & 0xff;
+  const bytes = simdBytes(imm);
   const address = segmentedOperand(p, bytes, true);
   if (faulted & FAULTED) return 0;
-  if (imm & SIMD_ALIGNED && (<u32>address) & (bytes - 1)) return SIMD_GP;
+  if (imm & UOP_SIMD_ALIGNED && (<u32>address) & (bytes - 1)) return SIMD_GP;
   // What changes other state than memory must not, when the store then faults: MMX stores reset TOP, VCVTPS2PH sets flags.
-  const changesState = (imm & SIMD_MMX) !== 0 || load<u32>(p, U_SUB) === OP_VCVTPS2PH;
+  const changesState = (imm & UOP_SIMD_MMX) !== 0 || load<u32>(p, U_SUB) === OP_VCVTPS2PH;
   if (changesState && !checkWritable(address, bytes)) return 0;
   const slot = cpu + OPERAND_SLOT;
   const status = simdExecute(
@@ -128,9 +140,9 @@ export function simdStore(p: u32): i32 {
     load<u32>(p, U_SUB),
     load<u8>(p, U_D),
     0xff,
-    (<u32>(imm >> 8)) & 15,
+    simdVvvv(imm),
     (<u32>imm) & 0xff,
-    (<u32>(imm >> 16)) & 15,
+    simdFlags(imm),
     slot,
   );
   if (status) return status;
@@ -142,10 +154,10 @@ export function simdStore(p: u32): i32 {
 /** Executes a SIMD instruction that accesses memory element by element. */
 export function simdSpecial(p: u32): i32 {
   const imm = load<u64>(p, U_IMM);
-  const flags = (<u32>(imm >> 16)) & 15;
+  const flags = simdFlags(imm);
   const seg: u32 = load<u8>(p, U_SEG);
   let base: u64;
-  if (imm & SIMD_VSIB) {
+  if (imm & UOP_SIMD_VSIB) {
     base = load<u64>(cpu + load<u8>(p, U_BASE));
     // The segment base is added once here; FS and GS are the only ones that have one in 64-bit mode.
     base = linearAddress(seg & 7, cutAddress(base, seg), 1, false);
@@ -156,10 +168,10 @@ export function simdSpecial(p: u32): i32 {
     load<u32>(p, U_SUB),
     load<u8>(p, U_D),
     load<u8>(p, U_S),
-    (<u32>(imm >> 8)) & 15,
+    simdVvvv(imm),
     flags,
     base,
-    (<u32>(imm >> 48)) & 15,
+    simdIndex(imm),
     1 << load<u8>(p, U_SCALE),
     load<i32>(p, U_DISP),
     addressMask(seg),
@@ -182,9 +194,9 @@ export function simdRun(p: u32): void {
       load<u32>(p, U_SUB),
       load<u8>(p, U_D),
       kind === K.SIMD_LD ? 0xff : load<u8>(p, U_S),
-      (<u32>(imm >> 8)) & 15,
+      simdVvvv(imm),
       (<u32>imm) & 0xff,
-      (<u32>(imm >> 16)) & 15,
+      simdFlags(imm),
       operand,
     );
   }

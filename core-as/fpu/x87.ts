@@ -1,7 +1,7 @@
 /**
  * The x87 FPU as the interpreter sees it (SDM volume 1, chapter 8; volume 2 for each instruction): one function for
  * memory forms, one for register forms. Reference: the SDM; where processors differ in what the SDM leaves open, the
- * recorded vectors under tests/core/vectors/x87 decide. Two documented differences follow Intel, not AMD: FOP is the
+ * recorded vectors under tests/vectors/data (wide-x87-*) decide. Two documented differences follow Intel, not AMD: FOP is the
  * opcode of the last instruction with an unmasked exception, and FXSAVE always stores the pointers.
  */
 import { FPU_CS, FPU_DP, FPU_DS, FPU_FOP, FPU_IP, FPU_LAST_OPCODE, FPU_STATUS, STATUS_ERROR_SUMMARY } from './state';

@@ -1,26 +1,115 @@
 /** Which SSE and AVX instructions are translated in line (jit/vector.ts), and what they read and write. */
-import { SIMD_ALIGNED, SIMD_FEATURE_SHIFT, SIMD_MMX } from '../cpu/decode-0f';
 import { simdFeatureOff } from '../cpu/features';
+import { UOP_SIMD_ALIGNED, UOP_SIMD_MMX, UOP_SIMD_VEX, simdBytes, simdFeature, simdFlags } from '../cpu/simd-uop';
 import { FS } from '../cpu/state';
 import { K, REG_ZERO, SEG_A32, UOP_SIZE, U_D, U_IMM, U_KIND, U_OFF, U_S, U_SEG, U_SUB } from '../cpu/uops';
 import * as op from '../simd/operations';
+import { EXECUTE_VEX_L } from '../simd/status';
+import * as w from './wasm';
 
-/** U_IMM bits 16 on. */
-export const VEX: u32 = 1;
-export const VEX_L: u32 = 2;
-export const VEX_W: u32 = 4;
+/** No instruction of WebAssembly does the same (its 0 is a load). */
+const NO_OPCODE: u32 = 0;
 
-/** By operation id up to OP_PACKUSDW: WebAssembly's operation (core specification 5.4.8) that does the same to 128 bits; 0: none. */
-export const BINARY = memory.data<u8>([
-  0, 78, 0, 80, 81, 110, 142, 174, 206, 113, 145, 177, 209, 111, 143, 112, 144, 114, 146, 115, 147, 149, 0, 0, 0, 181,
-  0, 0, 186, 0, 0, 123, 155, 119, 150, 121, 152, 118, 151, 182, 183, 120, 153, 184, 185, 35, 45, 55, 214, 39, 49, 59,
-  217, 0, 0, 0, 0, 0, 0, 0, 0, 101, 133, 102, 134,
+/** Operations up to OP_PACKUSDW, in the order of their ids, and WebAssembly's that does the same to 128 bits (core specification 5.4.8). */
+// prettier-ignore
+const BINARY = memory.data<u32>([
+  op.OP_PAND, w.V128_AND,
+  op.OP_PANDN, NO_OPCODE,
+  op.OP_POR, w.V128_OR,
+  op.OP_PXOR, w.V128_XOR,
+  op.OP_PADDB, w.I8X16_ADD,
+  op.OP_PADDW, w.I16X8_ADD,
+  op.OP_PADDD, w.I32X4_ADD,
+  op.OP_PADDQ, w.I64X2_ADD,
+  op.OP_PSUBB, w.I8X16_SUB,
+  op.OP_PSUBW, w.I16X8_SUB,
+  op.OP_PSUBD, w.I32X4_SUB,
+  op.OP_PSUBQ, w.I64X2_SUB,
+  op.OP_PADDSB, w.I8X16_ADD_SAT_S,
+  op.OP_PADDSW, w.I16X8_ADD_SAT_S,
+  op.OP_PADDUSB, w.I8X16_ADD_SAT_U,
+  op.OP_PADDUSW, w.I16X8_ADD_SAT_U,
+  op.OP_PSUBSB, w.I8X16_SUB_SAT_S,
+  op.OP_PSUBSW, w.I16X8_SUB_SAT_S,
+  op.OP_PSUBUSB, w.I8X16_SUB_SAT_U,
+  op.OP_PSUBUSW, w.I16X8_SUB_SAT_U,
+  op.OP_PMULLW, w.I16X8_MUL,
+  op.OP_PMULHW, NO_OPCODE,
+  op.OP_PMULHUW, NO_OPCODE,
+  op.OP_PMULHRSW, NO_OPCODE,
+  op.OP_PMULLD, w.I32X4_MUL,
+  op.OP_PMULUDQ, NO_OPCODE,
+  op.OP_PMULDQ, NO_OPCODE,
+  op.OP_PMADDWD, w.I32X4_DOT_I16X8_S,
+  op.OP_PMADDUBSW, NO_OPCODE,
+  op.OP_PSADBW, NO_OPCODE,
+  op.OP_PAVGB, w.I8X16_AVGR_U,
+  op.OP_PAVGW, w.I16X8_AVGR_U,
+  op.OP_PMINUB, w.I8X16_MIN_U,
+  op.OP_PMINSW, w.I16X8_MIN_S,
+  op.OP_PMAXUB, w.I8X16_MAX_U,
+  op.OP_PMAXSW, w.I16X8_MAX_S,
+  op.OP_PMINSB, w.I8X16_MIN_S,
+  op.OP_PMINUW, w.I16X8_MIN_U,
+  op.OP_PMINSD, w.I32X4_MIN_S,
+  op.OP_PMINUD, w.I32X4_MIN_U,
+  op.OP_PMAXSB, w.I8X16_MAX_S,
+  op.OP_PMAXUW, w.I16X8_MAX_U,
+  op.OP_PMAXSD, w.I32X4_MAX_S,
+  op.OP_PMAXUD, w.I32X4_MAX_U,
+  op.OP_PCMPEQB, w.I8X16_EQ,
+  op.OP_PCMPEQW, w.I16X8_EQ,
+  op.OP_PCMPEQD, w.I32X4_EQ,
+  op.OP_PCMPEQQ, w.I64X2_EQ,
+  op.OP_PCMPGTB, w.I8X16_GT_S,
+  op.OP_PCMPGTW, w.I16X8_GT_S,
+  op.OP_PCMPGTD, w.I32X4_GT_S,
+  op.OP_PCMPGTQ, w.I64X2_GT_S,
+  op.OP_PUNPCKLBW, NO_OPCODE,
+  op.OP_PUNPCKLWD, NO_OPCODE,
+  op.OP_PUNPCKLDQ, NO_OPCODE,
+  op.OP_PUNPCKLQDQ, NO_OPCODE,
+  op.OP_PUNPCKHBW, NO_OPCODE,
+  op.OP_PUNPCKHWD, NO_OPCODE,
+  op.OP_PUNPCKHDQ, NO_OPCODE,
+  op.OP_PUNPCKHQDQ, NO_OPCODE,
+  op.OP_PACKSSWB, w.I8X16_NARROW_I16X8_S,
+  op.OP_PACKSSDW, w.I16X8_NARROW_I32X4_S,
+  op.OP_PACKUSWB, w.I8X16_NARROW_I16X8_U,
+  op.OP_PACKUSDW, w.I16X8_NARROW_I32X4_U,
 ]);
+
+/** Shifts by an immediate, in the order of their ids, and WebAssembly's. */
+// prettier-ignore
+const SHIFT = memory.data<u32>([
+  op.OP_PSLLW_I, w.I16X8_SHL,
+  op.OP_PSLLD_I, w.I32X4_SHL,
+  op.OP_PSLLQ_I, w.I64X2_SHL,
+  op.OP_PSRLW_I, w.I16X8_SHR_U,
+  op.OP_PSRLD_I, w.I32X4_SHR_U,
+  op.OP_PSRLQ_I, w.I64X2_SHR_U,
+  op.OP_PSRAW_I, w.I16X8_SHR_S,
+  op.OP_PSRAD_I, w.I32X4_SHR_S,
+]);
+
+/** WebAssembly's opcode for an operation up to OP_PACKUSDW, or 0. */
+export function binaryOpcode(id: u32): u32 {
+  const row = BINARY + ((id - op.OP_PAND) << 3);
+  assert(load<u32>(row) === id);
+  return load<u32>(row, 4);
+}
+
+/** WebAssembly's opcode for OP_PSLLW_I to OP_PSRAD_I. */
+export function shiftOpcode(id: u32): u32 {
+  const row = SHIFT + ((id - op.OP_PSLLW_I) << 3);
+  assert(load<u32>(row) === id);
+  return load<u32>(row, 4);
+}
 
 // @ts-ignore: decorator
 @inline
 export function flagsOf(p: u32): u32 {
-  return load<u8>(p, U_IMM + 2) & 15;
+  return simdFlags(load<u64>(p, U_IMM));
 }
 
 // @ts-ignore: decorator
@@ -30,11 +119,11 @@ export function operation(p: u32): u32 {
 }
 
 export function isVex(p: u32): bool {
-  return (flagsOf(p) & VEX) !== 0;
+  return (load<u64>(p, U_IMM) & UOP_SIMD_VEX) !== 0;
 }
 
 export function halves(p: u32): u32 {
-  return flagsOf(p) & VEX_L ? 2 : 1;
+  return flagsOf(p) & EXECUTE_VEX_L ? 2 : 1;
 }
 
 export function inMemory(p: u32): bool {
@@ -42,15 +131,14 @@ export function inMemory(p: u32): bool {
 }
 
 export function vectorBytes(p: u32): u32 {
-  return load<u8>(p, U_IMM + 3);
+  return simdBytes(load<u64>(p, U_IMM));
 }
 
 /** True when a SIMD_* micro-op is translated here. */
 export function isVectorInLine(p: u32): bool {
   const kind: i32 = load<u16>(p, U_KIND);
   const imm = load<u64>(p, U_IMM);
-  if (kind === K.SIMD_SPECIAL || imm & SIMD_MMX || simdFeatureOff((<u32>(imm >> SIMD_FEATURE_SHIFT)) & 31))
-    return false;
+  if (kind === K.SIMD_SPECIAL || imm & UOP_SIMD_MMX || simdFeatureOff(simdFeature(imm))) return false;
   // Of an instruction that is several micro-ops.
   if (load<u16>(p - UOP_SIZE, U_OFF) === load<u16>(p, U_OFF)) return false;
   if (kind !== K.SIMD_R) {
@@ -58,7 +146,7 @@ export function isVectorInLine(p: u32): bool {
     if ((segment & 7) >= FS || (segment & 0x30) >= SEG_A32) return false;
   }
   const id = operation(p);
-  if (id <= op.OP_PACKUSDW) return id === op.OP_PANDN || isUnpack(id) || load<u8>(BINARY + id) !== 0;
+  if (id <= op.OP_PACKUSDW) return id === op.OP_PANDN || isUnpack(id) || binaryOpcode(id) !== 0;
   if (id >= op.OP_PSLLW_I && id <= op.OP_PSRAD_I) return true;
   switch (id) {
     case op.OP_PSHUFB:
@@ -88,7 +176,7 @@ export function isVectorInLine(p: u32): bool {
     case op.OP_PMOVMSKB:
       return kind === K.SIMD_R;
     case op.OP_VZERO:
-      return !(flagsOf(p) & VEX_L);
+      return !(flagsOf(p) & EXECUTE_VEX_L);
     case op.OP_LOAD_LOW:
     case op.OP_LOAD_HIGH:
       return kind === K.SIMD_LD;
@@ -132,5 +220,5 @@ export function vectorRead(p: u32): u32 {
 
 /** A memory operand must be aligned, or #GP is raised. */
 export function isAligned(p: u32): bool {
-  return (load<u64>(p, U_IMM) & SIMD_ALIGNED) !== 0;
+  return (load<u64>(p, U_IMM) & UOP_SIMD_ALIGNED) !== 0;
 }

@@ -5,10 +5,12 @@
  * interpreter's code. So is arithmetic that does anything but round to nearest: operands must be normal numbers or zeros, all exceptions masked
  * and the precision flag, which then needs no computing, set.
  */
+import { simdVvvv } from '../cpu/simd-uop';
 import { CR0_EM, CR0_TS, CR4_OSFXSR, CR4_OSXSAVE } from '../cpu/state';
 import { K, REG_ZERO, U_BASE, U_D, U_IDX, U_IMM, U_KIND, U_S } from '../cpu/uops';
 import { R_CR0, R_CR4, R_MXCSR, R_XCR0, R_YMM } from '../layout';
 import * as op from '../simd/operations';
+import { EXECUTE_W } from '../simd/status';
 import { FORM_FIXED, FORM_SINGLE, HELPER_RUN } from './abi';
 import { isCalled, leaveAside, leaveWithStatus, siteOfStatus } from './exits';
 import * as f from './flags';
@@ -31,8 +33,8 @@ import {
 import { checkAccess, pushEffectiveAddress, pushPointer } from './memory';
 import { TYPE_RUN, callHelper } from './module-types';
 import {
-  BINARY,
-  VEX_W,
+  binaryOpcode,
+  shiftOpcode,
   flagsOf,
   halves,
   inMemory,
@@ -49,9 +51,6 @@ import * as w from './wasm';
 /** MXCSR without its other flags, when arithmetic in line is exact: masks all set, precision flag set, nearest, no flushing. */
 const MXCSR_MODE: u32 = 0xffe0;
 const MXCSR_PLAIN: u32 = 0x1fa0;
-
-/** By OP_PSLLW_I to OP_PSRAD_I: WebAssembly's shift. */
-const SHIFT = memory.data<u8>([139, 171, 203, 141, 173, 205, 140, 172]);
 
 /** The node has checked that SSE (bit 0) or AVX (bit 1) may be used: nothing in line changes that. */
 let checked: u32 = 0;
@@ -89,7 +88,7 @@ function destination(p: u32): u32 {
 }
 
 function vvvv(p: u32): u32 {
-  return load<u8>(p, U_IMM + 1) & 15;
+  return simdVvvv(load<u64>(p, U_IMM));
 }
 
 function firstSource(p: u32): u32 {
@@ -250,11 +249,11 @@ function translateOperation(p: u32, id: u32): void {
       loadScalar(p, id === op.OP_LOAD64);
       return;
     case op.OP_MOVD_FROM_GPR:
-      loadScalar(p, (flagsOf(p) & VEX_W) !== 0);
+      loadScalar(p, (flagsOf(p) & EXECUTE_W) !== 0);
       return;
     case op.OP_MOVD_TO_GPR:
       w.get(LOCAL_CPU);
-      w.access(flagsOf(p) & VEX_W ? w.I64_LOAD : w.I64_LOAD32_U, place(load<u8>(p, U_D)));
+      w.access(flagsOf(p) & EXECUTE_W ? w.I64_LOAD : w.I64_LOAD32_U, place(load<u8>(p, U_D)));
       popRegister(vectorWritten(p), 3, true);
       return;
     case op.OP_MOVSS:
@@ -380,7 +379,7 @@ function pushResult(p: u32, id: u32, half: u32): void {
       pushFirst(p, half);
       pushSecond(p, half);
       if (isUnpack(id)) interleave((id - op.OP_PUNPCKLBW) & 3, id >= op.OP_PUNPCKHBW);
-      else w.vector(load<u8>(BINARY + id));
+      else w.vector(binaryOpcode(id));
   }
 }
 
@@ -409,7 +408,7 @@ function pushShifted(p: u32, id: u32, half: u32): void {
   }
   pushSecond(p, half);
   w.const32(count);
-  w.vector(load<u8>(SHIFT + index));
+  w.vector(shiftOpcode(id));
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -581,7 +580,7 @@ function compareDoubles(p: u32): void {
 
 function convertToDouble(p: u32): void {
   const to = destination(p);
-  const wide = (flagsOf(p) & VEX_W) !== 0;
+  const wide = (flagsOf(p) & EXECUTE_W) !== 0;
   readSecond(p, wide);
   // 32 bits are exact.
   if (wide) {
@@ -601,7 +600,7 @@ function convertToDouble(p: u32): void {
 }
 
 function truncateDouble(p: u32): void {
-  const wide = (flagsOf(p) & VEX_W) !== 0;
+  const wide = (flagsOf(p) & EXECUTE_W) !== 0;
   readSecond(p, true);
   pushIsPlain();
   // Below 2^31 or 2^63.

@@ -3,12 +3,6 @@
  * (SDM Vol. 2 opcode maps, appendix A). The rows in table-*.ts are the only description; decoder, executor and tests read it.
  */
 import {
-  DIGIT_PRESENT,
-  DIGIT_SHIFT,
-  ENCODING_LEGACY,
-  ENCODING_VEX_L0,
-  ENCODING_VEX_L1,
-  L1_IS_AVX2,
   SIMD_ALIGNED,
   SIMD_ALIGNED_VEX,
   SIMD_FEATURE_AVX,
@@ -20,6 +14,14 @@ import {
   SIMD_NO_VVVV,
   SIMD_REGISTER_ONLY,
   SIMD_USES_VEX,
+} from './descriptor';
+import {
+  DIGIT_PRESENT,
+  DIGIT_SHIFT,
+  ENCODING_LEGACY,
+  ENCODING_VEX_L0,
+  ENCODING_VEX_L1,
+  L1_IS_AVX2,
   W0,
   W1,
 } from './row';
@@ -36,7 +38,7 @@ export const SIMD_MAP_0F3A: u32 = 3;
 
 /**
  * Describes an instruction, or answers 0 if it is not a SIMD instruction. `map` is SIMD_MAP_*, `prefix` the mandatory one
- * (0 none, 1 = 66, 2 = F3, 3 = F2), `vexW` REX.W or VEX.W. The fields of the answer are SIMD_* in row.ts.
+ * (0 none, 1 = 66, 2 = F3, 3 = F2), `vexW` REX.W or VEX.W. The fields of the answer are SIMD_* in descriptor.ts.
  */
 export function simdDescribe(map: u32, prefix: u32, opcode: u32, modrm: u32, vex: u32, vexL: u32, vexW: u32): u32 {
   let rows: usize = 0;

@@ -1,121 +1,38 @@
 /**
- * The SIMD unit against what a processor did: vectors.bin (vectors/simd/record.ts) holds the recorded results, the operands are
- * made again from the same seeds. A form of the table without vectors fails.
+ * The SIMD table, and what the SIMD unit does by itself that the recorded vectors (vectors-simd-*.test.ts) do not show: elements that fault,
+ * modes other than 64-bit, hostile arguments.
  */
-import { readFileSync } from 'node:fs';
-import { gunzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { R_CR0, R_CR3, R_MXCSR, R_YMM, VCPU } from '../../core-as/layout';
+import { R_CR0, R_CR3, R_MXCSR, R_YMM, VCPU } from '../../core-as/layout.ts';
 import {
-  type Form,
-  MEMORY_ADDRESS,
-  NO_MODRM,
-  STATE,
-  VSIB,
-  enumerateForms,
-  formKey,
-  formName,
-  makeCase,
-  operationOf,
-  sizeCodeOf,
-} from './vectors/simd/forms';
-import { ALL_ADDRESSES, OPERAND, type Simd, executeForm, loadSimd, loadState, saveState } from './vectors/simd/machine';
+  SIMD_ALIGNED,
+  SIMD_ALIGNED_VEX,
+  SIMD_FEATURE_AVX,
+  SIMD_FEATURE_AVX2,
+  SIMD_FEATURE_MASK,
+  SIMD_FEATURE_SHIFT,
+  SIMD_FEATURE_SSE,
+  SIMD_NO_MODRM,
+  SIMD_NO_VVVV,
+  SIMD_RAISES_XM,
+  SIMD_SIZE_4,
+  SIMD_SIZE_8,
+  SIMD_SIZE_VECTOR,
+  SIMD_USES_VEX,
+  SIMD_VSIB,
+} from '../../core-as/simd/descriptor.ts';
+import { type SimdForm, operationOf, simdForms, sizeCodeOf } from '../vectors/wide/simd-forms.ts';
+import { ALL_ADDRESSES, MEMORY_ADDRESS, OPERAND, type Simd, loadSimd } from './simd-unit.ts';
 
 let simd: Simd;
-let forms: Form[];
-/** Form key to the offset of its cases in `recorded`. */
-const offsets = new Map<number, number>();
-let recorded: DataView;
+let forms: SimdForm[];
 
 beforeAll(async () => {
   simd = await loadSimd();
-  forms = enumerateForms(simd.describe);
-  const bytes = gunzipSync(readFileSync(new URL('vectors/simd/vectors.bin', import.meta.url)));
-  recorded = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  for (let at = 0; at < bytes.length;) {
-    offsets.set(recorded.getUint32(at, true), at + 4);
-    let cases = recorded.getUint8(at + 4);
-    for (at += 5; cases > 0; cases--) at += 2 + recorded.getUint8(at + 1) * 9;
-  }
+  forms = simdForms(simd.describe);
 }, 120_000);
 
-/** RCPxx and RSQRTxx: the architecture bounds their error and leaves the bits open. */
-const isEstimate = (form: Form): boolean => {
-  const operation = operationOf(form.descriptor);
-  return operation >= 0x164 && operation <= 0x167;
-};
-
-/** Two estimates are each within 1.5 * 2^-12 of the true value. */
-function estimatesAgree(a: DataView, b: DataView, at: number): boolean {
-  for (let i = at; i < at + 8; i += 4) {
-    if (a.getUint32(i, true) === b.getUint32(i, true)) continue;
-    const x = a.getFloat32(i, true);
-    const y = b.getFloat32(i, true);
-    // Results about the smallest normal number may be flushed by one and not by the other.
-    if (Math.abs(x) < 2 ** -125 && Math.abs(y) < 2 ** -125 && Object.is(Math.sign(x) < 0, Math.sign(y) < 0)) continue;
-    if (!(Math.abs(x - y) <= Math.abs(y) * 3 * 2 ** -12)) return false;
-  }
-  return true;
-}
-
-function wordName(word: number): string {
-  if (word < 64) return `YMM${word >> 2}[${word & 3}]`;
-  if (word < 80) return `GPR${word - 64}`;
-  if (word < 88) return `MM${word - 80}`;
-  if (word < 96) return `memory[${word - 88}]`;
-  return word === 96 ? 'RFLAGS:MXCSR' : word === 97 ? 'x87 tags and TOP' : 'x87 exponents';
-}
-
-/** Replays all recorded cases of a form; describes the first that differs. */
-function replay(form: Form): string | null {
-  let at = offsets.get(formKey(form));
-  if (at === undefined) return `${formName(form)}: no vectors`;
-  const record = new Uint8Array(STATE.size);
-  const cases = recorded.getUint8(at++);
-  for (let number = 0; number < cases; number++) {
-    const operands = makeCase(form, number, record);
-    loadState(simd, record);
-    const status = executeForm(simd, form, operands);
-    const after = saveState(simd, record);
-    const expected = record.slice();
-    const expectedStatus = recorded.getUint8(at);
-    const changes = recorded.getUint8(at + 1);
-    at += 2;
-    for (let i = 0; i < changes; i++, at += 9) {
-      const word = recorded.getUint8(at) * 8;
-      for (let byte = 0; byte < 8; byte++) expected[word + byte] = recorded.getUint8(at + 1 + byte);
-    }
-    const where = `${formName(form)} case ${number} ${JSON.stringify(operands)}`;
-    if (status !== expectedStatus) return `${where}: status ${status}, expected ${expectedStatus}`;
-    const got = new DataView(after.buffer);
-    const want = new DataView(expected.buffer);
-    for (let word = 0; word < STATE.words; word++) {
-      const value = got.getBigUint64(word * 8, true);
-      if (value === want.getBigUint64(word * 8, true)) continue;
-      if (isEstimate(form) && word < 64 && estimatesAgree(got, want, word * 8)) continue;
-      const hex = [value, want.getBigUint64(word * 8, true)].map((v) => v.toString(16).padStart(16, '0'));
-      return `${where}: ${wordName(word)} is ${hex[0]}, expected ${hex[1]}`;
-    }
-  }
-  return null;
-}
-
-function replayAll(select: (form: Form) => boolean): string[] {
-  const selected = forms.filter(select);
-  expect(selected.length).toBeGreaterThan(50);
-  return selected.map(replay).filter((failure): failure is string => failure !== null);
-}
-
-describe('recorded results', () => {
-  for (const map of [1, 2, 3]) {
-    it(`match for legacy encodings of map ${map}`, () => {
-      expect(replayAll((form) => form.map === map && !form.vex)).toEqual([]);
-    });
-    it(`match for VEX encodings of map ${map}`, () => {
-      expect(replayAll((form) => form.map === map && form.vex === 1)).toEqual([]);
-    });
-  }
-});
+const featureOf = (descriptor: number): number => (descriptor >>> SIMD_FEATURE_SHIFT) & SIMD_FEATURE_MASK;
 
 describe('the table', () => {
   it('is sorted by opcode and prefix, so that the binary search finds every row', () => {
@@ -158,24 +75,24 @@ describe('the table', () => {
   });
 
   it('gives the fields of a descriptor', () => {
+    const has = (descriptor: number, bits: number): boolean => (descriptor & bits) === bits;
     // ADDPS xmm, m128: full vector, 16-byte aligned, SSE, may raise #XM.
     const addps = simd.describe(1, 0, 0x58, 0, 0, 0, 0);
-    expect(sizeCodeOf(addps)).toBe(7);
-    expect((addps >>> 15) & 1).toBe(1);
-    expect((addps >>> 20) & 31).toBe(1);
-    expect((addps >>> 29) & 1).toBe(1);
+    expect(sizeCodeOf(addps)).toBe(SIMD_SIZE_VECTOR);
+    expect(has(addps, SIMD_ALIGNED | SIMD_RAISES_XM)).toBe(true);
+    expect(featureOf(addps)).toBe(SIMD_FEATURE_SSE);
     // VPADDD ymm belongs to AVX2, its xmm form to AVX; neither needs alignment.
     const vpaddd = simd.describe(1, 1, 0xfe, 0, 1, 1, 0);
-    expect([(vpaddd >>> 20) & 31, (vpaddd >>> 19) & 1, (vpaddd >>> 15) & 1]).toEqual([13, 1, 0]);
-    expect((simd.describe(1, 1, 0xfe, 0, 1, 0, 0) >>> 20) & 31).toBe(12);
+    expect(featureOf(vpaddd)).toBe(SIMD_FEATURE_AVX2);
+    expect([has(vpaddd, SIMD_USES_VEX), has(vpaddd, SIMD_ALIGNED)]).toEqual([true, false]);
+    expect(featureOf(simd.describe(1, 1, 0xfe, 0, 1, 0, 0))).toBe(SIMD_FEATURE_AVX);
     // VMOVAPS keeps its alignment and forbids vvvv.
-    const vmovaps = simd.describe(1, 0, 0x28, 0, 1, 1, 0);
-    expect([(vmovaps >>> 25) & 1, (vmovaps >>> 28) & 1]).toEqual([1, 1]);
+    expect(has(simd.describe(1, 0, 0x28, 0, 1, 1, 0), SIMD_ALIGNED_VEX | SIMD_NO_VVVV)).toBe(true);
     // MOVQ xmm, m64 and MOVD xmm, m32.
-    expect(sizeCodeOf(simd.describe(1, 1, 0x6e, 0, 0, 0, 1))).toBe(4);
-    expect(sizeCodeOf(simd.describe(1, 1, 0x6e, 0, 0, 0, 0))).toBe(3);
-    expect(simd.describe(1, 0, 0x77, 0, 0, 0, 0) & NO_MODRM).toBe(NO_MODRM);
-    expect(simd.describe(2, 1, 0x90, 0x04, 1, 0, 0) & VSIB).toBe(VSIB);
+    expect(sizeCodeOf(simd.describe(1, 1, 0x6e, 0, 0, 0, 1))).toBe(SIMD_SIZE_8);
+    expect(sizeCodeOf(simd.describe(1, 1, 0x6e, 0, 0, 0, 0))).toBe(SIMD_SIZE_4);
+    expect(has(simd.describe(1, 0, 0x77, 0, 0, 0, 0), SIMD_NO_MODRM)).toBe(true);
+    expect(has(simd.describe(2, 1, 0x90, 0x04, 1, 0, 0), SIMD_VSIB)).toBe(true);
   });
 });
 

@@ -1,9 +1,39 @@
+/** The x87 unit by itself: what the recorded vectors (vectors-x87.test.ts) do not show. */
 import { readFileSync } from 'node:fs';
-import { gunzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { R_FPU, R_FPU_SIZE, VCPU } from '../../core-as/layout.ts';
 import { compileCore } from '../support/compile-core.ts';
-import { replayVectors, type X87 } from './x87-replay.ts';
+
+/** Exports of tests/core/x87.entry.ts. */
+interface X87 {
+  x87Reset(cpu: number): void;
+  x87InitXsave(cpu: number): void;
+  x87OperandBytes(opcode: number, reg: number, operandSize16: boolean): number;
+  x87IsWaiting(opcode: number, modrm: number): number;
+  x87IsControl(opcode: number, modrm: number): number;
+  x87StoresAx(opcode: number, modrm: number): number;
+  x87UsesFlags(opcode: number, modrm: number): number;
+  x87PendingException(cpu: number): number;
+  x87StatusWord(cpu: number): number;
+  x87NoteInstruction(cpu: number, fop: number, ip: bigint, cs: number): void;
+  x87NoteData(cpu: number, address: bigint, ds: number): void;
+  x87Memory(
+    cpu: number,
+    opcode: number,
+    reg: number,
+    buffer: number,
+    operandSize16: boolean,
+    realMode: boolean,
+  ): number;
+  x87Register(cpu: number, opcode: number, modrm: number): number;
+  x87RegisterFlags(cpu: number, opcode: number, modrm: number, rflags: number): number;
+  fxsaveX87(cpu: number, buffer: number, rexW: boolean): void;
+  fxrstorX87(cpu: number, buffer: number, rexW: boolean): void;
+  mmxRegister(cpu: number, n: number): number;
+  mmxBegin(cpu: number): void;
+  mmxWritten(cpu: number, n: number): void;
+  emms(cpu: number): void;
+}
 
 const memory = new WebAssembly.Memory({ initial: 512, maximum: 65536, shared: true });
 const bytes = new Uint8Array(memory.buffer);
@@ -17,8 +47,6 @@ beforeAll(async () => {
   (instance.exports._start as (() => void) | undefined)?.();
   x87 = instance.exports as unknown as X87;
 }, 120_000);
-
-const vectorFile = (name: string): Buffer => readFileSync(new URL(`vectors/x87/${name}`, import.meta.url));
 
 const OK = 0;
 const NO_STORE = 1;
@@ -65,30 +93,14 @@ function fstp64(): number {
   return view.getFloat64(buffer, true);
 }
 
-describe('vectors recorded on a processor', () => {
-  it.each([
-    ['basic', 15000],
-    ['memory', 10000],
-    ['control', 1500],
-    ['transcendental', 8000],
-  ])('%s', (name, count) => {
-    const outcome = replayVectors(x87, memory, gunzipSync(vectorFile(`${name}.bin.gz`)));
-    expect(outcome.mismatches.map((mismatch) => mismatch.text)).toEqual([]);
-    expect(outcome.vectors).toBe(count);
-    // The recording processor itself is off by up to one unit in the last place.
-    expect(outcome.oneUlp).toBeLessThanOrEqual(outcome.transcendental * 0.03);
-  });
-
-  it('notices a wrong result', () => {
-    const data = new Uint8Array(gunzipSync(vectorFile('basic.bin.gz')));
-    data[data.length - 1]! ^= 1;
-    expect(replayVectors(x87, memory, data).mismatches).toHaveLength(1);
-  });
-});
-
 describe('transcendental instructions', () => {
   it('round correctly', () => {
-    const entries = JSON.parse(vectorFile('accuracy.json').toString()) as [number, string, string, string][];
+    const entries = JSON.parse(readFileSync(new URL('../vectors/x87-accuracy.json', import.meta.url), 'utf8')) as [
+      number,
+      string,
+      string,
+      string,
+    ][];
     expect(entries.length).toBeGreaterThan(500);
     for (const [modrm, st0, st1, expected] of entries) {
       x87.x87Reset(cpu);

@@ -3,6 +3,22 @@
  * opcode, VEX.L, W, and register or memory operand. Taken from the table, so that an instruction in it without vectors shows.
  */
 import {
+  SIMD_ALIGNED,
+  SIMD_ALIGNED_VEX,
+  SIMD_IMM8,
+  SIMD_MMX_STATE,
+  SIMD_NO_MODRM,
+  SIMD_NO_VVVV,
+  SIMD_OPERATION_MASK,
+  SIMD_SIZE_1,
+  SIMD_SIZE_MASK,
+  SIMD_SIZE_NONE,
+  SIMD_SIZE_SHIFT,
+  SIMD_SIZE_SPECIAL,
+  SIMD_SIZE_VECTOR,
+  SIMD_VSIB,
+} from '../../../core-as/simd/descriptor.ts';
+import {
   type Operand,
   RDI,
   chooseTarget,
@@ -41,17 +57,9 @@ export interface SimdForm extends WideForm {
   readonly descriptor: number;
 }
 
-/** Fields of a descriptor (core-as/simd/row.ts). */
-export const operationOf = (descriptor: number): number => descriptor & 0x3ff;
-export const sizeCodeOf = (descriptor: number): number => (descriptor >>> 10) & 15;
-export const SIZE_SPECIAL = 11;
-export const ALIGNED = 1 << 15;
-export const IMM8 = 1 << 16;
-export const MMX_STATE = 1 << 17;
-export const VSIB = 1 << 18;
-export const ALIGNED_VEX = 1 << 25;
-export const NO_VVVV = 1 << 28;
-export const NO_MODRM = 1 << 31;
+export const operationOf = (descriptor: number): number => descriptor & SIMD_OPERATION_MASK;
+/** SIMD_SIZE_*. */
+export const sizeCodeOf = (descriptor: number): number => (descriptor >>> SIMD_SIZE_SHIFT) & SIMD_SIZE_MASK;
 
 const MANDATORY = [undefined, 0x66, 0xf3, 0xf2];
 const GROUP_OPCODES = new Set([0x71, 0x72, 0x73]);
@@ -74,7 +82,7 @@ export function simdForms(describe: Describe): SimdForm[] {
         for (const digit of digits) {
           const modrm = (isRegister ? 0xc0 : 0) | (Math.max(digit, 0) << 3);
           const descriptor = describe(map, prefix, opcode, modrm, vex ? 1 : 0, l, w);
-          if (!descriptor || (descriptor & NO_MODRM && !isRegister)) continue;
+          if (!descriptor || (descriptor & SIMD_NO_MODRM && !isRegister)) continue;
           forms.push(simdForm({ map, prefix, opcode, digit, isRegister, vex, l, w, descriptor }));
         }
       }
@@ -110,14 +118,14 @@ function isMaskedBytes({ map, opcode, prefix }: Encoded): boolean {
 function ruleOf(encoded: Encoded): WideRule {
   const { map, opcode } = encoded;
   if (isMaskedBytes(encoded)) return { inPieces: true };
-  if (encoded.descriptor & VSIB) return { gather: true };
+  if (encoded.descriptor & SIMD_VSIB) return { gather: true };
   // RSQRTPS, RSQRTSS, RCPPS, RCPSS
   return map === 1 && (opcode === 0x52 || opcode === 0x53) ? { tolerance: 'estimate' } : {};
 }
 
 /** Which data suits an operation: numbers of its type most of the time. */
 function styleOf(encoded: Encoded, prng: Prng): number {
-  const x87 = prng.chance(encoded.descriptor & MMX_STATE ? 12 : 24) ? X87.numbers : X87.mmx;
+  const x87 = prng.chance(encoded.descriptor & SIMD_MMX_STATE ? 12 : 24) ? X87.numbers : X87.mmx;
   const operation = operationOf(encoded.descriptor);
   const isFloat = (operation >= 0x140 && operation < 0x160) || operation >= 0x340;
   let data: number;
@@ -132,16 +140,16 @@ function styleOf(encoded: Encoded, prng: Prng): number {
 function operandBytes({ descriptor, l, prefix, map }: Encoded): number {
   const code = sizeCodeOf(descriptor);
   const full = l ? 32 : 16;
-  if (code === SIZE_SPECIAL) return map === 1 && prefix === 0 ? 8 : full;
-  if (code <= 6) return code ? 1 << (code - 1) : 1;
-  return full >> (code - 7);
+  if (code === SIMD_SIZE_SPECIAL) return map === 1 && prefix === 0 ? 8 : full;
+  if (code >= SIMD_SIZE_VECTOR) return full >> (code - SIMD_SIZE_VECTOR);
+  return code === SIMD_SIZE_NONE ? 1 : 1 << (code - SIMD_SIZE_1);
 }
 
 function make(encoded: Encoded, prng: Prng): WideEncoding {
   const { descriptor, map, opcode, vex } = encoded;
   const style = styleOf(encoded, prng);
-  if (descriptor & VSIB) return gather(encoded, prng, style);
-  if (descriptor & NO_MODRM) {
+  if (descriptor & SIMD_VSIB) return gather(encoded, prng, style);
+  if (descriptor & SIMD_NO_MODRM) {
     const mandatory = MANDATORY[encoded.prefix];
     const head = vex ? [0xc5, 0xf8 | (encoded.l << 2) | encoded.prefix] : [];
     if (vex && encoded.w) head.splice(0, 2, 0xc4, 0xe1, 0xf8 | (encoded.l << 2) | encoded.prefix);
@@ -150,8 +158,8 @@ function make(encoded: Encoded, prng: Prng): WideEncoding {
     return withStyle(rawInstruction(prng, code), style);
   }
   const bytes = operandBytes(encoded);
-  const isAligned = vex ? descriptor & ALIGNED_VEX && bytes >= 16 : descriptor & ALIGNED;
-  const immediate = descriptor & IMM8 ? { immediate: immediateOf(1) } : {};
+  const isAligned = vex ? descriptor & SIMD_ALIGNED_VEX && bytes >= 16 : descriptor & SIMD_ALIGNED;
+  const immediate = descriptor & SIMD_IMM8 ? { immediate: immediateOf(1) } : {};
   const digit = encoded.digit < 0 ? {} : { digit: encoded.digit };
   const shared = {
     size: 4,
@@ -168,7 +176,7 @@ function make(encoded: Encoded, prng: Prng): WideEncoding {
         vector.set(register, vector.prng.below(2) ? BigInt.asUintN(64, length) : BigInt.asUintN(32, length));
       }
     }
-    if (sizeCodeOf(descriptor) === SIZE_SPECIAL && encoded.isRegister) {
+    if (sizeCodeOf(descriptor) === SIMD_SIZE_SPECIAL && encoded.isRegister) {
       // MASKMOVQ, MASKMOVDQU: memory at DS:RDI.
       // Whether bytes that the mask leaves out can fault is up to the processor (SDM volume 2, MASKMOVDQU).
       const mayFault = vector.prng.chance(5);
@@ -185,7 +193,7 @@ function make(encoded: Encoded, prng: Prng): WideEncoding {
     }
   };
   if (vex) {
-    const vvvv = descriptor & NO_VVVV && prng.below(40) ? { vvvv: 0 } : {};
+    const vvvv = descriptor & SIMD_NO_VVVV && prng.below(40) ? { vvvv: 0 } : {};
     return wideModrm(
       prng,
       style,

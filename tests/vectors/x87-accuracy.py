@@ -1,6 +1,6 @@
-"""Writes accuracy.json: correctly rounded (to nearest) results of the transcendental instructions, computed with mpmath.
+"""Writes x87-accuracy.json: correctly rounded (to nearest) results of the transcendental instructions, computed with mpmath.
 
-    python3 accuracy.py > accuracy.json
+    python3 x87-accuracy.py > x87-accuracy.json
 
 One entry: second byte of the instruction (after D9), then ST(0), ST(1) and the result as "exponent:significand" in hex.
 Trigonometric arguments are reduced by the 66-bit pi of the SDM (volume 1, 8.3.8).
