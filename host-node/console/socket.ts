@@ -11,6 +11,8 @@ import { LinkBackend, type FarEnd } from './link.ts';
 const GRACE_MS = 200;
 /** Between attempts to reach a far end that is not there. */
 const REDIAL_MS = 250;
+/** A serial line has one far end: others are told at once that it is busy. */
+const ONE_CLIENT = 1;
 
 /**
  * A socket as a far end. A failed write must not take away what was received and not yet read. `wholeWrites`: the system takes a write as a
@@ -55,25 +57,28 @@ export function dialUnix(path: string): Promise<Socket | undefined> {
   });
 }
 
-/** Listens at a path. A socket that a killed process left there is replaced; any other file is not touched. */
-export async function listenAtPath(path: string): Promise<Server> {
+/** Listens at a path; `backlog` clients may connect before one is taken. A socket that a killed process left there is replaced; any other file is not touched. */
+export async function listenAtPath(path: string, backlog = ONE_CLIENT): Promise<Server> {
   try {
-    return await listening({ path });
+    return await listening({ path }, backlog);
   } catch (error) {
     if (!(error instanceof Error) || !('code' in error) || error.code !== 'EADDRINUSE') throw error;
     const live = await dialUnix(path);
     live?.destroy();
     if (live || !(await lstat(path)).isSocket()) throw error;
     await rm(path, { force: true });
-    return listening({ path });
+    return listening({ path }, backlog);
   }
 }
 
-async function listening(where: { host: string; port: number } | { path: string }): Promise<Server> {
+async function listening(
+  where: { host: string; port: number } | { path: string },
+  backlog = ONE_CLIENT,
+): Promise<Server> {
   const server = createServer({ pauseOnConnect: true });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ ...where, backlog: 1 }, () => {
+    server.listen({ ...where, backlog }, () => {
       server.off('error', reject);
       // Errors after listening began concern single connections; the listener stays.
       server.on('error', () => undefined);

@@ -8,10 +8,12 @@ import { listenAtPath } from '../console/socket.ts';
 const FAREWELL_MS = 1_000;
 /** A viewer whose machine went away without a word is found out after this. */
 const KEEP_ALIVE_MS = 30_000;
+/** Clients that connect at the same time: a UNIX socket turns away those that find no room here. */
+const BACKLOG = 64;
 
 /** Listens at the address; connections wait until somebody takes them. Rejects with the system's error. */
 export async function listenRfb(address: RfbAddress): Promise<Server> {
-  if (address.kind === 'unix') return listenAtPath(address.path);
+  if (address.kind === 'unix') return listenAtPath(address.path, BACKLOG);
   const server = createServer();
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
