@@ -41,6 +41,8 @@ export interface DeviceContext {
   addDisplay(display: Display): void;
   /** The machine's processors do not start before this resolves. */
   holdStart(until: Promise<void>): void;
+  /** The machine's snapshots hold what this disk has in memory; nothing happens for one that a file keeps. */
+  keepContents(disk: BlockBackend): void;
   /** Takes one of the core's UART blocks that belong to PCI functions; undefined when all are taken. */
   takeUart(): { readonly uart: CoreUart; readonly index: number } | undefined;
   /** Something for the user to read: one line, no newline. */
@@ -70,5 +72,6 @@ export async function openDisk(context: DeviceContext, variables: DeviceVariable
   if (path === undefined || path === '') throw new DeviceError('Missing "path" for block device.');
   const backend = await context.open('block', { ...options, path });
   if (!backend) throw new DeviceError(`${path}: nothing here keeps disks`);
+  context.keepContents(backend);
   return backend;
 }

@@ -33,9 +33,25 @@ export interface BlockBackend {
    * has no such way.
    */
   writeZeroes?(offset: number, length: number, mayUnmap: boolean): Promise<void>;
+  /** Blocks that no file keeps and that end with the process: a snapshot of the machine holds them. Absent where a file keeps everything. */
+  readonly volatileBlocks?: VolatileBlocks | undefined;
   /** Sets the one listener that hears when {@link sizeBytes} has changed. Absent where it never does. */
   onResized?(listener: () => void): void;
   close(): Promise<void>;
+}
+
+export interface VolatileBlock {
+  readonly index: number;
+  readonly bytes: Uint8Array;
+}
+
+/** The blocks of a disk that are in memory alone. */
+export interface VolatileBlocks {
+  readonly blockBytes: number;
+  /** Every block, by increasing index. */
+  list(): Iterable<VolatileBlock>;
+  /** Puts others in the place of all: their indices lie in the disk. */
+  replace(blocks: Iterable<VolatileBlock>): void;
 }
 
 /** Bytes of all views together. */

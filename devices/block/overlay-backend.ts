@@ -1,30 +1,29 @@
 /** Copy on write: changes stay in an overlay, the base is never written. */
-import { checkRange, totalBytes, type BlockBackend } from '../backends/block.ts';
+import {
+  checkRange,
+  totalBytes,
+  type BlockBackend,
+  type VolatileBlock,
+  type VolatileBlocks,
+} from '../backends/block.ts';
 
 /** Granule of the overlay: a page, as most guests write. A multiple of any logical sector size that bhyve takes in practice. */
 export const OVERLAY_BLOCK_BYTES = 4096;
 
-export interface OverlayBlock {
-  readonly index: number;
-  readonly bytes: Uint8Array;
-}
-
-/** A writable disk over a base that is only read. The overlay is in memory; {@link blocks} lets a host store it. */
+/** A writable disk over a base that is only read. The overlay is in memory. */
 export class OverlayBackend implements BlockBackend {
   readonly readOnly = false;
   readonly canDiscard = true;
+  readonly volatileBlocks: VolatileBlocks = {
+    blockBytes: OVERLAY_BLOCK_BYTES,
+    list: () => this.#list(),
+    replace: (blocks) => this.#replace(blocks),
+  };
   readonly #base: BlockBackend;
   readonly #blocks = new Map<number, Uint8Array>();
 
-  /** `saved` are blocks of an earlier overlay over the same base. */
-  constructor(base: BlockBackend, saved: Iterable<OverlayBlock> = []) {
+  constructor(base: BlockBackend) {
     this.#base = base;
-    for (const { index, bytes } of saved) {
-      if (bytes.length !== OVERLAY_BLOCK_BYTES || index < 0 || index * OVERLAY_BLOCK_BYTES >= base.sizeBytes) {
-        throw new RangeError(`overlay block ${index} does not fit the disk`);
-      }
-      this.#blocks.set(index, bytes.slice());
-    }
   }
 
   get sizeBytes(): number {
@@ -39,9 +38,14 @@ export class OverlayBackend implements BlockBackend {
     return this.#base.physicalSectorBytes;
   }
 
-  /** Blocks that differ from the base, by increasing index. */
-  blocks(): OverlayBlock[] {
+  /** Blocks that differ from the base. */
+  #list(): VolatileBlock[] {
     return [...this.#blocks].map(([index, bytes]) => ({ index, bytes })).sort((a, b) => a.index - b.index);
+  }
+
+  #replace(blocks: Iterable<VolatileBlock>): void {
+    this.#blocks.clear();
+    for (const { index, bytes } of blocks) this.#blocks.set(index, bytes.slice());
   }
 
   async read(offset: number, into: Uint8Array[]): Promise<void> {

@@ -1,13 +1,26 @@
 /** A disk that lives in memory and takes memory only for what was written to it. */
-import { checkRange, totalBytes, type BlockBackend } from '../backends/block.ts';
+import {
+  checkRange,
+  totalBytes,
+  type BlockBackend,
+  type VolatileBlock,
+  type VolatileBlocks,
+} from '../backends/block.ts';
 
 const CHUNK_BYTES = 1 << 20;
+/** What a snapshot keeps or leaves out. */
+const PAGE_BYTES = 4096;
 
 export class RamDisk implements BlockBackend {
   readonly readOnly = false;
   readonly canDiscard = true;
   readonly logicalSectorBytes: number;
   readonly physicalSectorBytes: number;
+  readonly volatileBlocks: VolatileBlocks = {
+    blockBytes: PAGE_BYTES,
+    list: () => this.#pages(),
+    replace: (pages) => this.#replace(pages),
+  };
   readonly #chunks = new Map<number, Uint8Array>();
 
   constructor(
@@ -51,11 +64,7 @@ export class RamDisk implements BlockBackend {
   }
 
   async write(offset: number, from: Uint8Array[]): Promise<void> {
-    this.#each(offset, from, (index, at, part) => {
-      let chunk = this.#chunks.get(index);
-      if (!chunk) this.#chunks.set(index, (chunk = new Uint8Array(CHUNK_BYTES)));
-      chunk.set(part, at);
-    });
+    this.#each(offset, from, (index, at, part) => this.#chunkOf(index).set(part, at));
   }
 
   async flush(): Promise<void> {}
@@ -74,6 +83,29 @@ export class RamDisk implements BlockBackend {
       else this.#chunks.get(index)?.fill(0, within, within + part);
       at += part;
     }
+  }
+
+  /** Pages that are not zero. */
+  *#pages(): Generator<VolatileBlock> {
+    for (const [chunk, content] of [...this.#chunks].sort(([a], [b]) => a - b)) {
+      for (let at = 0; at < CHUNK_BYTES; at += PAGE_BYTES) {
+        const bytes = content.subarray(at, at + PAGE_BYTES);
+        if (bytes.some((byte) => byte !== 0)) yield { index: (chunk * CHUNK_BYTES + at) / PAGE_BYTES, bytes };
+      }
+    }
+  }
+
+  #replace(pages: Iterable<VolatileBlock>): void {
+    this.#chunks.clear();
+    for (const { index, bytes } of pages) {
+      this.#each(index * PAGE_BYTES, [bytes], (chunk, at, part) => this.#chunkOf(chunk).set(part, at));
+    }
+  }
+
+  #chunkOf(index: number): Uint8Array {
+    let chunk = this.#chunks.get(index);
+    if (!chunk) this.#chunks.set(index, (chunk = new Uint8Array(CHUNK_BYTES)));
+    return chunk;
   }
 
   async close(): Promise<void> {

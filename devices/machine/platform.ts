@@ -1,5 +1,6 @@
 /** The devices of one machine outside the core, plugged into its buses. */
 import { RTC, UART, UART_IO_BASE, UART_STRIDE } from '../../core-as/layout.ts';
+import { DiskContents } from '../block/disk-contents.ts';
 import type { Interrupts } from '../bus/interrupts.ts';
 import type { MmioBus } from '../bus/mmio-bus.ts';
 import type { PortBus } from '../bus/port-bus.ts';
@@ -123,6 +124,7 @@ export class Platform {
   display: MachineDisplay | undefined;
   /** What the processors wait for before they start. */
   readonly startHolds: Promise<void>[] = [];
+  readonly #diskContents: DiskContents[] = [];
   /** fwctl or fw_cfg; only with a boot ROM. */
   firmwareInterface: Device | undefined;
   /** The flash chip below a boot ROM. */
@@ -260,6 +262,10 @@ export class Platform {
         this.display = new MachineDisplay(display);
       },
       holdStart: (until) => this.startHolds.push(until),
+      keepContents: (disk) => {
+        const { volatileBlocks } = disk;
+        if (volatileBlocks) this.#diskContents.push(new DiskContents(disk, volatileBlocks));
+      },
       takeUart: () => {
         if (uartsTaken >= PCI_UART_COUNT) return undefined;
         const index = FIRST_PCI_UART + uartsTaken++;
@@ -355,6 +361,8 @@ export class Platform {
       ...(this.tpm ? [['tpm', this.tpm] as const] : []),
       ...(this.firmwareInterface ? [['firmware-interface', this.firmwareInterface] as const] : []),
       ...(this.bootVariables ? [['boot-variables', this.bootVariables] as const] : []),
+      // Before the controllers, which take up requests as they are restored.
+      ...this.#diskContents.map((contents, index) => [`disk-contents-${index}`, contents] as const),
       ['pci', this.pci],
       ...[...this.serialPorts.values()].map((port) => [port.console.name, port] as const),
     ];

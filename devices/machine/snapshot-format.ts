@@ -103,7 +103,14 @@ export function packHead(header: SnapshotHeader, pieces: readonly Uint8Array[]):
   };
   const json = new TextEncoder().encode(JSON.stringify(document));
   const start = MAGIC.length + 4;
-  const bytes = new Uint8Array(padded(start + json.length) + pieces.reduce((sum, p) => sum + padded(p.length), 0));
+  const lengthBytes = padded(start + json.length) + pieces.reduce((sum, p) => sum + padded(p.length), 0);
+  if (lengthBytes > MAX_HEAD_BYTES) {
+    throw new SnapshotError(
+      `devices and disks in memory hold ${Math.ceil(lengthBytes / 2 ** 20)} MiB; a snapshot keeps ${MAX_HEAD_BYTES / 2 ** 20} MiB of them`,
+      'devices',
+    );
+  }
+  const bytes = new Uint8Array(lengthBytes);
   bytes.set(MAGIC, 0);
   new DataView(bytes.buffer).setUint32(MAGIC.length, json.length, true);
   bytes.set(json, start);

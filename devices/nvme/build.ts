@@ -22,7 +22,11 @@ async function openBackend(
   ramMib: number | undefined,
   sectorBytes: number | undefined,
 ): Promise<BlockBackend> {
-  if (ramMib !== undefined) return new RamDisk(ramMib * MIB, sectorBytes ?? 4096);
+  if (ramMib !== undefined) {
+    const disk = new RamDisk(ramMib * MIB, sectorBytes ?? 4096);
+    context.keepContents(disk);
+    return disk;
+  }
   return openDisk(context, variables);
 }
 

@@ -48,6 +48,11 @@ export class StateFields {
     return value;
   }
 
+  /** Checks a number that must be the device's own. */
+  same(name: string, value: number): void {
+    if (this.#fields[name] !== value) this.#fail(name, `${value}`);
+  }
+
   /** A 64-bit integer in [0, max]. */
   big(name: string, max: bigint): bigint {
     const value = this.#fields[name];

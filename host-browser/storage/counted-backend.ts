@@ -1,5 +1,10 @@
 /** A disk as the machine has it: with the sector sizes that were asked for, its traffic counted for the page's status line. */
-import { totalBytes, type BlockBackend, type BlockSettings } from '../../devices/backends/block.ts';
+import {
+  totalBytes,
+  type BlockBackend,
+  type BlockSettings,
+  type VolatileBlocks,
+} from '../../devices/backends/block.ts';
 
 export class CountedBackend implements BlockBackend {
   readBytes = 0;
@@ -9,6 +14,8 @@ export class CountedBackend implements BlockBackend {
     private readonly disk: BlockBackend,
     private readonly sectors: BlockSettings['sectorsize'],
     private readonly fetched: () => number,
+    /** Blocks in memory that the machine's snapshots hold. */
+    readonly volatileBlocks: VolatileBlocks | undefined,
   ) {}
 
   get fetchedBytes(): number {

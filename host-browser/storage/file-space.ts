@@ -114,10 +114,12 @@ export class FileSpace {
   }
 
   /** A disk, with the options `ro` and `sectorsize` of bhyve_config(5). What is only read gets its changes kept in memory. */
-  async openBlock({ path, ro, sectorsize }: BlockSettings): Promise<BlockBackend> {
+  async openBlock({ path, ro, sectorsize, snapshot }: BlockSettings): Promise<BlockBackend> {
     if (this.#disks.has(path)) throw new FileError(`${path}: another disk of this machine has it open`);
     const { backend, source } = await this.#open(path, ro);
-    const disk = new CountedBackend(backend, sectorsize, () => source?.fetchedBytes ?? 0);
+    // Without snapshot=1 a file that is only read elsewhere has its changes in a file there, and no state.
+    const contents = snapshot ? backend.volatileBlocks : undefined;
+    const disk = new CountedBackend(backend, sectorsize, () => source?.fetchedBytes ?? 0, contents);
     this.#disks.set(path, disk);
     return disk;
   }

@@ -94,6 +94,7 @@ export class FakeMachine {
       input: this.input,
       addDisplay: () => {},
       holdStart: () => {},
+      keepContents: () => {},
       takeUart: () => ({
         index: uarts++,
         uart: { read: () => 0, write: () => {}, irqLevel: () => false, decode: () => {}, route: () => {} },

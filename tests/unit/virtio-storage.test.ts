@@ -62,7 +62,8 @@ describe('overlay', () => {
       }
     }
     expect(isDeepStrictEqual(baseBytes, original)).toBe(true);
-    const again = new OverlayBackend(new MemoryBackend(baseBytes), structuredClone(disk.blocks()));
+    const again = new OverlayBackend(new MemoryBackend(baseBytes));
+    again.volatileBlocks.replace(structuredClone([...disk.volatileBlocks.list()]));
     const all = new Uint8Array(size);
     await again.read(0, [all]);
     expect(isDeepStrictEqual(all, expected)).toBe(true);
@@ -91,8 +92,5 @@ describe('overlay', () => {
     const back = new Uint8Array(4 * OVERLAY_BLOCK_BYTES);
     await disk.read(0, [back]);
     expect([0, 4095, 4096, 8191, 8192].map((at) => back[at])).toEqual([5, 5, 0, 0, 7]);
-    expect(
-      () => new OverlayBackend(new MemoryBackend(new Uint8Array(512)), [{ index: 1, bytes: new Uint8Array(4096) }]),
-    ).toThrow(RangeError);
   });
 });
