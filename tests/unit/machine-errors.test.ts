@@ -185,6 +185,10 @@ describe('a machine that cannot be built', () => {
       `${ROM} -s 3,virtio-net,${backend} vm`,
       `${message}\n${INITIALIZATION}Invalid argument\n`,
     ]),
+    ...['3/0/1', 'ppt7', 'pci0:4:5:6', 'pci4:5:6', '3/0/1,rom=@/rom'].map((spelling): [string, string] => [
+      `${ROM} -S -s 3,passthru,${spelling} vm`,
+      'passthru: a device of the host cannot be handed to an emulated machine\n',
+    ]),
     [`${ROM} -l tpm,swtpm,@/s vm`, 'tpm: cannot connect to @/s: No such file or directory\nFailed to init TPM\n'],
     [
       `${ROM} -l tpm,passthru,/dev/tpm0 vm`,
