@@ -6,15 +6,20 @@ import {
   type NetworkFrame,
   type NetworkPort,
 } from '../../devices/backends/network.ts';
+import { MAX_FRAME_BYTES } from '../../devices/net/ethernet.ts';
 import { framesFor } from '../../devices/net/offload.ts';
 import { readVirtioHeader, writeVirtioHeader } from '../../devices/net/virtio-header.ts';
 import { lengthOf } from '../../devices/net/wire.ts';
 import { TapDevice, type TapEvents } from './tap-device.ts';
 
+/** A 64 KiB packet with Ethernet's and virtio's headers. */
+const MAX_RECORD_BYTES = MAX_FRAME_BYTES + TapDevice.headerBytes;
+
 export class TapBackend implements NetworkBackend {
   readonly offload = FULL_OFFLOAD;
   readonly #device: TapDevice;
   #port: NetworkPort | undefined;
+  readonly #frame = new Uint8Array(MAX_RECORD_BYTES);
   #receivedDropped = 0;
 
   private constructor(open: (events: TapEvents) => TapDevice) {
@@ -35,7 +40,10 @@ export class TapBackend implements NetworkBackend {
   }
 
   send({ parts, offload }: NetworkFrame): boolean {
-    const bytes = new Uint8Array(TapDevice.headerBytes + lengthOf(parts));
+    const lengthBytes = TapDevice.headerBytes + lengthOf(parts);
+    // The kernel copies what is written before write(2) returns; fresh memory for every 64 KiB frame would cost more than the copy.
+    if (lengthBytes > this.#frame.length) return true;
+    const bytes = this.#frame.subarray(0, lengthBytes);
     writeVirtioHeader(bytes, offload, parts);
     let at = TapDevice.headerBytes;
     for (const part of parts) {
