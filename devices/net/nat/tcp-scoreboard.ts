@@ -32,10 +32,10 @@ export class SackScoreboard {
    */
   add(blocks: readonly SequenceRange[], una: number, highest: number): boolean {
     let isNew = false;
-    for (const [first, end] of blocks) {
-      const start = sequenceDistance(first, una) < 0 ? una : first;
-      const isSense = sequenceDistance(end, start) > 0 && sequenceDistance(end, highest) <= 0;
-      if (isSense && sequenceDistance(first, una) >= 0 && this.#merge(start, end)) isNew = true;
+    for (const [start, end] of blocks) {
+      const isSense =
+        sequenceDistance(start, una) >= 0 && sequenceDistance(end, start) > 0 && sequenceDistance(end, highest) <= 0;
+      if (isSense && this.#merge(start, end)) isNew = true;
     }
     return isNew;
   }
