@@ -25,16 +25,24 @@ const PACKAGES = [
 /** Not in the guest's initramfs: a bad cable, and what it takes to have one for frames that come in. */
 const MODULES = ['sch_netem', 'ifb', 'act_mirred', 'cls_matchall', 'sch_ingress'];
 
+/** The other choice of an alternative that is unpacked as well: apt takes two packages in conflict for a broken system. */
+const NOT_LISTED = ['libelogind0'];
+
 /** dpkg's list of installed packages (/var/lib/dpkg/status), as if dpkg had installed them. */
 function writeStatus(tree: string, packages: string): void {
-  const status = join(tree, 'var/lib/dpkg/status');
-  mkdirSync(join(tree, 'var/lib/dpkg/info'), { recursive: true });
-  mkdirSync(join(tree, 'var/lib/dpkg/updates'), { recursive: true });
-  writeFileSync(join(tree, 'var/lib/dpkg/available'), '');
+  const folder = join(tree, 'var/lib/dpkg');
+  for (const path of ['info', 'updates']) mkdirSync(join(folder, path), { recursive: true });
+  writeFileSync(join(folder, 'available'), '');
+  const status = join(folder, 'status');
   writeFileSync(status, '');
-  for (const name of readdirSync(packages)) {
-    const { stdout } = spawnSync('dpkg-deb', ['-f', join(packages, name)], { encoding: 'utf8' });
-    appendFileSync(status, stdout.replace('\n', '\nStatus: install ok installed\n').trimEnd() + '\n\n');
+  for (const file of readdirSync(packages)) {
+    const { stdout: control } = spawnSync('dpkg-deb', ['-f', join(packages, file)], { encoding: 'utf8' });
+    const field = (name: string): string => new RegExp(`^${name}: (.*)$`, 'm').exec(control)?.[1] ?? '';
+    const name = field('Package');
+    if (NOT_LISTED.includes(name)) continue;
+    appendFileSync(status, `${control.replace('\n', '\nStatus: install ok installed\n').trimEnd()}\n\n`);
+    const listed = field('Multi-Arch') === 'same' ? `${name}:${field('Architecture')}` : name;
+    writeFileSync(join(folder, 'info', `${listed}.list`), '');
   }
 }
 
@@ -49,6 +57,8 @@ function writeSettings(tree: string): void {
   writeFileSync(join(etc, 'group'), 'root:x:0:\nnogroup:x:65534:\n');
   writeFileSync(join(etc, 'shadow'), 'root:*:20000:0:99999:7:::\n');
   writeFileSync(join(etc, 'nsswitch.conf'), 'passwd: files\ngroup: files\nhosts: files dns\n');
+  writeFileSync(join(etc, 'fstab'), '');
+  writeFileSync(join(etc, 'ssh/sshd_config'), 'PermitRootLogin prohibit-password\nUsePAM no\n');
   writeFileSync(join(etc, 'hosts'), '127.0.0.1 localhost\n');
   writeFileSync(join(etc, 'apt/apt.conf.d/guest'), 'APT::Sandbox::User "root";\n');
   for (const path of ['var/lib/dhcp', 'var/lib/apt/lists/partial', 'var/cache/apt/archives/partial', 'var/log/apt']) {
@@ -81,7 +91,7 @@ function copyModules(tree: string, release: string): void {
 /** Path of the image for a guest with that kernel. Throws with the reason when it cannot be made here. */
 export function networkTools(release: string): string {
   return toolsImage({
-    image: `network-tools-1-${release}.img`,
+    image: `network-tools-3-${release}.img`,
     packages: PACKAGES,
     roomMib: 300,
     finish: (tree, packages) => {
