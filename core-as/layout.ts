@@ -416,11 +416,11 @@ export const JIT_NODES_SIZE = 0x4000;
 /** Blocks to be cut into nodes: u32 block, u32 page. */
 export const JIT_WORK = JIT_NODES + JIT_NODES_SIZE;
 export const JIT_WORK_SIZE = 0x1000;
-/** u8: node numbers of return sites. */
-export const JIT_RETURN_SITES = JIT_WORK + JIT_WORK_SIZE;
-export const JIT_RETURN_SITES_SIZE = 0x100;
+/** u8: numbers of the nodes that returns and jumps through registers go to. */
+export const JIT_PLACES = JIT_WORK + JIT_WORK_SIZE;
+export const JIT_PLACES_SIZE = 0x100;
 /** Pages, 16 bytes each: i64 distance from the first one, u32 linear address. */
-export const JIT_PAGES = JIT_RETURN_SITES + JIT_RETURN_SITES_SIZE;
+export const JIT_PAGES = JIT_PLACES + JIT_PLACES_SIZE;
 export const JIT_PAGES_SIZE = 0x100;
 /** Per general register, 16 bytes: u32 value, i64 distance from it (ranges.ts); then the same for looking ahead. */
 export const JIT_VALUES = JIT_PAGES + JIT_PAGES_SIZE;

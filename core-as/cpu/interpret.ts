@@ -58,6 +58,7 @@ import {
   segmentedOperand,
   setRmwPointer,
 } from './operand';
+import { noteTarget } from './seen-targets';
 import { simdRun } from './simd-operand';
 import {
   FAULTED,
@@ -1653,7 +1654,8 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           break;
         case K.JMPR:
           target = S64(r, p);
-          if (!isCanonical(target)) raiseGp();
+          if (isCanonical(target)) noteTarget(p, target - page);
+          else raiseGp();
           break;
         case K.CALL: {
           const sp = load<u64>(r, RSP << 3) - 8;
@@ -1673,6 +1675,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           write64(sp, next(page, p));
           if (faulted & FAULTED) break;
           store<u64>(r, sp, RSP << 3);
+          noteTarget(p, to - page);
           target = to;
           break;
         }

@@ -36,13 +36,13 @@ import {
   storeRegistersAside,
 } from './locals';
 import { E_LINEAR, ITLB_HALF, ITLB_HALF_SHIFT, ITLB_INDEX_MASK, TLB_INDEX_SHIFT } from '../mmu/banks';
-import { N_OFFSET, N_PAGE, node, pageDistance, pageLinear } from './region';
+import { N_NEXT_PAGE, N_OFFSET, N_PAGE, node, pageDistance, pageLinear } from './region';
 import { ACCESS_CALLED, formOf } from './slow-sites';
 import * as w from './wasm';
 
 const MAX_SITES: u32 = 1100;
 /** Sites that one node may add. */
-export const SITES_ROOM: u32 = 8;
+export const SITES_ROOM: u32 = 20;
 
 /** The first site: R_JIT_TARGET says where to go on. */
 const SITE_OF_TARGET: u32 = 0;
@@ -118,6 +118,18 @@ export function changesPage(to: u32): bool {
 /** Leaves for a node of another page unless its page is mapped as when the region was compiled. */
 export function checkPage(to: u32): void {
   const page: u32 = load<u8>(node(to), N_PAGE);
+  checkMapped(page, pageDistance(page) + load<u16>(node(to), N_OFFSET));
+}
+
+/** Before a node whose instruction goes on in the next page: leaves for it unless that one is mapped as when the region was compiled. */
+export function checkNextPage(number: u32): void {
+  const n = node(number);
+  const distance = pageDistance(load<u8>(n, N_PAGE));
+  checkMapped(load<u8>(n, N_NEXT_PAGE), distance + load<u16>(n, N_OFFSET));
+}
+
+/** Leaves for a distance from the first page unless a page is mapped as when the region was compiled. */
+function checkMapped(page: u32, otherwise: i64): void {
   w.get(LOCAL_PAGE);
   w.const64(pageDistance(page));
   w.byte(w.I64_ADD);
@@ -148,7 +160,7 @@ export function checkPage(to: u32): void {
   w.byte(w.I32_NE);
   w.byte(w.I32_OR);
   openIf();
-  leaveBy(addSite(SITE_GO, 0, 0, pageDistance(page) + load<u16>(node(to), N_OFFSET), FORM_FIXED));
+  leaveBy(addSite(SITE_GO, 0, 0, otherwise, FORM_FIXED));
   close();
 }
 

@@ -57,7 +57,18 @@ import {
   setForm,
   timesReformed,
 } from './slow-sites';
-import { N_BLOCK, N_ENTRY, N_PAGE, buildRegion, isMappedNow, node, nodeCount, pageCount, pageLinear } from './region';
+import {
+  N_BLOCK,
+  N_ENTRY,
+  N_NEXT_PAGE,
+  N_PAGE,
+  buildRegion,
+  isMappedNow,
+  node,
+  nodeCount,
+  pageCount,
+  pageLinear,
+} from './region';
 import { translateRegion } from './translate-region';
 import * as w from './wasm';
 
@@ -141,9 +152,10 @@ export function forgetRegions(): void {
   modules = 0;
 }
 
-/** A block has become hot. */
+/** A block has become hot. When there is no room for it, it has to become hot again. */
 export function queueBlock(block: u32, page: u64): void {
-  enqueue(block, page, 0);
+  if (queued < QUEUE_LENGTH) enqueue(block, page, 0);
+  else store<u32>(block, HOT / 2, B_HEAT);
 }
 
 function enqueue(block: u32, page: u64, again: u32): void {
@@ -269,6 +281,8 @@ export function compileQueued(): void {
       if (load<u32>(entered, B_JIT) && !again) continue;
       // Another page of the region has its own distance from the first: it cannot be entered there.
       if (load<u8>(n, N_PAGE)) continue;
+      // If the next page is mapped elsewhere the interpreter must run it.
+      if (load<u8>(n, N_NEXT_PAGE)) continue;
       const to = cpu + R_JIT + JIT_ENTRIES + (entries << 3);
       store<u32>(to, entered);
       store<u32>(to, (nextSlot + functions) | (number << 16) | again, 4);

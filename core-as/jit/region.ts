@@ -1,5 +1,6 @@
 /**
- * Which code a region is made of: the basic blocks that direct jumps and calls reach from a hot block, in its page and a few others.
+ * Which code a region is made of: the basic blocks that direct jumps and calls reach from a hot block, in its page and a few others; jumps through registers lead
+ * where they were seen to go.
  *
  * Only blocks that have run (so that the interpreter has decoded them) take part; a jump to any other place leaves the region. Places where a
  * region can be entered are the hot block, blocks that were often entered from elsewhere, and the return sites of calls.
@@ -11,6 +12,7 @@ import { B_ADDRESS, B_HEAT, B_JIT, B_MODE, B_PAGE2, BLOCK_HEADER, findBlock } fr
 import { E_LINEAR, itlbBank } from '../mmu/banks';
 import { ENDS_BLOCK, F, TARGET, endsBlock, familyOf, kindProperties } from '../cpu/kinds';
 import { K, UOP_SIZE, U_IMM, U_INDEX, U_KIND, U_LEN, U_OFF } from '../cpu/uops';
+import { MAX_TARGETS, seenTarget } from '../cpu/seen-targets';
 import { cpu } from '../cpu/state';
 import {
   JIT_NODES,
@@ -19,8 +21,6 @@ import {
   JIT_NODE_AT_SIZE,
   JIT_PAGES,
   JIT_PAGES_SIZE,
-  JIT_RETURN_SITES,
-  JIT_RETURN_SITES_SIZE,
   JIT_STARTS,
   JIT_WORK,
   JIT_WORK_SIZE,
@@ -34,7 +34,6 @@ export const MAX_NODES: u32 = 120;
 const MAX_UOPS: u32 = 400;
 /** At most so many nodes: a block is cut where others jump into it. */
 const MOST_NODES: u32 = MAX_NODES + MAX_NODES / 2;
-const MAX_RETURN_SITES: u32 = 8;
 
 /** A region's pages are so near, in bytes, that offsets from the first one fit a site's record. */
 const NEAR: i64 = 0x40000000;
@@ -50,8 +49,6 @@ export const N_COUNT: u32 = 10;
 /** i16: nodes that execution goes on in when the last branch is taken, and when it is not; -1: none. */
 export const N_TAKEN: u32 = 12;
 export const N_FALL: u32 = 14;
-/** u8: the last micro-op is a RET whose target may be any return site of the region. */
-export const N_RETURNS: u32 = 16;
 /** u8: execution can enter the region here. */
 export const N_ENTRY: u32 = 17;
 /** u16: edges that lead here, entries included. */
@@ -60,11 +57,17 @@ export const N_EDGES: u32 = 18;
 export const N_BLOCK: u32 = 20;
 /** u8: number of its page in the region. */
 export const N_PAGE: u32 = 24;
-/** From here on for flow.ts. */
+/** u8: number of the page that its one instruction goes on in, 0: none. */
+export const N_NEXT_PAGE: u32 = 25;
+/** u32: the function whose code it was last found in (ways.ts). */
+export const N_SEEN: u32 = 28;
+/** From here on for structure.ts. */
 export const N_FLOW: u32 = 32;
+export const N_FLOW_BYTES: u32 = 16;
+/** u64: where its last micro-op may go, if that is a return or a jump through a register (ways.ts). */
+export const N_WAYS: u32 = 48;
 
 export let nodeCount: u32 = 0;
-export let returnSites: u32 = 0;
 export let pageCount: u32 = 0;
 let uops: u32 = 0;
 let queued: u32 = 0;
@@ -129,6 +132,12 @@ function pageAt(distance: i64, mayAdd: bool): i32 {
 const START_BLOCK: u8 = 1;
 const START_ENTRY: u8 = 2;
 
+/** The page that a block's instruction goes on in, adding it if it is mapped; -1: it is not, or not there. */
+function secondPage(page: u32, block: u32): i32 {
+  const next = pageAt(pageDistance(page) + 0x1000, true);
+  return next > 0 && pageLinear(next) === (load<u32>(block, B_PAGE2) & ~0xfff) ? next : -1;
+}
+
 /** Adds the block at an offset from a page's start, if there is one. False when it does not take part. */
 function addBlock(fromPage: u32, offset: i64, mark: u8): bool {
   const away = offset & ~0xfff;
@@ -142,7 +151,7 @@ function addBlock(fromPage: u32, offset: i64, mark: u8): bool {
   }
   if (queued >= MAX_NODES || uops >= MAX_UOPS) return false;
   const block = findBlock(pageLinear(page) | at, regionMode);
-  if (!block || load<u32>(block, B_PAGE2)) return false;
+  if (!block || (load<u32>(block, B_PAGE2) && secondPage(page, block) < 0)) return false;
   if (queued && load<u32>(block, B_HEAT) < warm && !load<u32>(block, B_JIT)) return false;
   store<u8>(start, START_BLOCK | mark);
   const work = cpu + R_JIT + JIT_WORK + (queued << 3);
@@ -170,7 +179,16 @@ function collect(offset: u32): void {
       if (familyOf(properties) === F.CALL) {
         addBlock(page, <i64>load<u16>(p, U_OFF) + <i64>load<u8>(p, U_LEN), START_ENTRY);
       }
-      if (properties & ENDS_BLOCK) break;
+      if (properties & ENDS_BLOCK) {
+        // Calls and jumps without a target of their own go through a register.
+        if (!(properties & TARGET) && (familyOf(properties) === F.JMP || familyOf(properties) === F.CALL)) {
+          for (let i: u32 = 0; i < MAX_TARGETS; i++) {
+            const seen = seenTarget(p, i);
+            if (seen) addBlock(page, seen, 0);
+          }
+        }
+        break;
+      }
     }
   }
 }
@@ -191,6 +209,7 @@ function cut(page: u32, p: u32, block: u32): i32 {
   store<i16>(n, -1, N_TAKEN);
   store<i16>(n, -1, N_FALL);
   store<u32>(n, block, N_BLOCK);
+  if (block && load<u32>(block, B_PAGE2)) store<u8>(n, <u8>secondPage(page, block), N_NEXT_PAGE);
   if (load<u8>(startMark(page, offset)) & START_ENTRY) store<u8>(n, 1, N_ENTRY);
   const first: u32 = load<u8>(p, U_INDEX);
   for (;;) {
@@ -221,7 +240,7 @@ function cut(page: u32, p: u32, block: u32): i32 {
         const to = <i16>target(page, load<i64>(p - UOP_SIZE, U_IMM));
         if (family === F.END) store<i16>(n, to, N_FALL);
         else store<i16>(n, to, N_TAKEN);
-      } else if (kind === K.RET) store<u8>(n, 1, N_RETURNS);
+      }
       return number;
     }
   }
@@ -238,11 +257,11 @@ function target(fromPage: u32, offset: i64): i32 {
   return block ? cut(page, block + BLOCK_HEADER, block) : -1;
 }
 
-/** Node number of the n-th return site. */
-// @ts-ignore: decorator
-@inline
-export function returnSite(n: u32): u32 {
-  return load<u8>(cpu + R_JIT + JIT_RETURN_SITES + n);
+/** The node at a distance from a page's start, or -1. */
+export function nodeAt(fromPage: u32, offset: i64): i32 {
+  const away = offset & ~0xfff;
+  const page = away ? pageAt(pageDistance(fromPage) + away, false) : <i32>fromPage;
+  return page < 0 ? -1 : <i32>load<u8>(nodeSlot(page, (<u32>offset) & 0xfff)) - 1;
 }
 
 /** Whether the page of a block is mapped at `address` in this moment, as far as the TLB knows. */
@@ -262,7 +281,6 @@ export function buildRegion(block: u32, address: u64, minimumHeat: u32): bool {
   warm = minimumHeat;
   const linear = load<u32>(block, B_ADDRESS);
   nodeCount = 0;
-  returnSites = 0;
   pageCount = 0;
   home = address;
   regionMode = load<u32>(block, B_MODE);
@@ -275,42 +293,13 @@ export function buildRegion(block: u32, address: u64, minimumHeat: u32): bool {
     cut(load<u32>(work, 4), found + BLOCK_HEADER, found);
   }
   let instructions: u32 = 0;
-  for (let number: u32 = 0; number < nodeCount; number++) {
-    const n = node(number);
-    instructions += load<u16>(n, N_COUNT);
-    const p = load<u32>(n, N_END) - UOP_SIZE;
-    if (load<u16>(p, U_KIND) !== K.CALL || load<i16>(n, N_TAKEN) < 0 || returnSites >= MAX_RETURN_SITES) continue;
-    const back: u32 = load<u16>(p, U_OFF) + load<u8>(p, U_LEN);
-    if (back > 0xfff) continue;
-    const site = <i32>load<u8>(nodeSlot(load<u8>(n, N_PAGE), back)) - 1;
-    if (site < 0) continue;
-    store<u8>(cpu + R_JIT + JIT_RETURN_SITES + returnSites, <u8>site);
-    returnSites++;
-  }
-  countEdges();
+  for (let number: u32 = 0; number < nodeCount; number++) instructions += load<u16>(node(number), N_COUNT);
   return instructions > 0;
-}
-
-function countEdge(to: i32): void {
-  if (to < 0) return;
-  const n = node(to);
-  store<u16>(n, load<u16>(n, N_EDGES) + 1, N_EDGES);
-}
-
-function countEdges(): void {
-  for (let number: u32 = 0; number < nodeCount; number++) {
-    const n = node(number);
-    countEdge(load<i16>(n, N_TAKEN));
-    countEdge(load<i16>(n, N_FALL));
-    if (load<u8>(n, N_RETURNS)) for (let i: u32 = 0; i < returnSites; i++) countEdge(returnSite(i));
-    if (load<u8>(n, N_ENTRY)) countEdge(number);
-  }
 }
 
 assert(MOST_NODES < 0xff, 'node numbers + 1 are bytes');
 assert(MOST_NODES * NODE_SIZE <= <u32>JIT_NODES_SIZE);
 assert(MAX_NODES * 8 <= <u32>JIT_WORK_SIZE);
-assert(MAX_RETURN_SITES <= <u32>JIT_RETURN_SITES_SIZE);
 assert(REGION_PAGES * 16 <= JIT_PAGES_SIZE);
 assert(REGION_PAGES * 0x1000 <= JIT_NODE_AT_SIZE);
-assert(N_PAGE < N_FLOW && N_FLOW < NODE_SIZE);
+assert(N_PAGE < N_FLOW && N_FLOW + N_FLOW_BYTES <= N_WAYS && N_WAYS + 8 <= NODE_SIZE);

@@ -8,7 +8,7 @@
  */
 import { JIT_LISTS, JIT_LISTS_SIZE, R_JIT } from '../layout';
 import { cpu } from '../cpu/state';
-import { N_ENTRY, N_FALL, N_FLOW, N_RETURNS, N_TAKEN, node, nodeCount, returnSite, returnSites } from './region';
+import { N_ENTRY, N_FALL, N_FLOW, N_FLOW_BYTES, N_TAKEN, node, nodeCount } from './region';
 import {
   F_DISPATCH,
   F_GROUP,
@@ -27,6 +27,7 @@ import {
 } from './labels';
 import { LOCAL_ENTRY } from './locals';
 import { translateNode } from './translate';
+import { firstWay, leadsTo, otherWays, waysOf } from './ways';
 import { BLOCK, BR_TABLE, LOOP, TYPE_VOID, byte, get, unsigned } from './wasm';
 
 let free: u32 = 0;
@@ -50,7 +51,7 @@ export function emitFlow(): bool {
   const all = list();
   for (let n: u32 = 0; n < nodeCount; n++) {
     store<u8>(all + n, <u8>n);
-    memory.fill(node(n) + N_FLOW, 0, 64 - N_FLOW);
+    memory.fill(node(n) + N_FLOW, 0, N_FLOW_BYTES);
     store<u16>(node(n), 1, F_LEVEL);
   }
   free = nodeCount;
@@ -80,7 +81,7 @@ function connect(number: u32, level: u32): void {
   store<u8>(n, 1, F_STACKED);
   store<u8>(stackTop, <u8>number);
   stackTop++;
-  if (load<u8>(n, N_RETURNS)) for (let i: u32 = 0; i < returnSites; i++) visitEdge(n, returnSite(i), level);
+  for (let ways = waysOf(n); ways; ways = otherWays(ways)) visitEdge(n, firstWay(ways), level);
   visitEdge(n, load<i16>(n, N_TAKEN), level);
   // Visited last, so laid out next: falling through then needs no jump.
   visitEdge(n, load<i16>(n, N_FALL), level);
@@ -107,9 +108,7 @@ function enteredFromOutside(number: u32, level: u32): bool {
     const from = node(m);
     if (load<u16>(from, F_LEVEL) !== level || load<u16>(from, F_GROUP) === group) continue;
     if (load<i16>(from, N_TAKEN) === number || load<i16>(from, N_FALL) === number) return true;
-    if (load<u8>(from, N_RETURNS)) {
-      for (let i: u32 = 0; i < returnSites; i++) if (returnSite(i) === number) return true;
-    }
+    if (leadsTo(from, number)) return true;
   }
   return false;
 }
@@ -118,8 +117,7 @@ function hasSelfEdge(number: u32, level: u32): bool {
   const n = node(number);
   if (load<u16>(n, F_HEADER) === level) return false;
   if (load<i16>(n, N_TAKEN) === number || load<i16>(n, N_FALL) === number) return true;
-  if (load<u8>(n, N_RETURNS)) for (let i: u32 = 0; i < returnSites; i++) if (returnSite(i) === number) return true;
-  return false;
+  return leadsTo(n, number);
 }
 
 /** Emits the nodes of a list (all of one level). `inLoop`: execution begins at headers of that loop, else at entries of the region. */

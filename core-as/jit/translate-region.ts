@@ -33,10 +33,12 @@ import { beginTranslation } from './translate';
 import { noteVectorRegisters } from './vector';
 import { isVectorInLine } from './vector-forms';
 import * as w from './wasm';
+import { findWays } from './ways';
 import { isXInLine } from './x-forms';
 
 /** Writes the function (locals and code) of the region that buildRegion made. False when it does not fit. */
 export function translateRegion(end: u32): bool {
+  findWays();
   beginTranslation(end);
   noteRegisters();
   w.byte(2);

@@ -7,6 +7,7 @@ import { FORM_FIXED } from './abi';
 import {
   beginNode,
   changesPage,
+  checkNextPage,
   checkPage,
   hasRoomForSites,
   leaveAside,
@@ -36,18 +37,17 @@ import {
   N_ENTRY,
   N_FALL,
   N_FIRST,
+  N_NEXT_PAGE,
   N_OFFSET,
   N_PAGE,
-  N_RETURNS,
   N_TAKEN,
   node,
   pageDistance,
-  returnSite,
-  returnSites,
 } from './region';
 import { commitPush, moveStack, translateUop } from './translate-uop';
 import { forgetVectorChecks } from './vector';
 import * as w from './wasm';
+import { firstWay, otherWays, waysOf } from './ways';
 
 /** Longest code of one node's micro-op, in bytes: room that must be left before each. */
 const UOP_ROOM: u32 = 2048;
@@ -78,6 +78,7 @@ export function translateNode(number: u32): bool {
   forgetVectorChecks();
   const count: u32 = load<u16>(n, N_COUNT);
   beginNode(load<u8>(n, N_PAGE), count, first);
+  if (load<u8>(n, N_NEXT_PAGE)) checkNextPage(number);
   if (isLoopHeader(number)) {
     w.get(LOCAL_BUDGET);
     w.const32(0);
@@ -108,14 +109,14 @@ export function translateNode(number: u32): bool {
         else {
           storeRegisters();
           translateIndirect(p);
-          leaveForTarget();
+          goByTarget(waysOf(n));
         }
         return true;
       case F.CALL:
-        translateCall(p, (properties & TARGET) !== 0, load<i16>(n, N_TAKEN), end);
+        translateCall(p, (properties & TARGET) !== 0, load<i16>(n, N_TAKEN), waysOf(n), end);
         return true;
       case F.RET:
-        translateReturn(p, load<u8>(n, N_RETURNS) !== 0, end);
+        translateReturn(p, waysOf(n), end);
         return true;
       case F.END:
         break;
@@ -187,7 +188,33 @@ function translateIndirect(p: u32): void {
   checkCanonical(p);
 }
 
-function translateCall(p: u32, direct: bool, to: i32, end: u32): void {
+/** Goes on at LOCAL_TARGET: at one of some places of the region (ways.ts), unless it is elsewhere. */
+function chooseWay(ways: u64): void {
+  if (!ways) return;
+  // The target's distance from the region's first page.
+  w.get(LOCAL_TARGET);
+  w.get(LOCAL_PAGE);
+  w.byte(w.I64_SUB);
+  w.set(LOCAL_VALUE);
+  for (; ways; ways = otherWays(ways)) {
+    const to = firstWay(ways);
+    w.get(LOCAL_VALUE);
+    w.const64(pageDistance(load<u8>(node(to), N_PAGE)) + load<u16>(node(to), N_OFFSET));
+    w.byte(w.I64_EQ);
+    openIf();
+    f.settleFlagsAside();
+    if (changesPage(to)) checkPage(to);
+    branchAway(to);
+    close();
+  }
+}
+
+function goByTarget(ways: u64): void {
+  chooseWay(ways);
+  leaveForTarget();
+}
+
+function translateCall(p: u32, direct: bool, to: i32, ways: u64, end: u32): void {
   if (!direct) {
     storeRegisters();
     translateIndirect(p);
@@ -199,30 +226,16 @@ function translateCall(p: u32, direct: bool, to: i32, end: u32): void {
   stepValues(p);
   storeRegisters();
   if (direct) goOn(to, load<i64>(p, U_IMM));
-  else leaveForTarget();
+  else goByTarget(ways);
 }
 
-function translateReturn(p: u32, inside: bool, end: u32): void {
+function translateReturn(p: u32, ways: u64, end: u32): void {
   readMemory(p, 3, end);
   w.set(LOCAL_TARGET);
   const popped = 8 + (load<u16>(p, U_KIND) === K.RETI ? load<i64>(p, U_IMM) : 0);
   moveStack(popped);
   storeRegisters();
-  if (inside) {
-    for (let i: u32 = 0; i < returnSites; i++) {
-      const site = returnSite(i);
-      w.get(LOCAL_TARGET);
-      w.get(LOCAL_PAGE);
-      w.const64(pageDistance(load<u8>(node(site), N_PAGE)) + load<u16>(node(site), N_OFFSET));
-      w.byte(w.I64_ADD);
-      w.byte(w.I64_EQ);
-      openIf();
-      f.settleFlagsAside();
-      if (changesPage(site)) checkPage(site);
-      branchAway(site);
-      close();
-    }
-  }
+  chooseWay(ways);
   pushIsNotCanonical();
   openIf();
   // As if nothing had been popped.

@@ -214,6 +214,13 @@ export class UserMachine {
     this.#map(BigInt(CODE_ADDRESS + PAGE_BYTES), CODE_PAGES[1] ?? 0, bits);
   }
 
+  /** Maps the code window a second time, writable. */
+  mapCodeAlias(address: bigint): void {
+    CODE_PAGES.forEach((gpa, page) => {
+      this.#map(address + BigInt(page * PAGE_BYTES), gpa, USER_PAGE | NO_EXECUTE | 2n);
+    });
+  }
+
   #buildTables(): void {
     for (const window of WINDOWS) {
       for (let page = 0; page < window.sizeBytes; page += PAGE_BYTES) {
