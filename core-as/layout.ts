@@ -77,6 +77,8 @@ export const CFGF_AMD = 64;
 export const CFGF_JIT = 128;
 /** PAUSE ends run(), so that another vCPU may have the host's processor (-P). */
 export const CFGF_PAUSE_EXITS = 256;
+/** With CFGF_JIT: 64-bit code is compiled before it runs at all, hot or not. */
+export const CFGF_JIT_ALWAYS = 512;
 
 /** i32 atomic: lock around the platform interrupt controllers, timers and UARTs (0 free, 1 held). */
 export const INTC_LOCK = SHARED + 0x80;

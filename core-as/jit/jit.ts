@@ -32,6 +32,7 @@ import {
   CACHE_SLOT_SITES,
   CACHE_SLOW_SITES,
   CFGF_JIT,
+  CFGF_JIT_ALWAYS,
   CFG_FLAGS,
   JIT_CODE,
   JIT_CODE_SIZE,
@@ -99,7 +100,7 @@ let nextSlot: u32 = 0;
 let firstSlot: u32 = 0;
 let modules: u32 = 0;
 let enabled: bool = false;
-/** Blocks are compiled when they are first entered, single steps too: for tests of this tier. */
+/** Blocks are compiled when they are first entered, single steps too: for tests of this tier (`-o cpu.jit=always`). */
 export let compilesAtOnce: bool = false;
 let regionRecords: u32 = 0;
 /** A bit per linear page: some region of another page has code of it. */
@@ -121,6 +122,7 @@ const REFORM_ASIDES: u32 = 2000;
 export function initJit(tableBase: u32): void {
   firstSlot = tableBase;
   enabled = tableBase !== 0 && (load<u32>(CFG_FLAGS) & CFGF_JIT) !== 0;
+  compilesAtOnce = enabled && (load<u32>(CFG_FLAGS) & CFGF_JIT_ALWAYS) !== 0;
   forgetRegions();
 }
 

@@ -13,7 +13,7 @@ import { BhyveExit, EX_USAGE, EXIT_ERROR } from './errors.ts';
 import { parseMemorySize } from './memory-size.ts';
 import { checkVcpuCount, readTopology, type Topology } from './topology.ts';
 import type { ConfigNode, ConfigTree } from './tree.ts';
-import { BOOLEAN } from './variable-types.ts';
+import { BOOLEAN, JIT_MODE } from './variable-types.ts';
 
 export interface MachineFlags {
   /** -A */
@@ -111,8 +111,8 @@ export interface MachineSettings {
     readonly model: string | undefined;
     readonly features: string | undefined;
     readonly vendor: string | undefined;
-    /** Hot code is compiled. */
-    readonly jit: boolean;
+    /** Which code is compiled. */
+    readonly jit: 'hot' | 'never' | 'always';
   };
 }
 
@@ -285,7 +285,7 @@ export function machineSettings(tree: ConfigTree): MachineSettings {
       model: readString(tree, 'cpu.model'),
       features: readString(tree, 'cpu.features'),
       vendor: readString(tree, 'cpu.vendor'),
-      jit: readBoolean(tree, 'cpu.jit'),
+      jit: JIT_MODE.parse(readString(tree, 'cpu.jit') ?? 'true'),
     },
   };
 }

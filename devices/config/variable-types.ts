@@ -29,6 +29,16 @@ export const BOOLEAN: VariableType<boolean> = {
     parseBoolean(value) === undefined ? `Invalid value ${value} for boolean variable ${name}` : undefined,
 };
 
+/** When code is compiled: what is hot, nothing, or all of it. */
+export const JIT_MODE: VariableType<'hot' | 'never' | 'always'> = {
+  label: 'boolean, `always`',
+  parse: (value) => (value === 'always' ? 'always' : parseBoolean(value) ? 'hot' : 'never'),
+  check: (value, name) =>
+    value === 'always' || parseBoolean(value) !== undefined
+      ? undefined
+      : `Invalid value ${value} for ${name}: a boolean or always is expected`,
+};
+
 /** An integer as strtol(3) with base 0 reads it. */
 export function integer(minimum: number, maximum: number): VariableType<number> {
   return {

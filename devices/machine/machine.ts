@@ -6,6 +6,7 @@ import {
   CFGF_HPET,
   CFGF_IGNORE_MSRS,
   CFGF_JIT,
+  CFGF_JIT_ALWAYS,
   CFGF_LPC,
   CFGF_PAUSE_EXITS,
   CFGF_RTC_UTC,
@@ -256,7 +257,8 @@ export class Machine implements AsyncDisposable {
         (deterministic ? CFGF_DETERMINISTIC : 0) |
         (hasLpc ? CFGF_LPC : 0) |
         vendorFlags(settings.cpu.vendor) |
-        (settings.cpu.jit ? CFGF_JIT : 0) |
+        (settings.cpu.jit === 'never' ? 0 : CFGF_JIT) |
+        (settings.cpu.jit === 'always' ? CFGF_JIT_ALWAYS : 0) |
         (settings.flags.vmexitOnPause ? CFGF_PAUSE_EXITS : 0) |
         CFGF_HPET,
       threadsPerCore: settings.topology.threads,

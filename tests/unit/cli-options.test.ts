@@ -553,7 +553,7 @@ describe('settings', () => {
       keyboardLayout: undefined,
       runFolder: undefined,
       tpm: undefined,
-      cpu: { model: undefined, features: undefined, vendor: 'intel', jit: true },
+      cpu: { model: undefined, features: undefined, vendor: 'intel', jit: 'hot' },
     });
   });
 

@@ -1,6 +1,6 @@
 /** Variables of the machine as a whole: bhyve_config(5), "CONFIGURATION VARIABLES", and those that webhyve adds. */
 import type { VariableDeclaration } from '../declare.ts';
-import { BOOLEAN, choice, integer, PATH, STRING, UUID } from '../variable-types.ts';
+import { BOOLEAN, choice, integer, JIT_MODE, PATH, STRING, UUID } from '../variable-types.ts';
 
 /** LOADER_PROTOCOLS are the values of `loader.protocol`. */
 export const LOADER_PROTOCOLS = ['auto', 'linux64', 'linux32', 'linux16', 'multiboot', 'pvh', 'freebsd'] as const;
@@ -115,6 +115,11 @@ export const WEBHYVE_VARIABLES: readonly VariableDeclaration[] = [
     help: 'Processor that CPUID describes: a level such as x86-64-v3, or a name such as Haswell',
   },
   { name: 'cpu.vendor', type: choice('intel', 'amd'), default: 'intel', help: 'Whose processor it is' },
-  { name: 'cpu.jit', type: BOOLEAN, default: 'true', help: 'Compile hot code; off: interpret everything' },
+  {
+    name: 'cpu.jit',
+    type: JIT_MODE,
+    default: 'true',
+    help: 'Compile hot code; off: interpret everything; always: compile all 64-bit code before it runs, for tests',
+  },
   { name: 'cpu.features', type: STRING, help: 'Features to add (+name) and to hide (-name), separated by commas' },
 ];
