@@ -143,7 +143,7 @@ export function isVectorInLine(p: u32): bool {
   if (load<u16>(p - UOP_SIZE, U_OFF) === load<u16>(p, U_OFF)) return false;
   if (kind !== K.SIMD_R) {
     const segment: u32 = load<u8>(p, U_SEG);
-    if ((segment & 7) >= FS || (segment & 0x30) >= SEG_A32) return false;
+    if ((segment & 7) >= FS || (segment & 0x30) === SEG_A32) return false;
   }
   const id = operation(p);
   if (id <= op.OP_PACKUSDW) return id === op.OP_PANDN || isUnpack(id) || binaryOpcode(id) !== 0;

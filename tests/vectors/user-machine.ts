@@ -113,6 +113,8 @@ export class UserMachine {
   readonly words: Int32Array;
   readonly bytes: Uint8Array;
   readonly background = Buffer.from(backgroundImage());
+  /** Called with each module that the JIT makes. */
+  onModule?: (module: Uint8Array) => void;
   readonly #code: readonly Uint8Array[];
   readonly #codePageNumbers: readonly number[];
   #nextTable = 0x2000;
@@ -135,7 +137,11 @@ export class UserMachine {
       hostNote: () => undefined,
     };
     const regions = new RegionModules(memory, collectGarbage);
-    const env: WebAssembly.ModuleImports = { memory, ...answers, ...regions.imports };
+    const install: (typeof regions.imports)['hostJitInstall'] = (address, lengthBytes, slot, count) => {
+      this.onModule?.(new Uint8Array(memory.buffer, address >>> 0, lengthBytes).slice());
+      return regions.imports.hostJitInstall(address, lengthBytes, slot, count);
+    };
+    const env: WebAssembly.ModuleImports = { memory, ...answers, ...regions.imports, hostJitInstall: install };
     const { exports } = new WebAssembly.Instance(module, { env });
     this.core = exports as unknown as CoreExports;
     this.view = new DataView(memory.buffer);

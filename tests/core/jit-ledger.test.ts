@@ -1,0 +1,70 @@
+/**
+ * What compiled code costs, without a clock: bytes of WebAssembly and operations that the translator makes of a fixed set of loops. A change
+ * that makes them larger fails here; one that makes them smaller by more than a tenth asks for the new numbers. LEDGER=1 prints the table.
+ */
+import { describe, expect, test } from 'vitest';
+import { compileCore } from '../support/compile-core.ts';
+import { moduleSize } from '../support/wasm-operations.ts';
+import { drawInput, start } from '../vectors/random-state.ts';
+import { Prng } from '../vectors/random.ts';
+import { UserMachine } from '../vectors/user-machine.ts';
+
+const OFFSET = 0x100;
+const BUDGET_INSNS = 100;
+
+/** Loops: their instructions, machine code without the jump back to its start, and what was made of them when this was written. */
+// prettier-ignore
+const LEDGER: readonly (readonly [name: string, instructions: number, code: string, bytes: number, operations: number])[] = [
+  // add rax,rcx; xor rdx,rax; lea rsi,[rax+rdx*4+8]; sub rcx,1
+  ['registers', 4, '4801c8 4831c2 488d749008 4883e901', 0, 0],
+  // mov rax,[rbx]; add rax,[rbx+8]; mov [rbx+16],rax; mov ecx,[rbx+24]
+  ['fields of one structure', 4, '488b03 48034308 48894310 8b4b18', 0, 0],
+  // mov rax,[rbx]; mov rcx,[rsi]; mov [rdi],rax; mov [r8],rcx
+  ['four pointers', 4, '488b03 488b0e 488907 498908', 0, 0],
+  // push rbp; mov rbp,rsp; push rbx; mov [rbp-24],rdi; pop rbx; pop rbp
+  ['a stack frame', 6, '55 4889e5 53 48897de8 5b 5d', 0, 0],
+  // cmp rax,rcx; setl dl; test rsi,rsi; cmovne rdi,rax; bt rcx,5; adc rax,0
+  ['flags', 6, '4839c8 0f9cc2 4885f6 480f45f8 480fbae105 4883d000', 0, 0],
+  // cmp eax,10; jl +2; inc ecx; test ecx,ecx; je +3; add rdx,rcx
+  ['branches', 6, '83f80a 7c02 ffc1 85c9 7403 4801ca', 0, 0],
+  // movzx eax,byte [rbx]; inc rbx; movsx ecx,word [rsi+2]; mov [rdi],al; add byte [rdi+1],5
+  ['bytes', 5, '0fb603 48ffc3 0fbf4e02 8807 80470105', 0, 0],
+  // imul rax,rcx; shl rdx,7; sar rsi,3; ror edi,9; mul r8; bsf r9,rax
+  ['products and shifts', 6, '480fafc1 48c1e207 48c1fe03 c1cf09 49f7e0 4c0fbcc8', 0, 0],
+  // lock xadd [rbx],rax; lock cmpxchg [rbx],rcx; xchg [rsi],rdx
+  ['atomic operations', 3, 'f0480fc103 f0480fb10b 488716', 0, 0],
+  // movdqu xmm0,[rbx]; pcmpeqb xmm0,[rsi]; pmovmskb eax,xmm0; paddb xmm1,xmm0; movdqu [rdi],xmm1
+  ['SSE2', 5, 'f30f6f03 660f7406 660fd7c0 660ffcc8 f30f7f0f', 0, 0],
+  // vmovdqu ymm0,[rbx]; vpcmpeqb ymm1,ymm0,[rsi]; vpmovmskb eax,ymm1; vmovdqu [rdi],ymm1
+  ['AVX2', 4, 'c5fe6f03 c5fd740e c5fdd7c1 c5fe7f0f', 0, 0],
+  // cvtsi2sd xmm0,eax; addsd xmm0,[rbx]; mulsd xmm1,xmm0; ucomisd xmm0,xmm1; movsd [rdi],xmm1
+  ['doubles', 5, 'f20f2ac0 f20f5803 f20f59c8 660f2ec1 f20f110f', 0, 0],
+];
+
+/** Numbers may be smaller by so much before they have to be written again. */
+const SMALLER = 0.9;
+
+describe('bytes and operations', async () => {
+  const module = await compileCore();
+  test.each(LEDGER)('%s', (name, instructions, code, bytes, operations) => {
+    const machine = new UserMachine(module, true);
+    const body = Buffer.from(code.replaceAll(' ', ''), 'hex');
+    // JMP to the start.
+    const loop = Buffer.concat([body, Buffer.from([0xeb, -(body.length + 2) & 0xff])]);
+    let found = { functions: 0, bodyBytes: 0, operations: 0 };
+    machine.writeCode(OFFSET, loop, loop.length);
+    machine.onModule = (compiled) => (found = moduleSize(compiled));
+    // Registers that point anywhere: the translator does not look at them.
+    start(machine, { ...drawInput(new Prng(7)), taskSwitched: false }, OFFSET);
+    machine.core.run(BUDGET_INSNS);
+    if (process.env.LEDGER === '1') {
+      const each = (found.bodyBytes / instructions).toFixed(1);
+      process.stdout.write(`${name}: ${found.bodyBytes} bytes, ${found.operations} operations, ${each} bytes each\n`);
+    }
+    expect(found.functions).toBe(1);
+    expect(found.bodyBytes).toBeLessThanOrEqual(bytes);
+    expect(found.operations).toBeLessThanOrEqual(operations);
+    expect(found.bodyBytes, 'smaller now: write the new number down').toBeGreaterThanOrEqual(bytes * SMALLER);
+    expect(found.operations, 'smaller now: write the new number down').toBeGreaterThanOrEqual(operations * SMALLER);
+  });
+});
