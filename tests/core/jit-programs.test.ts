@@ -13,7 +13,7 @@ import { Prng } from '../vectors/random.ts';
 import { UserMachine } from '../vectors/user-machine.ts';
 import { CODE_ADDRESS, DATA, DATA_ADDRESS } from '../vectors/windows.ts';
 
-const PROGRAMS = Number(process.env.PROGRAMS ?? 12);
+const PROGRAMS = Number(process.env.PROGRAMS ?? 6);
 const SEED = Number(process.env.PROGRAM_SEED ?? 1);
 /** More than twice as many as make a block hot. */
 const ROUNDS = 48_000;
