@@ -24,7 +24,7 @@ import { compileCore } from '../support/compile-core.ts';
 import { destroyTestMachines, linuxMissing, testMachine } from '../support/machine.ts';
 import { vcpuWorkerForTests } from '../support/machine-worker.ts';
 
-const ROUNDS = 3;
+const ROUNDS = 2;
 
 beforeEach(async (context) => {
   if (process.env['WEBHYVE_PACE'] === undefined) context.skip('WEBHYVE_PACE is not set');
