@@ -10,6 +10,7 @@ import type { PortBus } from './bus/port-bus.ts';
 import { BLOCK_OPTIONS } from './config/declarations/block.ts';
 import { readSettings } from './config/settings-of.ts';
 import type { PciAddress, PciFunction } from './pci/function.ts';
+import type { CdDrive } from './scsi/cd-drive.ts';
 import type { Display } from './display/display.ts';
 import type { InputRouter } from './input/input-router.ts';
 import type { VirtioTransport } from './virtio/transport/target.ts';
@@ -39,6 +40,8 @@ export interface DeviceContext {
   readonly input: InputRouter;
   /** The machine has a display. */
   addDisplay(display: Display): void;
+  /** The machine has a CD drive, named after its variables: `pci.0.4.0.port.1`. */
+  addCdDrive(name: string, drive: CdDrive): void;
   /** The machine's processors do not start before this resolves. */
   holdStart(until: Promise<void>): void;
   /** The machine's snapshots hold what this disk has in memory; nothing happens for one that a file keeps. */
@@ -74,4 +77,19 @@ export async function openDisk(context: DeviceContext, variables: DeviceVariable
   if (!backend) throw new DeviceError(`${path}: nothing here keeps disks`);
   context.keepContents(backend);
   return backend;
+}
+
+/** Opens what is put into a CD drive: read-only, with the other options of the drive's own variables. */
+export function cdOpener(
+  context: DeviceContext,
+  variables: DeviceVariables,
+  prefix: string,
+): (path: string) => Promise<BlockBackend> {
+  return (path) => {
+    const own = new Map([
+      [`${prefix}path`, path],
+      [`${prefix}ro`, 'true'],
+    ]);
+    return openDisk(context, { get: (name) => own.get(name) ?? variables.get(name) }, prefix);
+  };
 }

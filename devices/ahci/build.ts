@@ -5,7 +5,9 @@ import { PacketDevice } from '../ata/packet-device.ts';
 import { defaultSerial } from '../block/default-serial.ts';
 import { AHCI_PORT_OPTIONS } from '../config/declarations/block.ts';
 import { readSettings } from '../config/settings-of.ts';
-import { openDisk, type DeviceBuilder, type DeviceContext, type DeviceVariables } from '../device-context.ts';
+import { cdOpener, openDisk, type DeviceBuilder, type DeviceContext, type DeviceVariables } from '../device-context.ts';
+import type { PciAddress } from '../pci/function.ts';
+import { CdDrive } from '../scsi/cd-drive.ts';
 import { ScsiCdrom } from '../scsi/cdrom.ts';
 import { AhciController } from './controller.ts';
 import { MAX_PORTS } from './registers.ts';
@@ -15,6 +17,7 @@ const CD_MODEL = 'BHYVE SATA DVD ROM';
 
 async function openDrive(
   context: DeviceContext,
+  where: PciAddress,
   variables: DeviceVariables,
   port: number,
 ): Promise<AtaDevice | undefined> {
@@ -29,16 +32,17 @@ async function openDrive(
     return new AtaDisk({ backend, identity, nowNs: () => context.clock.nowNs() });
   }
   // A medium is never written, whatever the options say. Without a path the drive is empty.
-  const readOnly: DeviceVariables = { get: (name) => (name === `${prefix}ro` ? 'true' : variables.get(name)) };
-  const medium = path === '' ? undefined : await openDisk(context, readOnly, prefix);
+  const open = cdOpener(context, variables, prefix);
+  const medium = path === '' ? undefined : await open(path);
   const drive = new ScsiCdrom(medium, { vendor: 'BHYVE', product: 'BHYVE DVD-ROM', revision: rev, serial });
+  context.addCdDrive(`pci.${where.bus}.${where.slot}.${where.func}.port.${port}`, new CdDrive(drive, open));
   return new PacketDevice(drive, { serial, revision: rev, model: model ?? CD_MODEL, rotationRate: 0 });
 }
 
-export const buildAhci: DeviceBuilder = async (context, _where, variables) => {
+export const buildAhci: DeviceBuilder = async (context, where, variables) => {
   const drives: (AtaDevice | undefined)[] = [];
   try {
-    for (let port = 0; port < MAX_PORTS; port++) drives.push(await openDrive(context, variables, port));
+    for (let port = 0; port < MAX_PORTS; port++) drives.push(await openDrive(context, where, variables, port));
   } catch (error) {
     for (const drive of drives) await drive?.close();
     throw error;

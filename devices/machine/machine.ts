@@ -77,6 +77,7 @@ import {
 import { writeGeneration } from './generation.ts';
 import { CoreGuestMemory } from './guest-memory.ts';
 import { GPE_VM_GENERATION } from '../platform/acpi-pm.ts';
+import type { CdDrive } from '../scsi/cd-drive.ts';
 import { MachineDebugTarget } from './debugger.ts';
 import type { MachineHost } from './host.ts';
 import { HostPump } from './host-pump.ts';
@@ -429,6 +430,11 @@ export class Machine implements AsyncDisposable {
   /** The display; undefined without a frame buffer device. */
   get display(): MachineDisplay | undefined {
     return this.platform.display;
+  }
+
+  /** CD drives by the names of their variables (`pci.0.4.0.port.1`, `pci.0.7.0.target.0`): media are put in, changed and taken out here. */
+  get cdDrives(): ReadonlyMap<string, CdDrive> {
+    return this.platform.cdDrives;
   }
 
   /** -G. Exits when nobody can listen there. */

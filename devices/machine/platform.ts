@@ -1,6 +1,7 @@
 /** The devices of one machine outside the core, plugged into its buses. */
 import { RTC, UART, UART_IO_BASE, UART_STRIDE } from '../../core-as/layout.ts';
 import { DiskContents } from '../block/disk-contents.ts';
+import type { CdDrive } from '../scsi/cd-drive.ts';
 import type { Interrupts } from '../bus/interrupts.ts';
 import type { MmioBus } from '../bus/mmio-bus.ts';
 import type { PortBus } from '../bus/port-bus.ts';
@@ -125,6 +126,8 @@ export class Platform {
   /** What the processors wait for before they start. */
   readonly startHolds: Promise<void>[] = [];
   readonly #diskContents: DiskContents[] = [];
+  /** By the names of their variables. */
+  readonly cdDrives = new Map<string, CdDrive>();
   /** fwctl or fw_cfg; only with a boot ROM. */
   firmwareInterface: Device | undefined;
   /** The flash chip below a boot ROM. */
@@ -258,6 +261,7 @@ export class Platform {
         for (let i = 0; i < into.length; i++) into[i] = parts.random() & 0xff;
       },
       input: this.input,
+      addCdDrive: (name, drive) => this.cdDrives.set(name, drive),
       addDisplay: (display) => {
         this.display = new MachineDisplay(display);
       },

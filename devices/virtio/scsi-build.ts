@@ -3,12 +3,15 @@ import { defaultSerial } from '../block/default-serial.ts';
 import { SCSI_TARGET_OPTIONS } from '../config/declarations/virtio.ts';
 import { readSettings } from '../config/settings-of.ts';
 import {
+  cdOpener,
   DeviceError,
   openDisk,
   type DeviceBuilder,
   type DeviceContext,
   type DeviceVariables,
 } from '../device-context.ts';
+import type { PciAddress } from '../pci/function.ts';
+import { CdDrive } from '../scsi/cd-drive.ts';
 import { ScsiCdrom } from '../scsi/cdrom.ts';
 import { ScsiDisk } from '../scsi/disk.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
@@ -29,6 +32,7 @@ type TargetSettings = ReturnType<typeof readSettings<typeof SCSI_TARGET_OPTIONS>
 
 async function openUnit(
   context: DeviceContext,
+  where: PciAddress,
   variables: DeviceVariables,
   prefix: string,
   { backend, ser }: TargetSettings,
@@ -37,8 +41,11 @@ async function openUnit(
   if (backend === 'ctl' || (backend === undefined && CTL_PATH.test(path))) throw noTargetLayer(path);
   const serial = ser ?? defaultSerial(path);
   if (backend !== 'cd') return new ScsiDisk(await openDisk(context, variables, prefix), { ...DISK, serial });
-  const readOnly: DeviceVariables = { get: (name) => (name === `${prefix}ro` ? 'true' : variables.get(name)) };
-  return new ScsiCdrom(await openDisk(context, readOnly, prefix), { ...CD, serial });
+  const open = cdOpener(context, variables, prefix);
+  const drive = new ScsiCdrom(await open(path), { ...CD, serial });
+  const { bus, slot, func } = where;
+  context.addCdDrive(`pci.${bus}.${slot}.${func}.${prefix.slice(0, -1)}`, new CdDrive(drive, open));
+  return drive;
 }
 
 function noTargetLayer(path: string): DeviceError {
@@ -54,7 +61,7 @@ function oneTarget(variables: DeviceVariables): DeviceVariables {
   return { get: (name) => (name === 'target.0.path' ? dev : variables.get(name)) };
 }
 
-export const buildVirtioScsi: DeviceBuilder = async (context, _where, given) => {
+export const buildVirtioScsi: DeviceBuilder = async (context, where, given) => {
   const variables = given.get('target.0.path') === undefined ? oneTarget(given) : given;
   const units = new Map<number, Map<number, LogicalUnit>>();
   try {
@@ -67,7 +74,7 @@ export const buildVirtioScsi: DeviceBuilder = async (context, _where, given) => 
       const lun = settings.lun ?? (ofTarget.size === 0 ? 0 : Math.max(...ofTarget.keys()) + 1);
       if (ofTarget.has(lun) || lun > MAX_LUN)
         throw new DeviceError(`virtio-scsi: target ${settings.id} has LUN ${lun} twice`);
-      ofTarget.set(lun, await openUnit(context, variables, prefix, settings));
+      ofTarget.set(lun, await openUnit(context, where, variables, prefix, settings));
     }
   } catch (error) {
     for (const ofTarget of units.values()) for (const unit of ofTarget.values()) await unit.close();

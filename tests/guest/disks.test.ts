@@ -129,6 +129,25 @@ test('fio, file systems and the tools that describe disks', { timeout: 560_000 }
       expect(await run(`t eject /dev/$${drive}; t sg_turs /dev/$${drive} 2>&1; true`)).toMatch(/not ready/i);
       await run(`t eject -t /dev/$${drive}; sleep 1; mount -t iso9660 -o ro /dev/$${drive} /mnt && umount /mnt`);
     }
+    // The user changes the disc while the guest looks on, and takes it out.
+    writeFileSync(join(scratch.path, 'second'), 'the second disc\n');
+    const other = join(scratch.path, 'other.iso');
+    expect(spawnSync('xorriso', ['-as', 'mkisofs', '-quiet', '-o', other, join(scratch.path, 'second')]).status).toBe(
+      0,
+    );
+    for (const [drive, name] of [
+      ['sata_cd', 'pci.0.4.0.port.2'],
+      ['scsi_cd', 'pci.0.7.0.target.2'],
+    ] as const) {
+      const changer = guest.machine.cdDrives.get(name);
+      await changer?.insert(other);
+      await run(`mount -t iso9660 -o ro /dev/$${drive} /mnt && grep -q 'the second' /mnt/second && umount /mnt`);
+      await changer?.remove();
+      expect(changer?.hasMedium).toBe(false);
+      expect(await run(`mount -t iso9660 -o ro /dev/$${drive} /mnt 2>&1; true`)).toMatch(/no medium/i);
+      await changer?.insert(iso);
+      await run(`mount -t iso9660 -o ro /dev/$${drive} /mnt && grep -q 'hello from' /mnt/hello && umount /mnt`);
+    }
     const sums = await run(
       `for d in ${Object.keys(DISKS)
         .map((name) => `$${name}`)

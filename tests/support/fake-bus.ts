@@ -93,6 +93,7 @@ export class FakeMachine {
       entropy: (into) => into.fill(0x5a),
       input: this.input,
       addDisplay: () => {},
+      addCdDrive: () => {},
       holdStart: () => {},
       keepContents: () => {},
       takeUart: () => ({
