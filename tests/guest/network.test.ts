@@ -94,7 +94,7 @@ test.each([
   expect(guest.machine.deviceErrors).toBe(0);
 });
 
-test('two machines joined by name reach one another', { timeout: 400_000 }, async () => {
+test('two machines joined by name: ping and bulk both ways', { timeout: 400_000 }, async () => {
   const name = `test${process.pid}`;
   const boot = (last: number): Promise<TestMachine> =>
     bootLinux({ timeLimit: 380_000, args: ['-s', `3,virtio-net,socket=${name},mac=52:54:00:00:00:0${last}`] });
@@ -105,4 +105,23 @@ test('two machines joined by name reach one another', { timeout: 400_000 }, asyn
   await run(a, configure(1));
   await run(b, configure(2));
   expect(await run(a, 'ping -c 3 -i 0.2 192.168.7.2')).toContain(' 0% packet loss');
+  // Programs have the connection for themselves: nc by itself would end a stream when its terminal or the other direction does.
+  for (const guest of [a, b]) {
+    await run(guest, `echo 'cat /tmp/data' > /tmp/give; echo 'cat > /tmp/taken' > /tmp/take`);
+    await run(guest, 'head -c 4000000 /dev/urandom > /tmp/data');
+  }
+  for (const [from, to, address] of [
+    [a, b, '192.168.7.2'],
+    [b, a, '192.168.7.1'],
+  ] as const) {
+    await run(
+      to,
+      'nc -l -p 5000 -e sh /tmp/take < /dev/null > /dev/null 2>&1 & until netstat -ltn | grep -q :5000; do sleep 0.1; done',
+    );
+    await run(from, `nc ${address} 5000 -e sh /tmp/give`);
+    await run(to, 'wait');
+    const sumOf = async (guest: TestMachine, path: string): Promise<string | undefined> =>
+      /[0-9a-f]{32}/.exec(await run(guest, `md5sum < ${path}`))?.[0];
+    expect(await sumOf(to, '/tmp/taken')).toBe(await sumOf(from, '/tmp/data'));
+  }
 });
