@@ -1,14 +1,11 @@
-/** Integer arithmetic with flags. The inlined functions work on a register (byte offset `d`) of the vCPU block `r`. */
+/** Integer arithmetic with flags for operands whose size is known at run time only: the less frequent instructions. */
 import { R_LAZY_AUX } from '../layout';
 import {
   AUX_CARRY,
   addCarries,
-  aux16,
-  aux32,
-  aux64,
-  aux8,
   auxCarryOverflow,
   carry,
+  keepCarry,
   lazyAux,
   overflow,
   setCarry,
@@ -17,114 +14,6 @@ import {
   subBorrows,
 } from './flags';
 import { cpu } from './state';
-
-// ---------------------------------------------------------------------------------------------------------------------
-// d := d op b, per size. Results of 32 bits zero-extend.
-
-// @ts-ignore: decorator
-@inline
-export function add8(r: u32, d: u32, b: u32, c: u32): void {
-  const a: u32 = load<u8>(r + d);
-  b &= 0xff;
-  const v = a + b + c;
-  store<u8>(r + d, <u8>v);
-  setLazy(r, <i64>(<i8>v), aux8(<u32>addCarries(a, b, v)));
-}
-// @ts-ignore: decorator
-@inline
-export function add16(r: u32, d: u32, b: u32, c: u32): void {
-  const a: u32 = load<u16>(r + d);
-  b &= 0xffff;
-  const v = a + b + c;
-  store<u16>(r + d, <u16>v);
-  setLazy(r, <i64>(<i16>v), aux16(<u32>addCarries(a, b, v)));
-}
-// @ts-ignore: decorator
-@inline
-export function add32(r: u32, d: u32, b: u32, c: u32): void {
-  const a = load<u32>(r + d);
-  const v = a + b + c;
-  store<u64>(r + d, v);
-  setLazy(r, <i64>(<i32>v), aux32((a & b) | ((a | b) & ~v)));
-}
-// @ts-ignore: decorator
-@inline
-export function add64(r: u32, d: u32, b: u64, c: u32): void {
-  const a = load<u64>(r + d);
-  const v = a + b + c;
-  store<u64>(r + d, v);
-  setLazy(r, <i64>v, aux64(addCarries(a, b, v)));
-}
-
-/** d - b - c; the result is stored only when `write`. */
-// @ts-ignore: decorator
-@inline
-export function sub8(r: u32, d: u32, b: u32, c: u32, write: bool): void {
-  const a: u32 = load<u8>(r + d);
-  b &= 0xff;
-  const v = a - b - c;
-  if (write) store<u8>(r + d, <u8>v);
-  setLazy(r, <i64>(<i8>v), aux8(<u32>subBorrows(a, b, v)));
-}
-// @ts-ignore: decorator
-@inline
-export function sub16(r: u32, d: u32, b: u32, c: u32, write: bool): void {
-  const a: u32 = load<u16>(r + d);
-  b &= 0xffff;
-  const v = a - b - c;
-  if (write) store<u16>(r + d, <u16>v);
-  setLazy(r, <i64>(<i16>v), aux16(<u32>subBorrows(a, b, v)));
-}
-// @ts-ignore: decorator
-@inline
-export function sub32(r: u32, d: u32, b: u32, c: u32, write: bool): void {
-  const a = load<u32>(r + d);
-  const v = a - b - c;
-  if (write) store<u64>(r + d, v);
-  setLazy(r, <i64>(<i32>v), aux32((~a & b) | ((~a | b) & v)));
-}
-// @ts-ignore: decorator
-@inline
-export function sub64(r: u32, d: u32, b: u64, c: u32, write: bool): void {
-  const a = load<u64>(r + d);
-  const v = a - b - c;
-  if (write) store<u64>(r + d, v);
-  setLazy(r, <i64>v, aux64(subBorrows(a, b, v)));
-}
-
-/** Stores a logical result. */
-// @ts-ignore: decorator
-@inline
-export function logic8(r: u32, d: u32, v: u32): void {
-  store<u8>(r + d, <u8>v);
-  setLazy(r, <i64>(<i8>v), 0);
-}
-// @ts-ignore: decorator
-@inline
-export function logic16(r: u32, d: u32, v: u32): void {
-  store<u16>(r + d, <u16>v);
-  setLazy(r, <i64>(<i16>v), 0);
-}
-// @ts-ignore: decorator
-@inline
-export function logic32(r: u32, d: u32, v: u32): void {
-  store<u64>(r + d, v);
-  setLazy(r, <i64>(<i32>v), 0);
-}
-// @ts-ignore: decorator
-@inline
-export function logic64(r: u32, d: u32, v: u64): void {
-  store<u64>(r + d, v);
-  setLazy(r, <i64>v, 0);
-}
-
-/** Aux of INC/DEC: CF stays, OF and AF are the operation's. */
-// @ts-ignore: decorator
-@inline
-export function keepCarry(r: u32, aux: u32): u32 {
-  const ov = (aux ^ (aux << 1)) >> 31;
-  return auxCarryOverflow(lazyAux(r) >> 31, ov) | (aux & 8);
-}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // By size at run time (the less frequent instructions)
@@ -150,18 +39,18 @@ export function aluSized(operation: u32, a: u64, b: u64, sizeBytes: u32): u64 {
   switch (operation) {
     case 0:
       v = a + b;
-      aux = auxSized(addCarries(a, b, v), sizeBytes);
+      aux = auxSized(addCarries<u64>(a, b, v), sizeBytes);
       break;
     case 1:
       v = a | b;
       break;
     case 2:
       v = a + b + carry(cpu);
-      aux = auxSized(addCarries(a, b, v), sizeBytes);
+      aux = auxSized(addCarries<u64>(a, b, v), sizeBytes);
       break;
     case 3:
       v = a - b - carry(cpu);
-      aux = auxSized(subBorrows(a, b, v), sizeBytes);
+      aux = auxSized(subBorrows<u64>(a, b, v), sizeBytes);
       break;
     case 4:
       v = a & b;
@@ -171,7 +60,7 @@ export function aluSized(operation: u32, a: u64, b: u64, sizeBytes: u32): u64 {
       break;
     default:
       v = a - b;
-      aux = auxSized(subBorrows(a, b, v), sizeBytes);
+      aux = auxSized(subBorrows<u64>(a, b, v), sizeBytes);
   }
   setLazy(cpu, signExtend(v, sizeBytes), aux);
   return v;
@@ -185,15 +74,15 @@ export function unarySized(operation: u32, a: u64, sizeBytes: u32): u64 {
   switch (operation) {
     case 0:
       v = a + 1;
-      setLazy(cpu, signExtend(v, sizeBytes), keepCarry(cpu, auxSized(addCarries(a, 1, v), sizeBytes)));
+      setLazy(cpu, signExtend(v, sizeBytes), keepCarry(cpu, auxSized(addCarries<u64>(a, 1, v), sizeBytes)));
       return v;
     case 1:
       v = a - 1;
-      setLazy(cpu, signExtend(v, sizeBytes), keepCarry(cpu, auxSized(subBorrows(a, 1, v), sizeBytes)));
+      setLazy(cpu, signExtend(v, sizeBytes), keepCarry(cpu, auxSized(subBorrows<u64>(a, 1, v), sizeBytes)));
       return v;
     case 2:
       v = 0 - a;
-      setLazy(cpu, signExtend(v, sizeBytes), auxSized(subBorrows(0, a, v), sizeBytes));
+      setLazy(cpu, signExtend(v, sizeBytes), auxSized(subBorrows<u64>(0, a, v), sizeBytes));
       return v;
     default:
       return ~a;

@@ -5,7 +5,6 @@ import {
   CFG_FLAGS,
   EXIT_BUDGET,
   EXIT_HLT,
-  PEND_INTR,
   R_ACTIVITY,
   R_CR0,
   R_EXIT_REASON,
@@ -16,12 +15,37 @@ import {
   R_INT_SHADOW,
   R_MSR_TSC_AUX,
   R_PAUSE_EXITS,
-  R_PENDING,
   R_RFLAGS,
   SHADOW_SS,
-  SHADOW_STI,
 } from '../layout';
+import { cpuid } from './cpuid';
+import { EVENT_BREAKPOINT, EVENT_SOFTWARE, deliverIcebp, deliverSoftware } from './exception';
 import {
+  FEATURE_ADX,
+  FEATURE_BMI1,
+  FEATURE_BMI2,
+  FEATURE_CLFLUSHOPT,
+  FEATURE_CLWB,
+  FEATURE_CX16,
+  FEATURE_INVPCID,
+  FEATURE_LAHF64,
+  FEATURE_LZCNT,
+  FEATURE_MOVBE,
+  FEATURE_PCOMMIT,
+  FEATURE_POPCNT,
+  FEATURE_RDPID,
+  FEATURE_RDRAND,
+  FEATURE_RDSEED,
+  FEATURE_RDTSCP,
+  FEATURE_SSE42,
+  FEATURE_XSAVEC,
+  FEATURE_XSAVEOPT,
+  hasFeature,
+} from './features';
+import { drainStores } from './fence';
+import { carry, condition, rflags, setCarry, zero } from './flags';
+import {
+  addWithFlag,
   bitScan,
   bitTest,
   bmi,
@@ -31,7 +55,6 @@ import {
   compareExchange8,
   count,
   crc32,
-  addWithFlag,
   decimalAdjust,
   divide,
   exchangeAdd,
@@ -46,34 +69,8 @@ import {
   multiply16,
   shiftDouble,
 } from './integer';
+import { interruptsMayBeEnabled, setInterruptFlag } from './interrupt-flag';
 import { ioAllowed, portIn, portOut } from './io';
-import {
-  FEATURE_ADX,
-  FEATURE_BMI1,
-  FEATURE_BMI2,
-  FEATURE_CLFLUSHOPT,
-  FEATURE_CLWB,
-  FEATURE_CX16,
-  FEATURE_INVPCID,
-  FEATURE_LZCNT,
-  FEATURE_MOVBE,
-  FEATURE_PCOMMIT,
-  FEATURE_POPCNT,
-  FEATURE_RDPID,
-  FEATURE_RDRAND,
-  FEATURE_RDSEED,
-  FEATURE_LAHF64,
-  FEATURE_RDTSCP,
-  FEATURE_SSE42,
-  FEATURE_XSAVEC,
-  FEATURE_XSAVEOPT,
-  hasFeature,
-  isAmd,
-} from './features';
-import { cpuid } from './cpuid';
-import { drainStores } from './fence';
-import { EVENT_BREAKPOINT, EVENT_SOFTWARE, deliverIcebp, deliverSoftware } from './exception';
-import { carry, condition, rflags, setCarry, zero } from './flags';
 import { rdmsr, wrmsr } from './msr';
 import {
   addressMask,
@@ -82,46 +79,37 @@ import {
   readLinear,
   readRegister,
   readRm,
-  rmIsRegister,
   segmentedOperand,
   touchLine,
-  writeLinear,
   writeReg,
-  writeRegister,
   writeRm,
-  effectiveAddress,
 } from './operand';
 import { loadSegment } from './segment';
 import { fwait, x87MemoryForm, x87RegisterForm } from './simd-operand';
+import { enterFrame, popAll, popFlags, popRm, popSegment, pushAll, pushFlags, pushSegment } from './stack';
 import {
   FAULTED,
   FLAG_CF,
   FLAG_DF,
-  FLAG_IF,
   FLAG_OF,
-  FLAG_RF,
-  FLAG_VM,
   LDTR,
+  MODE_64,
   RAX,
   RBP,
   RBX,
   RCX,
-  RDI,
   RDX,
-  RSI,
-  RSP,
   SS,
   TR,
   VECTOR_BP,
   VECTOR_OF,
   VECTOR_UD,
-  cpl,
   cpu,
   csBase,
   faulted,
   gpr,
-  intrWaiting,
   iopl,
+  mode,
   protectedMode,
   raise,
   raiseGp,
@@ -132,11 +120,9 @@ import {
   setRepeating,
   setRip,
   stackMask,
-  updateMode,
   v8086,
-  MODE_64,
-  mode,
 } from './state';
+import { DONE, EXIT_RUN, FAULT, REDISPATCH } from './status';
 import { stringInstruction } from './string';
 import {
   arpl,
@@ -176,30 +162,16 @@ import {
   interruptReturn,
   moveStack,
   peekStack,
-  pokeStack,
   pushValue,
   setStack,
-  stackAddress,
   syscall,
   sysenter,
   sysexit,
   sysret,
-  writableFlags,
-  writeFlagsMasked,
 } from './transfer';
-import { WORK_DEVICE, WORK_MICROSECOND, charge, chargeInstruction } from './work';
 import { SUB_SIZE_SHIFT, U_D, U_IMM, U_OFF, U_S, U_SCALE, U_SEG, U_SUB, X } from './uops';
+import { WORK_DEVICE, WORK_MICROSECOND, charge, chargeInstruction } from './work';
 import { fxrstor, fxsave, xrstor, xsave } from './xsave';
-import { probeWrite } from '../mmu/tlb';
-
-/** The instruction is complete; go on with the next micro-op. */
-export const DONE: u32 = 0;
-/** An exception is pending. */
-export const FAULT: u32 = 1;
-/** R_RIP says where to go on; modes or translations may have changed. */
-export const REDISPATCH: u32 = 2;
-/** Leave run() with R_EXIT_REASON. */
-export const EXIT_RUN: u32 = 3;
 
 // @ts-ignore: decorator
 @inline
@@ -211,11 +183,6 @@ function done(): u32 {
 @inline
 function redispatch(): u32 {
   return faulted & FAULTED ? FAULT : REDISPATCH;
-}
-
-/** After IF may have become 1: have pending interrupts looked at again. */
-function interruptsMayBeEnabled(): void {
-  if (intrWaiting && load<u32>(cpu, R_RFLAGS) & FLAG_IF) atomic.or<u32>(cpu, PEND_INTR, R_PENDING);
 }
 
 function need(feature: u32): bool {
@@ -268,7 +235,8 @@ export function execute(p: u32, page: u64): u32 {
       pushSegment(size, selector(load<u8>(p, U_D)));
       return done();
     case X.POP_SEG:
-      return popSegment(load<u8>(p, U_D), size);
+      popSegment(load<u8>(p, U_D), size);
+      return redispatch();
     case X.ENTER:
       enterFrame(size, load<u32>(p, U_IMM));
       return done();
@@ -809,136 +777,11 @@ function loop(p: u32, page: u64, size: u32, kind: u32): u32 {
   return REDISPATCH;
 }
 
-/** POP to modrm.rm: an address that uses the stack pointer sees it already moved. */
-function popRm(p: u32, size: u32): void {
-  const value = peekStack(0, size);
-  if (faulted & FAULTED) return;
-  if (rmIsRegister(p)) {
-    moveStack(<i64>size);
-    writeRegister(load<u8>(p, U_S), size, value);
-    return;
-  }
-  const before = gpr(RSP);
-  moveStack(<i64>size);
-  const ea = effectiveAddress(p);
-  const address = linearAddress(load<u8>(p, U_SEG) & 7, ea, size, true);
-  if (!(faulted & FAULTED)) writeLinear(address, size, value);
-  if (faulted & FAULTED) setGpr(RSP, before);
-}
-
-function pushAll(size: u32): void {
-  const sp = gpr(RSP);
-  // Check the far end first, so that a fault leaves no partial frame visible in the registers.
-  pokeStack(size * 8, size, readRegister(RDI << 3, size));
-  pokeStack(size, size, readRegister(RAX << 3, size));
-  pokeStack(size * 2, size, readRegister(RCX << 3, size));
-  pokeStack(size * 3, size, readRegister(RDX << 3, size));
-  pokeStack(size * 4, size, readRegister(RBX << 3, size));
-  pokeStack(size * 5, size, sp);
-  pokeStack(size * 6, size, readRegister(RBP << 3, size));
-  pokeStack(size * 7, size, readRegister(RSI << 3, size));
-  if (!(faulted & FAULTED)) moveStack(-(<i64>(size * 8)));
-}
-
-function popAll(size: u32): void {
-  const di = peekStack(0, size);
-  const si = peekStack(size, size);
-  const bp = peekStack(size * 2, size);
-  const bx = peekStack(size * 4, size);
-  const dx = peekStack(size * 5, size);
-  const cx = peekStack(size * 6, size);
-  const ax = peekStack(size * 7, size);
-  if (faulted & FAULTED) return;
-  setGprSized(RDI, size, di);
-  setGprSized(RSI, size, si);
-  setGprSized(RBP, size, bp);
-  setGprSized(RBX, size, bx);
-  setGprSized(RDX, size, dx);
-  setGprSized(RCX, size, cx);
-  setGprSized(RAX, size, ax);
-  moveStack(<i64>(size * 8));
-}
-
-function pushFlags(size: u32): void {
-  if (v8086 && iopl() < 3) {
-    raiseGp();
-    return;
-  }
-  pushValue(size, rflags(cpu) & ~(<u64>(FLAG_VM | FLAG_RF)));
-}
-
-function popFlags(size: u32): void {
-  if (v8086 && iopl() < 3) {
-    raiseGp();
-    return;
-  }
-  const value = peekStack(0, size);
-  if (faulted & FAULTED) return;
-  moveStack(<i64>size);
-  const level = protectedMode || v8086 ? cpl() : 0;
-  let mask = writableFlags(level, iopl(), size) & ~((1 << 19) | (1 << 20));
-  // POPF clears RF rather than loading it; real mode may change IOPL.
-  mask &= ~FLAG_RF;
-  writeFlagsMasked(value, mask);
-  store<u32>(cpu, load<u32>(cpu, R_RFLAGS) & ~FLAG_RF, R_RFLAGS);
-  updateMode();
-  interruptsMayBeEnabled();
-}
-
-/** PUSH of a segment register: with a 32-bit operand Intel writes only the low half of the slot. */
-function pushSegment(size: u32, sel: u32): void {
-  pokeStack(size, size === 4 && !isAmd() ? 2 : size, sel);
-  if (!(faulted & FAULTED)) moveStack(-(<i64>size));
-}
-
-function popSegment(seg: u32, size: u32): u32 {
-  const sel = (<u32>peekStack(0, size)) & 0xffff;
-  if (faulted & FAULTED) return FAULT;
-  // The pointer moves by the old stack's width even when SS itself is loaded.
-  const sp = gpr(RSP);
-  const mask = stackMask;
-  loadSegment(seg, sel);
-  if (faulted & FAULTED) return FAULT;
-  const moved = sp + size;
-  setGpr(RSP, mask === 0xffff ? (sp & ~0xffff) | (moved & 0xffff) : moved & mask);
-  if (seg === SS) store<u32>(cpu, SHADOW_SS, R_INT_SHADOW);
-  updateMode();
-  return REDISPATCH;
-}
-
 function loadSegmentRegister(seg: u32, sel: u32): u32 {
   loadSegment(seg, sel);
   if (faulted & FAULTED) return FAULT;
   if (seg === SS) store<u32>(cpu, SHADOW_SS, R_INT_SHADOW);
   return REDISPATCH;
-}
-
-/** ENTER: U_IMM is frame bytes | nesting level << 16. */
-function enterFrame(size: u32, operand: u32): void {
-  const bytes = operand & 0xffff;
-  const level = (operand >> 16) & 31;
-  const oldBp = readRegister(RBP << 3, size);
-  let depth = size;
-  pokeStack(depth, size, oldBp);
-  // The stack pointer after the push, with what is above the stack's width.
-  const frame = (gpr(RSP) & ~stackMask) | ((gpr(RSP) - size) & stackMask);
-  if (level) {
-    for (let i: u32 = 1; i < level; i++) {
-      const from = linearAddress(SS, (gpr(RBP) - <u64>(i * size)) & stackMask, size, false);
-      if (faulted & FAULTED) return;
-      const value = readLinear(from, size);
-      depth += size;
-      pokeStack(depth, size, value);
-    }
-    depth += size;
-    pokeStack(depth, size, frame);
-  }
-  if (faulted & FAULTED) return;
-  // The new top of the stack must be writable, as a push there would have to be.
-  const top = stackAddress(-(<i64>(depth + bytes)), size, true);
-  if (faulted & FAULTED || !probeWrite(top, size)) return;
-  setGprSized(RBP, size, frame);
-  moveStack(-(<i64>(depth + bytes)));
 }
 
 function softwareInterrupt(vector: u32, start: u64): u32 {
@@ -947,24 +790,5 @@ function softwareInterrupt(vector: u32, start: u64): u32 {
     return FAULT;
   }
   deliverSoftware(vector, EVENT_SOFTWARE, start);
-  return REDISPATCH;
-}
-
-/** CLI, STI (with the rules of virtual-8086 and PVI left to IOPL). */
-function setInterruptFlag(on: bool): u32 {
-  if ((protectedMode || v8086) && cpl() > iopl()) {
-    raiseGp();
-    return FAULT;
-  }
-  const flags = load<u32>(cpu, R_RFLAGS);
-  if (!on) {
-    store<u32>(cpu, flags & ~FLAG_IF, R_RFLAGS);
-    return DONE;
-  }
-  store<u32>(cpu, flags | FLAG_IF, R_RFLAGS);
-  if (!(flags & FLAG_IF)) {
-    store<u32>(cpu, SHADOW_STI, R_INT_SHADOW);
-    interruptsMayBeEnabled();
-  }
   return REDISPATCH;
 }

@@ -35,14 +35,14 @@ export function lazyAux(cpu: u32): u32 {
 /** Carries out of each bit of a + b (+ carry) = r. */
 // @ts-ignore: decorator
 @inline
-export function addCarries(a: u64, b: u64, r: u64): u64 {
+export function addCarries<T>(a: T, b: T, r: T): T {
   return (a & b) | ((a | b) & ~r);
 }
 
 /** Borrows out of each bit of a - b (- borrow) = r. */
 // @ts-ignore: decorator
 @inline
-export function subBorrows(a: u64, b: u64, r: u64): u64 {
+export function subBorrows<T>(a: T, b: T, r: T): T {
   return (~a & b) | ((~a | b) & r);
 }
 
@@ -72,6 +72,14 @@ export function aux64(carries: u64): u32 {
 @inline
 export function auxCarryOverflow(carry: u32, overflow: u32): u32 {
   return (carry << 31) | ((carry ^ overflow) << 30);
+}
+
+/** Aux of INC and DEC: CF stays, OF and AF are the operation's. */
+// @ts-ignore: decorator
+@inline
+export function keepCarry(r: u32, aux: u32): u32 {
+  const ov = (aux ^ (aux << 1)) >> 31;
+  return auxCarryOverflow(lazyAux(r) >> 31, ov) | (aux & 8);
 }
 
 /** Sign-extends the low bits of a result for R_LAZY_RESULT; sizeBytes is 1, 2, 4 or 8. */

@@ -1,6 +1,7 @@
 /** What compiled regions call: slow memory accesses, and micro-ops that they leave to the interpreter's code. */
 import { shiftSized } from '../cpu/alu';
-import { DONE, FAULT, REDISPATCH, execute } from '../cpu/execute';
+import { execute } from '../cpu/execute';
+import { DONE, FAULT, REDISPATCH } from '../cpu/status';
 import {
   effectiveAddress,
   readLinear,
