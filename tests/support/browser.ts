@@ -154,10 +154,11 @@ export async function takeScreenshots(page: Page, state: string): Promise<void> 
   })) {
     await page.setViewportSize(size);
     for (const colorScheme of ['light', 'dark'] as const) {
-      await page.emulateMedia({ colorScheme });
+      // Colours that are on their way from one scheme to the other are no state of the page.
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
       await page.screenshot({ path: join(folder, `${state}-${device}-${colorScheme}.png`), scale: 'css' });
     }
   }
-  await page.emulateMedia({ colorScheme: null });
+  await page.emulateMedia({ colorScheme: null, reducedMotion: null });
   if (before) await page.setViewportSize(before);
 }
