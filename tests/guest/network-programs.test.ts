@@ -1,0 +1,406 @@
+/**
+ * A Debian guest on each card with Debian's own network programs: leases, names, packages from the host's mirror, bulk, ssh, many connections,
+ * iperf3. Takes minutes, so it runs only when asked for: NETWORK=1. NETWORK_MB is the length of the bulk transfers, 500 unless set. It has not been
+ * seen to pass as a whole: the same programs without an emulator are nat-programs.test.ts.
+ */
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { createHash, type Hash } from 'node:crypto';
+import { copyFileSync, readFileSync } from 'node:fs';
+import { lookup } from 'node:dns/promises';
+import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
+import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { mountTools } from '../support/guest-tools.ts';
+import { hostMirror, KEYRING } from '../support/host-mirror.ts';
+import { bootLinux, destroyTestMachines, linuxGuest, linuxMissing, scratchDirectory } from '../support/machine.ts';
+import type { TestMachine } from '../support/machine.ts';
+import { namespaceMissing } from '../support/network-namespace.ts';
+import { networkTools } from '../support/network-tools.ts';
+
+const PATIENCE_MS = 600_000;
+const TIME_LIMIT_MS = 3_000_000;
+const BULK_BYTES = 1_000_000 * Number(process.env['NETWORK_MB'] ?? 500);
+const CHUNK = Buffer.alloc(1_000_000, 'webhyve-network\n');
+const CARDS = ['virtio-net', 'e1000'] as const;
+
+let scratch = { path: '', remove: (): void => {} };
+const servers: { close(): unknown }[] = [];
+let tools = '';
+
+beforeEach(async (context) => {
+  if (process.env['NETWORK'] === undefined) context.skip('takes minutes: set NETWORK=1');
+  const missing = await linuxMissing('generic');
+  if (missing !== undefined) context.skip(missing);
+  try {
+    tools = networkTools((await linuxGuest('generic')).release ?? '');
+  } catch (error) {
+    context.skip(`network tools for the guest: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  scratch = scratchDirectory();
+}, 600_000);
+afterEach(async () => {
+  await destroyTestMachines();
+  for (const server of servers.splice(0)) server.close();
+  scratch.remove();
+});
+
+/** Boots a guest with the tools mounted, without an address. The cards follow the disk. */
+async function boot(name: string, ...cards: string[]): Promise<TestMachine> {
+  const disk = join(scratch.path, `${name}.img`);
+  copyFileSync(tools, disk);
+  const args = ['-m', '1G', '-s', `2,virtio-blk,${disk}`, ...cards.flatMap((card, at) => ['-s', `${3 + at},${card}`])];
+  const guest = await bootLinux({ variant: 'generic', timeLimit: TIME_LIMIT_MS, args });
+  await run(guest, 'killall udhcpc; dmesg -n 1; ip addr flush dev eth0; ip link set eth0 down; mkdir -p /tools');
+  await run(guest, mountTools('/dev/vda').replace('ext4 -o ro', 'ext4 -o rw'));
+  await run(guest, 'mount -t devpts devpts /tools/dev/pts');
+  return guest;
+}
+
+/** Runs a shell command of the guest; `t PROGRAM` runs one of the tools. */
+async function run(guest: TestMachine, command: string): Promise<string> {
+  const { output, status } = await guest.com1.run(command, { timeout: PATIENCE_MS });
+  expect(status, `status of: ${command}\n${output}`).toBe(0);
+  return output;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** The bulk's bytes: the same line again and again, numbered by the million, so that no two chunks are alike. */
+function* bulk(lengthBytes: number): Generator<Buffer> {
+  for (let at = 0; at < lengthBytes; at += CHUNK.length) {
+    const chunk = Buffer.from(CHUNK.subarray(0, Math.min(CHUNK.length, lengthBytes - at)));
+    chunk.write(at.toString().padStart(15));
+    yield chunk;
+  }
+}
+
+/** Serves the bulk to whoever gets, and takes what is put; resolves to its port and the digests of what was put. */
+async function bulkServer(lengthBytes: number): Promise<{ port: number; put: string[] }> {
+  const put: string[] = [];
+  const server: HttpServer = createHttpServer((request, response) => {
+    if (request.method === 'PUT') {
+      const hash: Hash = createHash('md5');
+      request.on('data', (bytes: Buffer) => hash.update(bytes));
+      request.on('end', () => {
+        put.push(hash.digest('hex'));
+        response.end('taken\n');
+      });
+      return;
+    }
+    response.writeHead(200, { 'content-length': lengthBytes });
+    const chunks = bulk(lengthBytes);
+    const more = (): void => {
+      for (;;) {
+        const { value, done } = chunks.next();
+        if (done === true || value === undefined) {
+          response.end();
+          return;
+        }
+        if (!response.write(value)) {
+          response.once('drain', more);
+          return;
+        }
+      }
+    };
+    more();
+  });
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return { port: (server.address() as AddressInfo).port, put };
+}
+
+function bulkDigest(lengthBytes: number): string {
+  const hash = createHash('md5');
+  for (const chunk of bulk(lengthBytes)) hash.update(chunk);
+  return hash.digest('hex');
+}
+
+/** Runs a program of this host; resolves to its standard output. */
+function hostRun(command: string, words: readonly string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, words, { stdio: ['ignore', 'pipe', 'pipe'], timeout: PATIENCE_MS });
+    let [output, problems] = ['', ''];
+    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    child.stderr.on('data', (chunk: Buffer) => (problems += chunk.toString()));
+    child.on('error', reject);
+    child.on('close', (status) => {
+      if (status === 0) resolve(output);
+      else reject(new Error(`${command} ${words.join(' ')}: status ${status}\n${output}${problems}`));
+    });
+  });
+}
+
+const hostHas = (command: string, ...words: string[]): boolean => spawnSync(command, words).error === undefined;
+const mbitOf = (output: string): number =>
+  (JSON.parse(output) as { end: { sum_received: { bits_per_second: number } } }).end.sum_received.bits_per_second / 1e6;
+
+/** What a test measured goes to the standard output: `step: seconds`. */
+async function timed<T>(card: string, step: string, action: () => Promise<T>): Promise<T> {
+  const from = performance.now();
+  const result = await action();
+  process.stdout.write(`${card}: ${step}: ${((performance.now() - from) / 1000).toFixed(1)} s\n`);
+  return result;
+}
+
+test.each(CARDS)('%s: what Debian does with a network', { timeout: TIME_LIMIT_MS }, async (card) => {
+  const [sshPort, iperfPort] = [await freePort(), await freePort()];
+  const mirror = hostMirror();
+  const mirrorAddress = mirror ? (await lookup(mirror.host, 4).catch(() => undefined))?.address : undefined;
+  const allowed = ['loopback', ...(mirrorAddress === undefined ? [] : [mirrorAddress])].join(';');
+  const forwards = `hostfwd=tcp:127.0.0.1:${sshPort}-:22;tcp:127.0.0.1:${iperfPort}-:5201`;
+  await using guest = await boot(card, `${card},slirp,open,allow=${allowed},${forwards}`);
+  const say = <T>(step: string, action: () => Promise<T>): Promise<T> => timed(card, step, action);
+
+  await say('leases', async () => {
+    await run(guest, 't ip link set eth0 up; t dhclient -4 -v eth0 2>&1');
+    expect(await run(guest, 't ip -4 addr show eth0')).toContain('10.0.2.15/24');
+    expect(await run(guest, 'cat /tools/etc/resolv.conf')).toContain('nameserver 10.0.2.3');
+    await run(guest, 'until t ip -6 addr show eth0 scope link -tentative | grep -q fe80; do sleep 0.2; done');
+    await run(guest, 't dhclient -6 -v eth0 2>&1');
+    await run(guest, 'while t ip -6 addr show eth0 tentative | grep -q inet6; do sleep 0.2; done');
+    expect(await run(guest, 't ip -6 addr show eth0')).toMatch(/inet6 fd00:a098:0:2:[0-9a-f:]*\/128/);
+  });
+  expect(await run(guest, 't ping -c 3 -i 0.2 10.0.2.2')).toContain(' 0% packet loss');
+  expect(await run(guest, 't ping -6 -c 3 -i 0.2 fd00:a098:0:2::2')).toContain(' 0% packet loss');
+
+  if (mirror && mirrorAddress !== undefined) {
+    await say('packages', async () => {
+      expect(await run(guest, `t getent hosts ${mirror.host}`)).toContain(mirror.host);
+      await run(
+        guest,
+        `echo 'deb [signed-by=${KEYRING}] ${mirror.url} ${mirror.suite} main' > /tools/etc/apt/sources.list`,
+      );
+      await run(guest, 't apt-get -q update 2>&1');
+      await run(guest, 't apt-get -q -y --no-install-recommends install hello 2>&1');
+      expect(await run(guest, 't hello')).toContain('Hello, world!');
+    });
+  } else process.stdout.write(`${card}: packages: skipped, this host has no mirror by HTTP that it can find\n`);
+
+  const server = await bulkServer(BULK_BYTES);
+  const url = `http://10.0.2.2:${server.port}/`;
+  await say(`GET of ${BULK_BYTES / 1e6} MB`, async () => {
+    expect(await run(guest, `t curl -sf ${url} | md5sum`)).toContain(bulkDigest(BULK_BYTES));
+  });
+  await say(`PUT of ${BULK_BYTES / 1e6} MB`, async () => {
+    const source = `yes guest | head -c ${BULK_BYTES}`;
+    const sum = (await run(guest, `${source} | md5sum`)).slice(0, 32);
+    expect(await run(guest, `${source} | t curl -sf -T - ${url}`)).toBe('taken\n');
+    expect(server.put).toEqual([sum]);
+  });
+
+  const echo = createServer((socket) => socket.on('error', () => undefined).pipe(socket));
+  servers.push(echo);
+  await new Promise<void>((resolve) => echo.listen(0, '127.0.0.1', resolve));
+  const { port: echoPort } = echo.address() as AddressInfo;
+  await say('500 connections', async () => {
+    const script = [
+      `for i in {1..500}; do exec {fd}<>/dev/tcp/10.0.2.2/${echoPort}; fds[i]=$fd; done`,
+      'for i in {1..500}; do echo $i >&${fds[i]}; done',
+      'n=0; for i in {1..500}; do read -r line <&${fds[i]}; [ "$line" = $i ] && n=$((n+1)); done; echo "answers: $n"',
+    ].join('; ');
+    expect(await run(guest, `t bash -c 'ulimit -n 1024; ${script}'`)).toContain('answers: 500');
+  });
+
+  if (hostHas('ssh', '-V') && hostHas('ssh-keygen', '-V')) {
+    await say('ssh', async () => {
+      const key = join(scratch.path, 'key');
+      await hostRun('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
+      const publicKey = readFileSync(`${key}.pub`, 'utf8').trim();
+      await run(
+        guest,
+        `echo '${publicKey}' > /tools/root/.ssh/authorized_keys; chmod 700 /tools/root /tools/root/.ssh`,
+      );
+      await run(guest, 'mkdir -p /tools/run/sshd; t ssh-keygen -q -A; t /usr/sbin/sshd');
+      const options = [
+        'StrictHostKeyChecking=no',
+        'UserKnownHostsFile=/dev/null',
+        'LogLevel=ERROR',
+        'ConnectTimeout=120',
+      ];
+      const words = ['-p', `${sshPort}`, '-i', key, ...options.flatMap((option) => ['-o', option]), 'root@127.0.0.1'];
+      expect(await hostRun('ssh', [...words, 'uname -n; seq 100000 | md5sum'])).toContain(
+        createHash('md5')
+          .update(Array.from({ length: 100_000 }, (_, at) => `${at + 1}\n`).join(''))
+          .digest('hex'),
+      );
+    });
+  } else process.stdout.write(`${card}: ssh: skipped, there is no ssh here\n`);
+
+  if (hostHas('iperf3', '-v')) {
+    await run(guest, 't iperf3 -s -D');
+    for (const direction of [[], ['-R']]) {
+      const output = await hostRun('iperf3', ['-c', '127.0.0.1', '-p', `${iperfPort}`, '-t', '5', '-J', ...direction]);
+      process.stdout.write(
+        `${card}: iperf3 through the NAT ${direction.join('')}: ${mbitOf(output).toFixed(0)} Mbit/s\n`,
+      );
+      expect(mbitOf(output)).toBeGreaterThan(0);
+    }
+  } else process.stdout.write(`${card}: iperf3: skipped, it is not installed\n`);
+
+  const information = await run(guest, 't ethtool -i eth0');
+  expect(information).toContain(`driver: ${card === 'e1000' ? 'e1000' : 'virtio_net'}`);
+  expect(information).toContain('bus-info: 0000:00:03.0');
+  const features = await run(guest, 't ethtool -k eth0');
+  expect(features).toContain('tx-checksumming: on');
+  expect(features).toContain('tcp-segmentation-offload: on');
+  const statistics = await run(guest, 't ethtool -S eth0');
+  if (card === 'e1000') {
+    expect(statistics).toMatch(/rx_crc_errors: 0\n/);
+    expect(Number(/rx_bytes: (\d+)/.exec(statistics)?.[1])).toBeGreaterThan(BULK_BYTES);
+    expect(await run(guest, 't ethtool eth0')).toMatch(/Speed: 1000Mb\/s[^]*Link detected: yes/);
+    await run(guest, 't ethtool -d eth0');
+    expect(await run(guest, 't ethtool -t eth0 offline 2>&1; t ethtool -e eth0 length 16')).toContain('0x0000');
+  } else expect(Number(/rx_queue_0_bytes: (\d+)/.exec(statistics)?.[1])).toBeGreaterThan(BULK_BYTES);
+  expect(guest.machine.deviceErrors).toBe(0);
+});
+
+/** A tap device that its machine opens; then it moves into a network namespace of its own, with an address. */
+class Tap implements AsyncDisposable {
+  readonly device = `tap${process.pid}`;
+  readonly #namespace = `webhyve-${process.pid}`;
+  readonly #children: ChildProcess[] = [];
+
+  constructor() {
+    execFileSync('ip', ['tuntap', 'add', this.device, 'mode', 'tap']);
+    execFileSync('ip', ['netns', 'add', this.#namespace]);
+  }
+
+  /** The machine has opened it. */
+  configure(): void {
+    execFileSync('ip', ['link', 'set', this.device, 'netns', this.#namespace]);
+    for (const words of [
+      ['addr', 'add', '192.168.9.1/24', 'dev', this.device],
+      ['link', 'set', this.device, 'up'],
+      ['link', 'set', 'lo', 'up'],
+    ]) {
+      execFileSync('ip', ['-n', this.#namespace, ...words]);
+    }
+  }
+
+  /** Starts a program in the namespace. */
+  start(command: string, ...words: string[]): ChildProcess {
+    const child = spawn('ip', ['netns', 'exec', this.#namespace, command, ...words], { stdio: 'ignore' });
+    this.#children.push(child);
+    return child;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    for (const child of this.#children) child.kill('SIGKILL');
+    spawnSync('ip', ['-n', this.#namespace, 'link', 'del', this.device]);
+    spawnSync('ip', ['link', 'del', this.device], { stdio: 'ignore' });
+    spawnSync('ip', ['netns', 'del', this.#namespace]);
+    return Promise.resolve();
+  }
+}
+
+/** iperf3 from the guest, both ways; resolves to Mbit/s to the server and from it. */
+async function iperf(guest: TestMachine, server: string, seconds = 5): Promise<{ up: number; down: number }> {
+  const measure = async (flag: string): Promise<number> => {
+    const command = `t iperf3 -c ${server} -t ${seconds} -J ${flag} > /tmp/iperf.json; cat /tmp/iperf.json`;
+    const output = await run(guest, `until t ping -c 1 -W 1 ${server} > /dev/null; do :; done; ${command}`);
+    return mbitOf(output);
+  };
+  return { up: await measure(''), down: await measure('-R') };
+}
+
+/**
+ * A bad cable in the guest, both ways: frames that go out pass netem on the card, those that come in pass it on a device of their own.
+ * `impairment` is tc-netem(8)'s.
+ */
+const badCable = (impairment: string): string =>
+  [
+    'for module in sch_netem ifb sch_ingress act_mirred cls_matchall; do insmod /tools/modules/$module.ko 2>/dev/null; done',
+    't ip link add ifb0 type ifb 2>/dev/null; t ip link set ifb0 up',
+    `t tc qdisc replace dev eth0 root netem ${impairment}`,
+    't tc qdisc add dev eth0 handle ffff: ingress 2>/dev/null',
+    't tc filter replace dev eth0 parent ffff: matchall action mirred egress redirect dev ifb0',
+    `t tc qdisc replace dev ifb0 root netem ${impairment}`,
+  ].join('; ');
+
+const IMPAIRMENTS = ['loss 1%', 'delay 20ms reorder 25% 50%', 'delay 10ms 5ms loss 0.5% duplicate 1%', 'rate 20mbit'];
+const LOSSY_BYTES = 8_000_000;
+
+/** Bulk both ways over bad cables: equal checksums, and how long it took. */
+async function lossyBulk(guest: TestMachine, label: string, url: string, put: string[], digest: string): Promise<void> {
+  for (const impairment of IMPAIRMENTS) {
+    await run(guest, badCable(impairment));
+    await timed(label, `netem ${impairment}: GET of ${LOSSY_BYTES / 1e6} MB`, async () => {
+      expect(await run(guest, `t curl -sf ${url} | md5sum`)).toContain(digest);
+    });
+    await timed(label, `netem ${impairment}: PUT of ${LOSSY_BYTES / 1e6} MB`, async () => {
+      const source = `yes guest | head -c ${LOSSY_BYTES}`;
+      const sum = (await run(guest, `${source} | md5sum`)).slice(0, 32);
+      expect(await run(guest, `${source} | t curl -sf -T - ${url}`)).toBe('taken\n');
+      expect(put.splice(0)).toEqual([sum]);
+    });
+  }
+  await run(guest, 't tc qdisc del dev eth0 root; t tc qdisc del dev eth0 ingress');
+}
+
+test.each(CARDS)('%s: a bad cable (tc netem) loses no byte', { timeout: TIME_LIMIT_MS }, async (card) => {
+  const { port, put } = await bulkServer(LOSSY_BYTES);
+  await using guest = await boot(card, `${card},slirp,open,allow=loopback`);
+  await run(guest, 't dhclient -4 eth0 2>&1');
+  await lossyBulk(guest, `${card}, NAT`, `http://10.0.2.2:${port}/`, put, bulkDigest(LOSSY_BYTES));
+  expect(guest.machine.deviceErrors).toBe(0);
+});
+
+test.each(CARDS)('%s: iperf3 and rsync over tap, a namespace at its end', { timeout: TIME_LIMIT_MS }, async (card) => {
+  const missing = namespaceMissing() ?? (hostHas('iperf3', '-v') ? undefined : 'iperf3 is not installed');
+  if (missing !== undefined) {
+    process.stdout.write(`${card}: iperf3 over tap: skipped, ${missing}\n`);
+    return;
+  }
+  await using tap = new Tap();
+  await using guest = await boot(card, `${card},${tap.device}`);
+  tap.configure();
+  await run(guest, 't ip addr add 192.168.9.2/24 dev eth0; t ip link set eth0 up');
+  tap.start('iperf3', '-s');
+  const { up, down } = await iperf(guest, '192.168.9.1');
+  process.stdout.write(`${card}: iperf3 over tap: ${up.toFixed(0)} Mbit/s up, ${down.toFixed(0)} down\n`);
+  for (const impairment of IMPAIRMENTS) {
+    await run(guest, badCable(impairment));
+    const bad = await iperf(guest, '192.168.9.1');
+    process.stdout.write(
+      `${card}: tap, netem ${impairment}: ${bad.up.toFixed(1)} Mbit/s up, ${bad.down.toFixed(1)} down\n`,
+    );
+  }
+  expect(guest.machine.deviceErrors).toBe(0);
+});
+
+test('two machines joined by name: iperf3 and rsync', { timeout: TIME_LIMIT_MS }, async () => {
+  const name = `programs${process.pid}`;
+  const ends = [
+    await boot('a', `virtio-net,socket=${name},mac=52:54:00:00:00:01`),
+    await boot('b', `e1000,socket=${name},mac=52:54:00:00:00:02`),
+  ] as const;
+  for (const [at, guest] of ends.entries()) {
+    await run(guest, `t ip addr add 192.168.7.${at + 1}/24 dev eth0; t ip link set eth0 up`);
+  }
+  const [a, b] = ends;
+  await run(b, 't iperf3 -s -D');
+  const { up, down } = await iperf(a, '192.168.7.2');
+  process.stdout.write(`joined: iperf3: ${up.toFixed(0)} Mbit/s up, ${down.toFixed(0)} down\n`);
+
+  const module = '[files]\npath = /root/files\nread only = no\nuid = 0\nuse chroot = no\n';
+  await run(b, `mkdir -p /tools/root/files; printf '${module.replaceAll('\n', '\\n')}' > /tools/etc/rsyncd.conf`);
+  await run(b, 't rsync --daemon');
+  await run(a, 't rsync -a /usr/sbin/ rsync://192.168.7.2/files/ 2>&1');
+  const sums = 'cd /root/files && find . -type f | sort | xargs md5sum | md5sum';
+  const sent = await run(a, `t sh -c '${sums.replace('/root/files', '/usr/sbin')}'`);
+  expect(await run(b, `t sh -c '${sums}'`)).toBe(sent);
+  // And back, what changed only.
+  await run(b, 'echo changed > /tools/root/files/new');
+  await run(a, 'mkdir /tools/root/back; t rsync -a rsync://192.168.7.2/files/ /root/back/ 2>&1');
+  expect(await run(a, `t sh -c '${sums.replace('/root/files', '/root/back')}'`)).toBe(
+    await run(b, `t sh -c '${sums}'`),
+  );
+  for (const guest of ends) expect(guest.machine.deviceErrors).toBe(0);
+});
