@@ -1,6 +1,6 @@
 /**
  * Linux's aplay in Chromium: what the page's audio thread plays, sample by sample. The guest is booted under Node, where it records the sound, and
- * goes on in the tab. It takes a minute, and a browser that keeps up with its audio thread: it runs when WEBHYVE_DESKTOP is set.
+ * goes on in the tab. It takes a minute, and a browser that keeps up with its audio thread: it runs when WEBHYVE_DESKTOP is set, and has not been run yet.
  */
 import { copyFileSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
