@@ -276,6 +276,15 @@ export function carryIntoAux(): void {
   canonicalFlags();
 }
 
+/** Flags become those of a logical operation with the i64 on the stack as its result, cut to a size. */
+export function setLogicResult(log2: u32): void {
+  extend(log2);
+  w.set(LOCAL_RESULT);
+  w.const32(0);
+  w.set(LOCAL_AUX);
+  setFlagKind(F_LOGIC);
+}
+
 /** Pushes a flag operand as a signed i64. */
 function pushSigned(local: u32, log2: u32): void {
   w.get(local);

@@ -66,19 +66,14 @@ export function translateX(p: u32, end: u32): void {
       pushOperand(p, log2);
       w.tee(LOCAL_VALUE);
       w.byte(w.I64_EQZ);
-      openIf();
-      leaveAside(p, FORM_SINGLE);
-      close();
+      leaveIf(p, FORM_SINGLE);
       if (x === X.BSR) w.const64(63);
       w.get(LOCAL_VALUE);
       w.byte(x === X.BSR ? w.I64_CLZ : w.I64_CTZ);
       if (x === X.BSR) w.byte(w.I64_SUB);
       popRegister(d, log2, true);
       w.const64(1);
-      w.set(LOCAL_RESULT);
-      w.const32(0);
-      w.set(LOCAL_AUX);
-      f.setFlagKind(f.F_LOGIC);
+      f.setLogicResult(3);
       return;
     case X.TZCNT:
     case X.LZCNT:
@@ -118,11 +113,7 @@ export function translateX(p: u32, end: u32): void {
       w.tee(LOCAL_RESULT);
       popRegister(d, log2, true);
       w.get(LOCAL_RESULT);
-      f.extend(log2);
-      w.set(LOCAL_RESULT);
-      w.const32(0);
-      w.set(LOCAL_AUX);
-      f.setFlagKind(f.F_LOGIC);
+      f.setLogicResult(log2);
       return;
     case X.RORX:
     case X.SARX:
@@ -176,17 +167,7 @@ function multiply(p: u32, log2: u32, isSigned: bool): void {
     w.byte(w.I64_SHR_U);
     popRegister(RDX_OFFSET, 2, true);
     w.get(LOCAL_ADDRESS);
-    w.get(LOCAL_ADDRESS);
-    if (isSigned) {
-      w.get(LOCAL_ADDRESS);
-      f.extend(2);
-      w.byte(w.I64_NE);
-    } else {
-      w.const64(32);
-      w.byte(w.I64_SHR_U);
-      w.byte(w.I64_EQZ);
-      w.byte(w.I32_EQZ);
-    }
+    pushExceeds32(isSigned);
     setProduct(2);
     return;
   }
@@ -231,12 +212,31 @@ function multiply(p: u32, log2: u32, isSigned: bool): void {
     w.byte(w.I64_SHR_S);
     w.byte(w.I64_NE);
   } else {
-    w.byte(w.I64_EQZ);
-    w.byte(w.I32_EQZ);
+    isNotZero();
   }
   setProduct(3);
 }
 
+/** The i64 on the stack becomes an i32: whether it is not 0. */
+function isNotZero(): void {
+  w.byte(w.I64_EQZ);
+  w.byte(w.I32_EQZ);
+}
+
+/** Pushes whether LOCAL_ADDRESS does not fit 32 bits, signed or unsigned. */
+function pushExceeds32(isSigned: bool): void {
+  w.get(LOCAL_ADDRESS);
+  if (isSigned) {
+    w.get(LOCAL_ADDRESS);
+    f.extend(2);
+    w.byte(w.I64_NE);
+  } else {
+    pushUpper();
+    isNotZero();
+  }
+}
+
+/** The i64 on the stack becomes its upper 32 bits. */
 function pushUpper(): void {
   w.const64(32);
   w.byte(w.I64_SHR_U);
@@ -297,8 +297,7 @@ function divide(p: u32, log2: u32, isSigned: bool): void {
       w.byte(w.I64_SHR_S);
       w.byte(w.I64_NE);
     } else {
-      w.byte(w.I64_EQZ);
-      w.byte(w.I32_EQZ);
+      isNotZero();
     }
     leaveIf(p, FORM_SINGLE);
     pushRegister(RAX_OFFSET, 3);
@@ -309,16 +308,7 @@ function divide(p: u32, log2: u32, isSigned: bool): void {
   w.byte(isSigned ? w.I64_DIV_S : w.I64_DIV_U);
   w.set(LOCAL_ADDRESS);
   if (log2 === 2) {
-    w.get(LOCAL_ADDRESS);
-    if (isSigned) {
-      w.get(LOCAL_ADDRESS);
-      f.extend(2);
-      w.byte(w.I64_NE);
-    } else {
-      pushUpper();
-      w.byte(w.I64_EQZ);
-      w.byte(w.I32_EQZ);
-    }
+    pushExceeds32(isSigned);
     leaveIf(p, FORM_FIXED);
   }
   w.get(LOCAL_VALUE);
@@ -559,11 +549,7 @@ function lockedAlu(p: u32, log2: u32): void {
     w.get(LOCAL_FLAG_A);
     w.get(LOCAL_FLAG_B);
     w.byte(operation === 1 ? w.I64_OR : operation === 4 ? w.I64_AND : w.I64_XOR);
-    f.extend(log2);
-    w.set(LOCAL_RESULT);
-    w.const32(0);
-    w.set(LOCAL_AUX);
-    f.setFlagKind(f.F_LOGIC);
+    f.setLogicResult(log2);
   }
 }
 
