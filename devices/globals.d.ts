@@ -5,6 +5,8 @@
 declare function setTimeout(callback: (...args: never[]) => void, delayMs?: number): number;
 declare function clearTimeout(timer: number | undefined): void;
 declare function queueMicrotask(callback: () => void): void;
+/** Each character of the result is a byte. */
+declare function atob(base64: string): string;
 
 declare const performance: { now(): number; readonly timeOrigin: number };
 declare const crypto: { getRandomValues<T extends ArrayBufferView>(into: T): T };

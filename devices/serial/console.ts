@@ -155,6 +155,7 @@ export class Console {
   async run(command: string, options: RunOptions = {}): Promise<RunResult> {
     if (options.prompt !== undefined) await this.expect(options.prompt, options);
     const id = ++this.#commands;
+    const prompt = this.transcript.slice(this.transcript.lastIndexOf('\n') + 1).replaceAll('\r', '');
     // Quoted in the middle, so that the terminal's echo of the command line does not look like its output.
     this.send(`echo "@@BEG""IN${id}@@"; ${command}\necho "@@E""ND${id}:$?@@"\n`);
     const messages = KERNEL_MESSAGES.source;
@@ -162,10 +163,13 @@ export class Console {
     const status = `((?:\\d${messages})+)`;
     const end = `${interruptible(`@@END${id}:`)}${messages}${status}${interruptible('@@')}${messages}\\r*\\n`;
     const match = await this.expect(new RegExp(end), options);
-    // The echo of the second line, with or without a prompt before it.
-    const echo = new RegExp(`^.*${interruptible(`@@E""ND${id}:$?@@"`)}.*\\n?`, 'm');
+    // The echo of the second line may stand there twice: from the terminal and from the shell. Before the shell's stands its prompt, and before
+    // that the last line of the output when it did not end.
+    const echo = new RegExp(`^(.*?)${interruptible(`echo "@@E""ND${id}:$?@@"`)}.*\\n?`, 'gm');
+    const withoutPrompt = (text: string): string =>
+      prompt !== '' && text.endsWith(prompt) ? text.slice(0, -prompt.length) : '';
     return {
-      output: match.before.replaceAll('\r', '').replace(echo, ''),
+      output: match.before.replaceAll('\r', '').replace(echo, (_line, text: string) => withoutPrompt(text)),
       status: Number(match.groups[0]?.replace(new RegExp(messages, 'g'), '')),
     };
   }

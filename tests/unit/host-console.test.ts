@@ -126,6 +126,17 @@ describe('console', () => {
     expect(await result).toEqual({ output: 'Linux\n', status: 0 });
   });
 
+  test('run keeps a last line without an end, and drops the echo of terminal and shell', async () => {
+    for (const prompt of ['/ # ', '\x1b[1m$ \x1b[6n']) {
+      const { console, print } = make();
+      print(`ready\r\n${prompt}`);
+      const result = console.run('printf "a\\nb"');
+      print(`echo "@@BEG""IN1@@"; printf "a\\nb"\r\n@@BEGIN1@@\r\necho "@@E""ND1:$?@@"\r\na\r\nb`);
+      print(`${prompt}echo "@@E""ND1:$?@@"\r\n@@END1:0@@\r\n${prompt}`);
+      expect(await result).toEqual({ output: 'a\nb', status: 0 });
+    }
+  });
+
   test('kernel messages between any two characters of what run prints change neither output nor status', async () => {
     const message = '[    5.639339] IPv6: ADDRCONF(NETDEV_CHANGE): eth0: link becomes ready\r\n';
     const begin = '@@BEGIN1@@\r\n';
