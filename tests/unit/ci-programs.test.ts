@@ -5,8 +5,22 @@ import { expect, test } from 'vitest';
 
 const root = new URL('../..', import.meta.url).pathname;
 
-/** Programs of packages that every Debian has (dash, dpkg, apt, bsdutils, coreutils, util-linux, libc-bin), and the compiler that records vectors. */
-const ALWAYS = ['sh', '/bin/sh', 'apt-cache', 'apt-get', 'dpkg-deb', 'script', 'stty', 'taskset', 'ldd', 'gcc'];
+/** Programs of packages that every Debian has (dash, dpkg, apt, bsdutils, coreutils, findutils, mount, util-linux, libc-bin), and the compiler that records vectors. */
+const ALWAYS = [
+  'sh',
+  '/bin/sh',
+  'apt-cache',
+  'apt-get',
+  'dpkg-deb',
+  'script',
+  'stty',
+  'taskset',
+  'ldd',
+  'find',
+  'mount',
+  'umount',
+  'gcc',
+];
 
 /** A program's name where a process is started. */
 const STARTED = /\b(?:spawn|spawnSync|execFile|execFileSync|runCaptured)\(\s*'([^'\n]+)'/g;
