@@ -109,7 +109,7 @@ test(`${ROUNDS} kills`, { timeout: 560_000 + ROUNDS * 60_000 }, async () => {
     const { transcript } = program.console;
     for (const [index, name] of Object.keys(DISKS).entries()) {
       const image = images[index] ?? '';
-      const synced = [...transcript.matchAll(new RegExp(`^${name} synced (\\d+)\\.`, 'gm'))].map(
+      const synced = [...transcript.matchAll(new RegExp(`${name} synced (\\d+)\\.`, 'g'))].map(
         (match) => match[1] ?? '',
       );
       expect(synced.length, name).toBeGreaterThanOrEqual(FILES);
