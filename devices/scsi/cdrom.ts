@@ -61,6 +61,9 @@ export class ScsiCdrom extends LogicalUnit {
   /** An ejected medium stays in the tray until another takes its place: closing the tray loads it again. */
   #inTray: BlockBackend | undefined;
 
+  /** The user has changed the medium: another machine that restores a snapshot of this one has that of its command line. */
+  #changed = false;
+
   /** Without a medium the drive is empty. */
   constructor(medium: BlockBackend | undefined, identity: ScsiIdentity) {
     super(TYPE_CD, true, identity);
@@ -116,6 +119,7 @@ export class ScsiCdrom extends LogicalUnit {
     this.#inTray = undefined;
     this.#medium = undefined;
     this.#prevented = false;
+    this.#changed = true;
     if (medium) this.#event = MEDIA_EVENT_REMOVAL;
     return medium;
   }
@@ -124,6 +128,7 @@ export class ScsiCdrom extends LogicalUnit {
   insert(medium: BlockBackend): void {
     this.#inTray = medium;
     this.#trayOpen = false;
+    this.#changed = true;
     this.#load();
   }
 
@@ -151,7 +156,12 @@ export class ScsiCdrom extends LogicalUnit {
   }
 
   protected override saveSettings(): LogicalUnitState {
-    return { trayOpen: this.#trayOpen ? 1 : 0, prevented: this.#prevented ? 1 : 0, event: this.#event };
+    return {
+      trayOpen: this.#trayOpen ? 1 : 0,
+      prevented: this.#prevented ? 1 : 0,
+      event: this.#event,
+      changed: this.#changed ? 1 : 0,
+    };
   }
 
   protected override restoreSettings(state: LogicalUnitState): void {
@@ -159,6 +169,10 @@ export class ScsiCdrom extends LogicalUnit {
     this.#prevented = state['prevented'] === 1;
     this.#event = (state['event'] ?? 0) & 0x0f;
     this.#medium = this.#trayOpen ? undefined : this.#inTray;
+    if (state['changed'] !== 1 || this.#trayOpen) return;
+    this.#prevented = false;
+    if (this.#medium) this.#load();
+    else this.#event = MEDIA_EVENT_REMOVAL;
   }
 
   #open(): void {

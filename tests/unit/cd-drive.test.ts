@@ -4,6 +4,7 @@ import { buildAhci } from '../../devices/ahci/build.ts';
 import type { BlockBackend, BlockSettings } from '../../devices/backends/block.ts';
 import { MemoryBackend } from '../../devices/block/memory-backend.ts';
 import type { DeviceBuilder } from '../../devices/device-context.ts';
+import { ScsiCdrom } from '../../devices/scsi/cdrom.ts';
 import type { CdDrive } from '../../devices/scsi/cd-drive.ts';
 import { buildVirtioScsi } from '../../devices/virtio/scsi-build.ts';
 import { FakeMachine } from '../support/fake-bus.ts';
@@ -71,3 +72,32 @@ test('an empty drive takes a medium', async () => {
   await empty?.insert('/first');
   expect(empty?.hasMedium).toBe(true);
 });
+
+test.each([true, false])(
+  'a guest restored with the disc of its command line (there is one: %s) is told when it knew another',
+  async (has) => {
+    const drive = (): ScsiCdrom =>
+      new ScsiCdrom(has ? new Disc() : undefined, { vendor: 'V', product: 'P', revision: '1', serial: 'S' });
+    const testUnitReady = async (unit: ScsiCdrom): Promise<number> =>
+      (await unit.execute({ cdb: new Uint8Array(6), dataOut: [], dataIn: [] })).sense?.asc ?? 0;
+    const MEDIUM_NOT_PRESENT = 0x3a;
+    const MEDIUM_CHANGED = 0x28;
+
+    const before = drive();
+    const unchanged = drive();
+    unchanged.restore(before.save());
+    expect(await testUnitReady(unchanged)).toBe(has ? 0 : MEDIUM_NOT_PRESENT);
+
+    before.insert(new Disc());
+    expect(await testUnitReady(before)).toBe(MEDIUM_CHANGED);
+    expect(await testUnitReady(before)).toBe(0);
+    const restored = drive();
+    restored.restore(before.save());
+    expect(await testUnitReady(restored)).toBe(has ? MEDIUM_CHANGED : MEDIUM_NOT_PRESENT);
+    expect(await testUnitReady(restored)).toBe(has ? 0 : MEDIUM_NOT_PRESENT);
+    // Its disc is that of the command line again: the next restore has nothing to tell.
+    const again = drive();
+    again.restore(restored.save());
+    expect(await testUnitReady(again)).toBe(has ? 0 : MEDIUM_NOT_PRESENT);
+  },
+);
