@@ -6,9 +6,9 @@
 ; Each test is a line "NAME: forbidden F of R rounds" or "NAME: allowed, seen S of R rounds", all numbers hexadecimal. The last line is
 ; "end". Tests for three and four processors are left out where there are fewer.
 %include "common.nasm"
+%include "processors.nasm"
 
 MOST            equ 4
-TRAMPOLINE      equ 0x8000
 ; What the processors share, each in cache lines of its own.
 X               equ SCRATCH + 0x1000
 Y               equ SCRATCH + 0x1100
@@ -74,16 +74,7 @@ start:
         invlpg [SPLIT]
         mov dword [hooks + 0x50 * 4], nothing
         mov dword [hooks + 6 * 4], undefined
-        mov esi, trampoline
-        mov edi, TRAMPOLINE
-        mov ecx, trampoline_end - trampoline
-        rep movsb
-        mov dword [abs LOCAL_APIC + 0xf0], 0x1ff
-        mov dword [abs LOCAL_APIC + 0x300], 0xc4500     ; INIT to all but self
-        mov ecx, 1000000
-.init:  dec ecx
-        jnz .init
-        mov dword [abs LOCAL_APIC + 0x300], 0xc4600 | (TRAMPOLINE >> 12)
+        WAKE_OTHERS
         mov r15d, 50000000
 .up:    pause
         dec r15d
@@ -559,32 +550,3 @@ one:            dq 1
 bodies:         times MOST dq 0
 length:         dd 0
 arrived:        dd 0
-
-        bits 16
-trampoline:
-        cli
-        lgdt [cs:.pointer - trampoline]
-        mov eax, cr4
-        or eax, 0x620                           ; PAE OSFXSR OSXMMEXCPT
-        mov cr4, eax
-        mov eax, PML4
-        mov cr3, eax
-        mov ecx, 0xc0000080
-        rdmsr
-        or eax, 0x901                           ; SCE LME NXE
-        wrmsr
-        mov eax, cr0
-        and eax, ~0xe
-        or eax, 0x80010023                      ; PG WP NE MP PE
-        mov cr0, eax
-        jmp dword CODE64:.long
-.pointer:
-        dw gdt_end - gdt - 1
-        dd gdt
-        bits 64
-.long:  mov eax, DATA32
-        mov ds, eax
-        mov es, eax
-        mov ss, eax
-        jmp other
-trampoline_end:

@@ -6,8 +6,8 @@
 ; The memory is at HERE or at THERE. Each round of the second processor stores a number at HERE, at THERE and at HERE again: whenever the one
 ; move of that round comes, one of the stores finds the memory. What it then reads must be that number.
 %include "common.nasm"
+%include "processors.nasm"
 
-TRAMPOLINE      equ 0x8000
 FUNCTION        equ 0x80002000                  ; 0:4.0
 COMMAND         equ 0x04
 BAR1            equ 0x14
@@ -47,16 +47,7 @@ start:  mov edi, SCRATCH
         and eax, ~15
         mov [HERE], eax
 
-        mov esi, trampoline
-        mov edi, TRAMPOLINE
-        mov ecx, trampoline_end - trampoline
-        rep movsb
-        mov dword [abs LOCAL_APIC + 0xf0], 0x1ff
-        mov dword [abs LOCAL_APIC + 0x300], 0xc4500     ; INIT to all but self
-        mov ecx, 1000000
-.init:  dec ecx
-        jnz .init
-        mov dword [abs LOCAL_APIC + 0x300], 0xc4600 | (TRAMPOLINE >> 12)
+        WAKE_OTHERS
 
         mov r15d, MOVES
         mov r14d, THERE
@@ -116,32 +107,3 @@ other:  mov esp, USER_STACK_TOP
 .halt:  cli
         hlt
         jmp .halt
-
-        bits 16
-trampoline:
-        cli
-        lgdt [cs:.pointer - trampoline]
-        mov eax, cr4
-        or eax, 0x620                           ; PAE OSFXSR OSXMMEXCPT
-        mov cr4, eax
-        mov eax, PML4
-        mov cr3, eax
-        mov ecx, 0xc0000080
-        rdmsr
-        or eax, 0x901                           ; SCE LME NXE
-        wrmsr
-        mov eax, cr0
-        and eax, ~0xe
-        or eax, 0x80010023                      ; PG WP NE MP PE
-        mov cr0, eax
-        jmp dword CODE64:.long
-.pointer:
-        dw gdt_end - gdt - 1
-        dd gdt
-        bits 64
-.long:  mov eax, DATA32
-        mov ds, eax
-        mov es, eax
-        mov ss, eax
-        jmp other
-trampoline_end:

@@ -1,9 +1,9 @@
 ; Two processors: locked operations that are not aligned, over two words, over two pages, beside code that runs, and while a breakpoint is
 ; armed; and CMPXCHG16B beside operations on half of its operand.
 %include "common.nasm"
+%include "processors.nasm"
 
 ROUNDS          equ 600000
-TRAMPOLINE      equ 0x8000
 AP_STACK        equ USER_STACK_TOP
 ACROSS          equ SCRATCH + 6         ; a dword in two words of 8 bytes
 INSIDE          equ SCRATCH + 0x41      ; a word that is not aligned, in one of them
@@ -49,23 +49,11 @@ other:
 %endmacro
 
 go:
-        ; 16-bit code for the other processor
-        mov esi, trampoline
-        mov edi, TRAMPOLINE
-        mov ecx, trampoline_end - trampoline
-        rep movsb
         mov edi, SCRATCH
         mov ecx, 0x1000
         xor eax, eax
         rep stosb
-        mov dword [abs LOCAL_APIC + 0xf0], 0x1ff
-        mov dword [abs LOCAL_APIC + 0x310], 0x01000000
-        mov dword [abs LOCAL_APIC + 0x300], 0x4500
-        mov ecx, 1000000
-.init:  dec ecx
-        jnz .init
-        mov dword [abs LOCAL_APIC + 0x310], 0x01000000
-        mov dword [abs LOCAL_APIC + 0x300], 0x4600 | (TRAMPOLINE >> 12)
+        WAKE_OTHERS
 .up:    pause
         cmp dword [finished], 1
         jne .up
@@ -276,32 +264,3 @@ work:           dq 0
 finished:       dd 0
         align 64
 guarded:        dd 0
-
-        bits 16
-trampoline:
-        cli
-        lgdt [cs:.pointer - trampoline]
-        mov eax, cr4
-        or eax, 0x620                   ; PAE OSFXSR OSXMMEXCPT
-        mov cr4, eax
-        mov eax, PML4
-        mov cr3, eax
-        mov ecx, 0xc0000080
-        rdmsr
-        or eax, 0x901                   ; SCE LME NXE
-        wrmsr
-        mov eax, cr0
-        and eax, ~0xe
-        or eax, 0x80010023             ; PG WP NE MP PE
-        mov cr0, eax
-        jmp dword CODE64:.long
-.pointer:
-        dw gdt_end - gdt - 1
-        dd gdt
-        bits 64
-.long:  mov eax, DATA32
-        mov ds, eax
-        mov es, eax
-        mov ss, eax
-        jmp other
-trampoline_end:
