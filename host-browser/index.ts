@@ -30,7 +30,7 @@ export type {
 } from './port/protocol.ts';
 export { ConsoleFont, ConsoleFontError } from '../devices/display/console-font.ts';
 export type { TextOptions } from '../devices/display/screen-text.ts';
-export { DisplayTimeoutError, type Image, type WaitOptions } from '../devices/display/machine-display.ts';
+export { DisplayTimeoutError, type Image, type WaitOptions } from '../devices/display/display-user.ts';
 export { RemoteDisplay } from './remote-display.ts';
 export { RemoteFileTree } from './remote-fs.ts';
 export { RemoteConsole, type OutputSink } from './remote-console.ts';

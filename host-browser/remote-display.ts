@@ -1,22 +1,22 @@
 /** The display of a machine in a Worker: shown on canvases, looked at, typed into and pointed at from the page. */
 import {
-  CLICK_MS,
   DEFAULT_TIMEOUT_MS,
   DisplayTimeoutError,
-  keysymOf,
+  DisplayUser,
+  timeLimit,
   type Image,
   type WaitOptions,
-} from '../devices/display/machine-display.ts';
-import { fontOf, linesHave, missingText, type TextOptions } from '../devices/display/screen-text.ts';
+} from '../devices/display/display-user.ts';
+import { fontOf, type TextOptions } from '../devices/display/screen-text.ts';
 import type { Rectangle } from '../devices/display/tile-map.ts';
+import { keysymOf } from '../devices/input/key-names.ts';
 import { xtCodeOfDomCode } from './display/key-codes.ts';
 import type { DisplayDescription, DisplayPicture, MachinePort } from './port/protocol.ts';
 
 const REST_LOOK_MS = 100;
 
-export class RemoteDisplay {
+export class RemoteDisplay extends DisplayUser {
   #size: { readonly width: number; readonly height: number };
-  #buttons = 0;
   #position = { x: 0, y: 0 };
   readonly #listeners = new Set<() => void>();
   /** Name of the keyboard layout that characters are looked up in (-K). */
@@ -26,6 +26,7 @@ export class RemoteDisplay {
     { width, height, keyboardLayout }: DisplayDescription,
     private readonly port: MachinePort,
   ) {
+    super();
     this.#size = { width, height };
     this.keyboardLayout = keyboardLayout;
   }
@@ -58,7 +59,6 @@ export class RemoteDisplay {
     await this.port.call('attach-canvas', { canvas: surface }, [surface]);
   }
 
-  /** Presses or releases a key: a character, a name of KeyboardEvent.key (`Enter`, `F2`), or an X11 keysym. */
   key(key: string | number, down: boolean): void {
     this.port.tell('key', { keysym: keysymOf(key), code: 0, down });
   }
@@ -70,12 +70,6 @@ export class RemoteDisplay {
     return xtCode !== undefined;
   }
 
-  /** Presses and releases keys together: `press('Control', 'Alt', 'Delete')`. */
-  press(...keys: readonly (string | number)[]): void {
-    for (const key of keys) this.key(key, true);
-    for (const key of [...keys].reverse()) this.key(key, false);
-  }
-
   /**
    * Types text with the keyboard layout of -K; a line feed is Enter. Resolves when the last key was sent. Rejects with RangeError, and types
    * nothing, when no key writes one of the characters.
@@ -84,9 +78,8 @@ export class RemoteDisplay {
     await this.port.call('type-text', { text });
   }
 
-  /** Moves the pointer to a pixel and holds buttons there: 1 left, 2 middle, 4 right, 8 wheel up, 16 wheel down. */
-  pointer(x: number, y: number, buttons = this.#buttons): void {
-    this.#buttons = buttons;
+  pointer(x: number, y: number, buttons = this.buttons): void {
+    this.buttons = buttons;
     this.#position = { x, y };
     this.port.tell('pointer', { buttons, x, y });
   }
@@ -96,18 +89,9 @@ export class RemoteDisplay {
     return this.#position;
   }
 
-  /** Moves to a pixel, presses a button (1 left, 2 middle, 4 right) and lets go. */
-  async click(x: number, y: number, button = 1): Promise<void> {
-    this.pointer(x, y, this.#buttons);
-    for (const buttons of [this.#buttons | button, this.#buttons & ~button]) {
-      await new Promise((resolve) => setTimeout(resolve, CLICK_MS));
-      this.pointer(x, y, buttons);
-    }
-  }
-
   /** Lets go of everything that was pressed and not released. */
   release(): void {
-    this.#buttons = 0;
+    this.buttons = 0;
     this.port.tell('release-input', {});
   }
 
@@ -125,26 +109,9 @@ export class RemoteDisplay {
     return this.port.call('display-picture', request);
   }
 
-  /**
-   * Resolves with the picture as soon as `accept` takes it; it is asked now and after every change. Rejects with
-   * {@link DisplayTimeoutError}, or with the signal's reason.
-   */
   async waitForImage(accept: (image: Image) => boolean, options: WaitOptions = {}): Promise<Image> {
-    const { timeout = DEFAULT_TIMEOUT_MS, signal } = options;
-    signal?.throwIfAborted();
-    let end: () => void = () => undefined;
-    const over = new Promise<never>((_, reject) => {
-      const timer = setTimeout(() => {
-        reject(new DisplayTimeoutError(`the display did not show what was waited for within ${timeout} ms`));
-      }, timeout);
-      const abort = (): void => reject(signal?.reason as Error);
-      signal?.addEventListener('abort', abort, { once: true });
-      end = () => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', abort);
-      };
-    });
-    over.catch(() => undefined);
+    options.signal?.throwIfAborted();
+    const { over, end } = timeLimit(options);
     try {
       let picture = await Promise.race([this.#picture({}), over]);
       while (!accept(picture)) {
@@ -159,25 +126,6 @@ export class RemoteDisplay {
   /** Lines of a text console, without blanks at their ends; U+FFFD stands for what the font does not have. Rejects with ConsoleFontError. */
   async text(options: TextOptions): Promise<string[]> {
     return fontOf(options).readLines(await this.image());
-  }
-
-  /**
-   * Resolves with the lines of a text console as soon as they hold the text, which may go over line ends (`\n`), or match the expression. Rejects with
-   * {@link DisplayTimeoutError}, whose message has what was shown.
-   */
-  async waitForText(pattern: string | RegExp, options: TextOptions & WaitOptions): Promise<string[]> {
-    const font = fontOf(options);
-    let lines: string[] = [];
-    try {
-      await this.waitForImage((image) => {
-        lines = font.readLines(image);
-        return linesHave(lines, pattern);
-      }, options);
-    } catch (error) {
-      if (!(error instanceof DisplayTimeoutError)) throw error;
-      throw new DisplayTimeoutError(missingText(lines, pattern));
-    }
-    return lines;
   }
 
   /** Resolves with the picture when it has not changed for so many milliseconds. */

@@ -39,12 +39,8 @@ export {
   type RunResult,
 } from '../devices/serial/console.ts';
 export { ConsoleFont, ConsoleFontError } from '../devices/display/console-font.ts';
-export {
-  DisplayTimeoutError,
-  type Image,
-  type MachineDisplay,
-  type WaitOptions,
-} from '../devices/display/machine-display.ts';
+export { DisplayTimeoutError, type Image, type WaitOptions } from '../devices/display/display-user.ts';
+export { type MachineDisplay } from '../devices/display/machine-display.ts';
 export type { TextOptions } from '../devices/display/screen-text.ts';
 export type { CharacterBackend, CharacterPort } from '../devices/backends/character.ts';
 export type { BlockBackend } from '../devices/backends/block.ts';

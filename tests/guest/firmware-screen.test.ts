@@ -7,7 +7,8 @@ import { copyFileSync, existsSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { Image, MachineDisplay } from '../../devices/display/machine-display.ts';
+import type { Image } from '../../devices/display/display-user.ts';
+import type { MachineDisplay } from '../../devices/display/machine-display.ts';
 import { RfbClient } from '../support/rfb-client.ts';
 import {
   destroyTestMachines,

@@ -2,7 +2,8 @@
 import { expect, test } from 'vitest';
 import { ConsoleFont, ConsoleFontError } from '../../devices/display/console-font.ts';
 import { Display } from '../../devices/display/display.ts';
-import { DisplayTimeoutError, MachineDisplay } from '../../devices/display/machine-display.ts';
+import { DisplayTimeoutError } from '../../devices/display/display-user.ts';
+import { MachineDisplay } from '../../devices/display/machine-display.ts';
 import { InputRouter } from '../../devices/input/input-router.ts';
 
 const WIDTH = 8;
