@@ -5,24 +5,21 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Page } from 'playwright-core';
 import { afterAll, beforeEach, expect, test } from 'vitest';
-import { serveStatic } from '../../host-node/web/static-server.ts';
-import { writeSite } from '../../host-node/web/site.ts';
 import {
-  browserBundle,
   chromiumBrowser,
   chromiumMissing,
   closeChromium,
   linuxArgs,
+  longTasks,
   PROMPT,
   servePage,
+  servePublished,
   typeLine,
   waitForScreen,
+  watchTasks,
 } from '../support/browser.ts';
-import { compileCore } from '../support/compile-core.ts';
 import { destroyTestMachines, linuxMissing, testMachine } from '../support/machine.ts';
-import { vcpuWorkerForTests } from '../support/machine-worker.ts';
 
 const ROUNDS = 2;
 
@@ -35,20 +32,6 @@ afterAll(async () => {
   await closeChromium();
   await destroyTestMachines();
 });
-
-async function watchTasks(page: Page): Promise<void> {
-  await page.addInitScript(() => {
-    const tasks: number[] = [];
-    new PerformanceObserver((list) => {
-      for (const { duration } of list.getEntries()) tasks.push(Math.round(duration));
-    }).observe({ type: 'longtask' });
-    Object.assign(globalThis, { longTasks: tasks });
-  });
-}
-
-function longTasks(page: Page): Promise<number[]> {
-  return page.evaluate(() => (globalThis as unknown as { longTasks: number[] }).longTasks.splice(0));
-}
 
 test('booting beside Node; the main thread', { timeout: 600_000 }, async () => {
   const argv = await linuxArgs();
@@ -93,17 +76,7 @@ test('booting beside Node; the main thread', { timeout: 600_000 }, async () => {
 test('a published snapshot', { timeout: 600_000 }, async () => {
   const folder = mkdtempSync(join(tmpdir(), 'webhyve-site-'));
   try {
-    await writeSite({
-      folder,
-      argv: await linuxArgs(['-m', '128M']),
-      directory: process.cwd(),
-      title: 'Pace',
-      snapshotAt: '/ # ',
-      browserFolder: await browserBundle(),
-      host: { core: await compileCore('core-as/index.ts', 'release'), workerUrl: await vcpuWorkerForTests() },
-    });
-    const find = (path: string): { file: string } => ({ file: join(folder, path === '/' ? 'index.html' : path) });
-    const server = await serveStatic({ find, headers: {} }, '127.0.0.1', 0);
+    const { server } = await servePublished(folder, 'Pace');
     try {
       for (let round = 0; round < ROUNDS; round++) {
         // Nothing in any cache.

@@ -3,23 +3,19 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, expect, test } from 'vitest';
-import { serveStatic } from '../../host-node/web/static-server.ts';
-import { writeSite } from '../../host-node/web/site.ts';
 import {
-  browserBundle,
   chromiumBrowser,
   chromiumMissing,
   closeChromium,
   linuxArgs,
   PROMPT,
   servePage,
+  servePublished,
   typeLine,
   waitForScreen,
   watchPage,
 } from '../support/browser.ts';
-import { compileCore } from '../support/compile-core.ts';
 import { destroyTestMachines, linuxMissing, testMachine } from '../support/machine.ts';
-import { vcpuWorkerForTests } from '../support/machine-worker.ts';
 
 beforeEach(async (context) => {
   const reason = chromiumMissing ?? (await linuxMissing());
@@ -75,18 +71,8 @@ test('a machine saved under Node goes on in the tab, and the other way', async (
 test('a published folder starts at the shell on a server that sends no headers', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'webhyve-site-'));
   try {
-    const report = await writeSite({
-      folder,
-      argv: await linuxArgs(['-m', '128M']),
-      directory: process.cwd(),
-      title: 'A <demo>',
-      snapshotAt: '/ # ',
-      browserFolder: await browserBundle(),
-      host: { core: await compileCore('core-as/index.ts', 'release'), workerUrl: await vcpuWorkerForTests() },
-    });
-    expect(report.files).toBe(3);
-    const find = (path: string): { file: string } => ({ file: join(folder, path === '/' ? 'index.html' : path) });
-    const server = await serveStatic({ find, headers: {} }, '127.0.0.1', 0);
+    const { server, files } = await servePublished(folder, 'A <demo>');
+    expect(files).toBe(3);
     const page = await (await chromiumBrowser()).newPage();
     try {
       const complaints = await watchPage(page);

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DebugTarget } from '../../devices/debug/debug-target.ts';
 import { GdbServer } from '../../devices/debug/gdb-server.ts';
 import type { CharacterBackend, CharacterPort } from '../../devices/backends/character.ts';
+import { freePort } from '../support/free-port.ts';
 import { FakeRandom } from '../support/fake-random.ts';
 import { packetBytes, PacketReader } from '../../devices/debug/packets.ts';
 import { R_ICOUNT } from '../../core-as/layout.ts';
@@ -34,15 +35,6 @@ beforeAll(async () => {
   writeFileSync(join(directory, 'rom'), rom);
 }, 300_000);
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (typeof address !== 'object' || !address) throw new Error('no port');
-  return address.port;
-}
 
 async function machineWith(backend: 'thread' | 'inline', debug: string, vcpus = 1): Promise<Machine> {
   const serial = new SerialOpener(() => undefined);

@@ -1,7 +1,7 @@
 /** bhyvectl and a Linux that feels it. */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { machineFromArgs } from '../../host-node/index.ts';
 import { runBhyvectl } from '../../host-node/registry/bhyvectl.ts';
 import { Registry } from '../../host-node/registry/registry.ts';
@@ -14,24 +14,11 @@ import {
   linuxGuest,
   linuxMissing,
   QUICK_CMDLINE,
-  scratchDirectory,
 } from '../support/machine.ts';
 import { vcpuWorkerForTests } from '../support/machine-worker.ts';
+import { useRuntimeFolder } from '../support/runtime-folder.ts';
 
-let scratch: ReturnType<typeof scratchDirectory>;
-let runtimeBefore: string | undefined;
-
-beforeAll(() => {
-  scratch = scratchDirectory();
-  mkdirSync(scratch.path, { recursive: true });
-  runtimeBefore = process.env['WEBHYVE_RUNTIME_DIR'];
-  process.env['WEBHYVE_RUNTIME_DIR'] = join(scratch.path, 'run');
-});
-afterAll(() => {
-  if (runtimeBefore === undefined) delete process.env['WEBHYVE_RUNTIME_DIR'];
-  else process.env['WEBHYVE_RUNTIME_DIR'] = runtimeBefore;
-  scratch.remove();
-});
+const scratch = useRuntimeFolder();
 beforeEach(async (context) => {
   const reason = await linuxMissing();
   if (reason !== undefined) context.skip(reason);

@@ -5,6 +5,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { totalBytes, type BlockBackend } from '../../devices/backends/block.ts';
 import { MemoryBackend } from '../../devices/block/memory-backend.ts';
+import { DISK_PLACES } from '../support/disk-places.ts';
 import { bootLinux, destroyTestMachines, linuxMissing } from '../support/machine.ts';
 
 beforeEach(async (context) => {
@@ -46,14 +47,6 @@ class FailingDisk extends MemoryBackend {
   }
 }
 
-/** Disks by controller, and where the kernel finds them. */
-const DISKS = {
-  blk: '0000:00:03.0/virtio*/block/*',
-  ahci: '0000:00:04.0/ata1/host*/target*/*/block/*',
-  nvme: '0000:00:05.0/nvme/nvme*/nvme*n1',
-  scsi: '0000:00:06.0/virtio*/host*/target*/*/block/*',
-} as const;
-
 test('EIO and ENOSPC are I/O errors of their sectors alone', { timeout: 300_000 }, async () => {
   const disks = new Map<string, FailingDisk>();
   const block = ({ path }: { readonly path: string }): Promise<BlockBackend> => {
@@ -77,11 +70,11 @@ test('EIO and ENOSPC are I/O errors of their sectors alone', { timeout: 300_000 
   };
   // Messages of the kernel would come in the middle of outputs.
   await succeeds('dmesg -n 1; head -c 65536 /dev/urandom > /tmp/data');
-  for (const [name, path] of Object.entries(DISKS)) {
+  for (const [name, path] of Object.entries(DISK_PLACES)) {
     await succeeds(`${name}=$(basename $(echo /sys/devices/pci0000:00/${path})); test -b /dev/$${name}`);
   }
   const fresh = 'echo 3 > /proc/sys/vm/drop_caches;';
-  for (const name of Object.keys(DISKS)) {
+  for (const name of Object.keys(DISK_PLACES)) {
     const device = `/dev/$${name}`;
     const failed = await run(`${fresh} dd if=${device} of=/dev/null bs=4096 skip=${UNREADABLE / 4096} count=1`);
     expect(failed.status, `${name}: ${failed.output}`).not.toBe(0);
@@ -95,7 +88,7 @@ test('EIO and ENOSPC are I/O errors of their sectors alone', { timeout: 300_000 
     expect(await succeeds(`dmesg | grep -c "error, dev $${name},"`), name).not.toBe('0\n');
   }
   // And each of the others.
-  for (const name of Object.keys(DISKS)) {
+  for (const name of Object.keys(DISK_PLACES)) {
     await succeeds(`${fresh} dd if=/dev/$${name} bs=65536 skip=8 count=1 2>/dev/null | cmp - /tmp/data`);
   }
   guest.com1.send('poweroff -f\n');

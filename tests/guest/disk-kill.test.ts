@@ -6,10 +6,11 @@ import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { copyFileSync, existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { runBhyvectl } from '../../host-node/registry/bhyvectl.ts';
 import { Registry } from '../../host-node/registry/registry.ts';
 import { openRuntimeDir } from '../../host-node/registry/runtime-dir.ts';
+import { DISK_PLACES } from '../support/disk-places.ts';
 import { killPrograms, startProgram } from '../support/machine-program.ts';
 import {
   BASIC_ARGS,
@@ -18,8 +19,8 @@ import {
   linuxGuest,
   linuxMissing,
   QUICK_CMDLINE,
-  scratchDirectory,
 } from '../support/machine.ts';
+import { useRuntimeFolder } from '../support/runtime-folder.ts';
 
 const MIB = 1 << 20;
 const ROUNDS = Number(process.env['DISK_KILLS'] ?? 0);
@@ -28,26 +29,7 @@ const SOURCE_BYTES = 512 * 1024;
 /** Files that each controller must have finished before the kill. */
 const FILES = 4;
 
-/** Disks by controller, and where the kernel finds them. */
-const DISKS = {
-  blk: '0000:00:03.0/virtio*/block/*',
-  ahci: '0000:00:04.0/ata1/host*/target*/*/block/*',
-  nvme: '0000:00:05.0/nvme/nvme*/nvme*n1',
-  scsi: '0000:00:06.0/virtio*/host*/target*/*/block/*',
-} as const;
-
-let scratch: ReturnType<typeof scratchDirectory>;
-let runtimeBefore: string | undefined;
-beforeAll(() => {
-  scratch = scratchDirectory();
-  runtimeBefore = process.env['WEBHYVE_RUNTIME_DIR'];
-  process.env['WEBHYVE_RUNTIME_DIR'] = join(scratch.path, 'run');
-});
-afterAll(() => {
-  if (runtimeBefore === undefined) delete process.env['WEBHYVE_RUNTIME_DIR'];
-  else process.env['WEBHYVE_RUNTIME_DIR'] = runtimeBefore;
-  scratch.remove();
-});
+const scratch = useRuntimeFolder();
 beforeEach(async (context) => {
   if (ROUNDS === 0) context.skip('takes minutes: set DISK_KILLS to the number of rounds');
   if (MKE2FS === undefined || spawnSync('e2fsck', ['-V']).status !== 0) context.skip('e2fsprogs is missing');
@@ -66,7 +48,7 @@ test(`${ROUNDS} kills`, { timeout: 560_000 + ROUNDS * 60_000 }, async () => {
   truncateSync(at('pristine'), 64 * MIB);
   const made = spawnSync(MKE2FS ?? '', ['-q', '-t', 'ext4', at('pristine')], { encoding: 'utf8' });
   expect(made.status, made.stderr).toBe(0);
-  const images = Object.keys(DISKS).map((name) => at(`${name}.img`));
+  const images = Object.keys(DISK_PLACES).map((name) => at(`${name}.img`));
   const renew = (): void => images.forEach((image) => copyFileSync(at('pristine'), image));
   renew();
   const devices = [
@@ -76,7 +58,7 @@ test(`${ROUNDS} kills`, { timeout: 560_000 + ROUNDS * 60_000 }, async () => {
   const suspended = at('suspended');
   {
     await using guest = await bootLinux({ variant: 'generic', args: devices, register: true });
-    for (const [name, path] of Object.entries(DISKS)) {
+    for (const [name, path] of Object.entries(DISK_PLACES)) {
       const found = `${name}=$(basename $(echo /sys/devices/pci0000:00/${path})); test -b /dev/$${name}; mkdir -p /m/${name}`;
       expect(await guest.com1.run(found)).toMatchObject({ status: 0 });
     }
@@ -95,19 +77,19 @@ test(`${ROUNDS} kills`, { timeout: 560_000 + ROUNDS * 60_000 }, async () => {
     renew();
     const program = await startProgram(argv);
     // A file counts when its name is printed: data and directory entry are on the disk by then, says the guest.
-    const loop = Object.keys(DISKS).map(
+    const loop = Object.keys(DISK_PLACES).map(
       (name) =>
         `( mount -t ext4 /dev/$${name} /m/${name}; i=0; while :; do dd if=/tmp/source of=/m/${name}/$i bs=64k conv=fsync 2>/dev/null && echo "${name} synced $i."; i=$((i+1)); done ) &`,
     );
     program.console.send(`stty -echo; ${loop.join(' ')}\n`);
-    for (const name of Object.keys(DISKS)) {
+    for (const name of Object.keys(DISK_PLACES)) {
       while (!program.console.transcript.includes(`${name} synced ${FILES - 1}.`)) {
         await program.console.expect(/synced \d+\./, { timeout: 120_000 });
       }
     }
     await program.kill();
     const { transcript } = program.console;
-    for (const [index, name] of Object.keys(DISKS).entries()) {
+    for (const [index, name] of Object.keys(DISK_PLACES).entries()) {
       const image = images[index] ?? '';
       const synced = [...transcript.matchAll(new RegExp(`${name} synced (\\d+)\\.`, 'g'))].map(
         (match) => match[1] ?? '',

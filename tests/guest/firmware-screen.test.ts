@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Image } from '../../devices/display/display-user.ts';
 import type { MachineDisplay } from '../../devices/display/machine-display.ts';
+import { FIRMWARE_CODE, FIRMWARE_VARIABLES, firmwareMissing } from '../support/firmware.ts';
 import { RfbClient } from '../support/rfb-client.ts';
 import {
   destroyTestMachines,
@@ -19,14 +20,11 @@ import {
   type TestMachine,
 } from '../support/machine.ts';
 
-const firmware = process.env['WEBHYVE_FIRMWARE'];
 const BOOT_TIMEOUT_MS = 240_000;
 
 let scratch = { path: '', remove: (): void => {} };
 beforeEach((context) => {
-  if (firmware === undefined || !existsSync(join(firmware, 'BHYVE_CODE.fd'))) {
-    context.skip('WEBHYVE_FIRMWARE names no folder with BHYVE_CODE.fd');
-  }
+  if (firmwareMissing !== undefined) context.skip(firmwareMissing);
   scratch = scratchDirectory();
 });
 afterEach(async () => {
@@ -37,7 +35,7 @@ afterEach(async () => {
 /** The manual's line; the address, the firmware's path and the disk are this test's. */
 function uefiArgs(options: string, disk: readonly string[] = []): string[] {
   const variables = join(scratch.path, 'vars.fd');
-  if (!existsSync(variables)) copyFileSync(join(firmware ?? '', 'BHYVE_VARS.fd'), variables);
+  if (!existsSync(variables)) copyFileSync(FIRMWARE_VARIABLES, variables);
   return [
     ...['-c', '2', '-m', '1G', '-w', '-H', '-s', '0,hostbridge', ...disk],
     ...[
@@ -48,7 +46,7 @@ function uefiArgs(options: string, disk: readonly string[] = []): string[] {
       '-s',
       '31,lpc',
     ],
-    ...['-l', 'com1,stdio', '-l', `bootrom,${join(firmware ?? '', 'BHYVE_CODE.fd')},${variables}`, 'uefivm'],
+    ...['-l', 'com1,stdio', '-l', `bootrom,${FIRMWARE_CODE},${variables}`, 'uefivm'],
   ];
 }
 

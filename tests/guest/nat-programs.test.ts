@@ -3,19 +3,21 @@
  * packages from the host's mirror, bulk, ssh, iperf3. Takes a minute and a download, so it runs only when asked for: NETWORK=1. NETWORK_MB is
  * the length of the bulk transfers, 500 unless set.
  */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
-import { createServer as createTcpServer, type AddressInfo } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { join as joinPath } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { UserNetwork } from '../../devices/net/nat/network.ts';
 import { parseAllowed } from '../../devices/net/nat/policy.ts';
 import { DEFAULT_NAT_SETTINGS } from '../../devices/net/nat/settings.ts';
 import { createNodeNatHost } from '../../host-node/network/nat-host.ts';
+import { freePort } from '../support/free-port.ts';
 import { hostMirror, KEYRING } from '../support/host-mirror.ts';
+import { hostHas, hostRun } from '../support/host-programs.ts';
 import { linuxGuest, linuxMissing, scratchDirectory } from '../support/machine.ts';
 import { ip } from '../support/nat-guest.ts';
 import { join, namespaceMissing, NetworkNamespace } from '../support/network-namespace.ts';
@@ -58,14 +60,6 @@ afterEach(() => {
   scratch.remove();
 });
 
-async function freePort(): Promise<number> {
-  const server = createTcpServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 /** Gives the bulk to whoever gets, and answers a PUT with the digest of what came. */
 async function bulkServer(): Promise<Server> {
   const server = createServer((request, response) => {
@@ -93,23 +87,6 @@ async function bulkServer(): Promise<Server> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return server;
 }
-
-/** Runs a program of this host; resolves to its standard output. */
-function hostRun(command: string, ...words: string[]): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, words, { stdio: ['ignore', 'pipe', 'pipe'], timeout: PATIENCE_MS });
-    let [output, problems] = ['', ''];
-    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
-    child.stderr.on('data', (chunk: Buffer) => (problems += chunk.toString()));
-    child.on('error', reject);
-    child.on('close', (status) => {
-      if (status === 0) resolve(output);
-      else reject(new Error(`${command} ${words.join(' ')}: status ${status}\n${output}${problems}`));
-    });
-  });
-}
-
-const hostHas = (command: string, ...words: string[]): boolean => spawnSync(command, words).error === undefined;
 
 test('leases, names, packages, bulk, ssh and iperf3 of Debian', { timeout: PATIENCE_MS }, async () => {
   const mirror = hostMirror();
@@ -169,17 +146,26 @@ test('leases, names, packages, bulk, ssh and iperf3 of Debian', { timeout: PATIE
     await run('mkdir -p /run/sshd; chmod 700 /root /root/.ssh; ssh-keygen -q -A');
     if (hostHas('ssh', '-V')) {
       const key = joinPath(scratch.path, 'key');
-      await hostRun('ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-f', key);
+      await hostRun('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
       copyFileSync(`${key}.pub`, joinPath(root, 'root/.ssh/authorized_keys'));
       await run('/usr/sbin/sshd');
       const options = ['StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR'];
       const words = ['-p', `${sshPort}`, '-i', key, ...options.flatMap((option) => ['-o', option]), 'root@127.0.0.1'];
-      expect(await hostRun('ssh', ...words, 'seq 100000 | tail -1')).toBe('100000\n');
+      expect(await hostRun('ssh', [...words, 'seq 100000 | tail -1'])).toBe('100000\n');
     }
     if (hostHas('iperf3', '-v')) {
       await run('iperf3 -s -D -I /run/iperf3.pid');
       for (const direction of [[], ['-R']]) {
-        const output = await hostRun('iperf3', '-c', '127.0.0.1', '-p', `${iperfPort}`, '-t', '2', '-J', ...direction);
+        const output = await hostRun('iperf3', [
+          '-c',
+          '127.0.0.1',
+          '-p',
+          `${iperfPort}`,
+          '-t',
+          '2',
+          '-J',
+          ...direction,
+        ]);
         expect(output).toContain('sum_received');
       }
     }

@@ -10,6 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { cacheDirectory } from '../../host-node/setup/fetch-guest.mjs';
+import { FIRMWARE_CODE, FIRMWARE_VARIABLES, firmwareMissing } from '../support/firmware.ts';
 import {
   destroyTestMachines,
   linuxGuest,
@@ -19,7 +20,6 @@ import {
   type TestMachine,
 } from '../support/machine.ts';
 
-const firmware = process.env['WEBHYVE_FIRMWARE'];
 const PATIENCE_MS = 600_000;
 const CTRL_B = '\x02';
 
@@ -46,9 +46,7 @@ let program = '';
 const servers: Server[] = [];
 
 beforeEach(async (context) => {
-  if (firmware === undefined || !existsSync(join(firmware, 'BHYVE_CODE.fd'))) {
-    context.skip('WEBHYVE_FIRMWARE names no folder with BHYVE_CODE.fd');
-  }
+  if (firmwareMissing !== undefined) context.skip(firmwareMissing);
   const missing = await linuxMissing();
   if (missing !== undefined) context.skip(missing);
   try {
@@ -90,8 +88,8 @@ async function serve(folder: string, asked: string[]): Promise<number> {
 
 function firmwareMachine(cards: readonly string[]): Promise<TestMachine> {
   const variables = join(scratch.path, 'vars.fd');
-  copyFileSync(join(firmware ?? '', 'BHYVE_VARS.fd'), variables);
-  const rom = `bootrom,${join(firmware ?? '', 'BHYVE_CODE.fd')},${variables}`;
+  copyFileSync(FIRMWARE_VARIABLES, variables);
+  const rom = `bootrom,${FIRMWARE_CODE},${variables}`;
   return testMachine([
     ...['-m', '1G', '-A', '-w', '-H', '-s', '0,hostbridge', '-s', '31,lpc', '-l', 'com1,stdio', '-l', rom],
     // EDK2 loads its network drivers only where it has a source of random numbers.

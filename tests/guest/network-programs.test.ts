@@ -11,8 +11,10 @@ import { createServer as createHttpServer, type Server as HttpServer } from 'nod
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { freePort } from '../support/free-port.ts';
 import { mountTools } from '../support/guest-tools.ts';
 import { hostMirror, KEYRING } from '../support/host-mirror.ts';
+import { hostHas, hostRun } from '../support/host-programs.ts';
 import { bootLinux, destroyTestMachines, linuxGuest, linuxMissing, scratchDirectory } from '../support/machine.ts';
 import type { TestMachine } from '../support/machine.ts';
 import { namespaceMissing } from '../support/network-namespace.ts';
@@ -62,14 +64,6 @@ async function run(guest: TestMachine, command: string): Promise<string> {
   const { output, status } = await guest.com1.run(command, { timeout: PATIENCE_MS });
   expect(status, `status of: ${command}\n${output}`).toBe(0);
   return output;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** The bulk's bytes: the same line again and again, numbered by the million, so that no two chunks are alike. */
@@ -122,22 +116,6 @@ function bulkDigest(lengthBytes: number): string {
   return hash.digest('hex');
 }
 
-/** Runs a program of this host; resolves to its standard output. */
-function hostRun(command: string, words: readonly string[]): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, words, { stdio: ['ignore', 'pipe', 'pipe'], timeout: PATIENCE_MS });
-    let [output, problems] = ['', ''];
-    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
-    child.stderr.on('data', (chunk: Buffer) => (problems += chunk.toString()));
-    child.on('error', reject);
-    child.on('close', (status) => {
-      if (status === 0) resolve(output);
-      else reject(new Error(`${command} ${words.join(' ')}: status ${status}\n${output}${problems}`));
-    });
-  });
-}
-
-const hostHas = (command: string, ...words: string[]): boolean => spawnSync(command, words).error === undefined;
 const mbitOf = (output: string): number =>
   (JSON.parse(output) as { end: { sum_received: { bits_per_second: number } } }).end.sum_received.bits_per_second / 1e6;
 

@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { freePort } from '../support/free-port.ts';
 import { bootLinux, destroyTestMachines, linuxGuest, linuxMissing, type TestMachine } from '../support/machine.ts';
 
 const PATIENCE_MS = 60_000;
@@ -37,13 +38,6 @@ async function serve(answer: (socket: Socket) => void): Promise<number> {
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return (server.address() as AddressInfo).port;
-}
-
-/** A free port for a forwarding rule. */
-async function freePort(): Promise<number> {
-  const port = await serve(() => undefined);
-  await new Promise((resolve) => servers.pop()?.close(resolve));
-  return port;
 }
 
 /** Sends a greeting, again until somebody listens. */

@@ -6,13 +6,17 @@
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { bootLinux, scratchDirectory } from '../support/machine.ts';
 
-const wanted = process.env['SHARE_PROGRAMS'] !== undefined && process.getuid?.() === 0;
 const fsx = process.env['SHARE_FSX'];
 
-test.skipIf(!wanted)('git, make, rsync, fsx and small files on a share', { timeout: 3_600_000 }, async () => {
+beforeEach((context) => {
+  if (process.env['SHARE_PROGRAMS'] === undefined) context.skip('takes minutes: set SHARE_PROGRAMS=1');
+  if (process.getuid?.() !== 0) context.skip('needs root');
+});
+
+test('git, make, rsync, fsx and small files on a share', { timeout: 3_600_000 }, async () => {
   const scratch = scratchDirectory();
   try {
     const work = join(scratch.path, 'work');

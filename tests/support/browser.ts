@@ -5,9 +5,11 @@ import { fileURLToPath } from 'node:url';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
 import { bundleBrowser } from '../../host-node/setup/bundle-browser.mjs';
 import { startDevServer, type DevServerOptions } from '../../host-node/web/dev-server.ts';
-import type { RunningServer } from '../../host-node/web/static-server.ts';
-import { compiledCorePath } from './compile-core.ts';
+import { writeSite } from '../../host-node/web/site.ts';
+import { serveStatic, type RunningServer } from '../../host-node/web/static-server.ts';
+import { compileCore, compiledCorePath } from './compile-core.ts';
 import { BASIC_ARGS, linuxGuest, QUICK_CMDLINE } from './machine.ts';
+import { vcpuWorkerForTests } from './machine-worker.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -86,6 +88,37 @@ export async function servePage(
     browserFolder: await browserBundle(),
     ...options,
   });
+}
+
+/** A published folder that starts at the shell of the Linux guest, on a server that sends no headers of its own. */
+export async function servePublished(folder: string, title: string): Promise<{ server: RunningServer; files: number }> {
+  const { files } = await writeSite({
+    folder,
+    argv: await linuxArgs(['-m', '128M']),
+    directory: process.cwd(),
+    title,
+    snapshotAt: '/ # ',
+    browserFolder: await browserBundle(),
+    host: { core: await compileCore('core-as/index.ts', 'release'), workerUrl: await vcpuWorkerForTests() },
+  });
+  const find = (path: string): { file: string } => ({ file: join(folder, path === '/' ? 'index.html' : path) });
+  return { server: await serveStatic({ find, headers: {} }, '127.0.0.1', 0), files };
+}
+
+/** Notes every task of the page's main thread that takes more than 50 ms, from its next address on. */
+export async function watchTasks(page: Page): Promise<void> {
+  await page.addInitScript(() => {
+    const tasks: number[] = [];
+    new PerformanceObserver((list) => {
+      for (const { duration } of list.getEntries()) tasks.push(Math.round(duration));
+    }).observe({ type: 'longtask' });
+    Object.assign(globalThis, { longTasks: tasks });
+  });
+}
+
+/** Milliseconds of the tasks noted since the last call. */
+export function longTasks(page: Page): Promise<number[]> {
+  return page.evaluate(() => (globalThis as unknown as { longTasks: number[] }).longTasks.splice(0));
 }
 
 /** What a page said that nobody wanted to hear: errors, and violations of its content security policy. */

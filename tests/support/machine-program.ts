@@ -3,11 +3,10 @@ import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
 import { Console, type RunResult } from '../../devices/serial/console.ts';
 import { compiledCorePath } from './compile-core.ts';
 import { BASIC_ARGS, linuxGuest, QUICK_CMDLINE, type GuestVariant } from './machine.ts';
-import { PROGRAM_BUNDLE } from './program-bundle.ts';
+import { bundlePrograms } from './program-bundle.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const BOOT_TIMEOUT_MS = 150_000;
@@ -25,16 +24,7 @@ export function programForTests(): Promise<string> {
     mkdirSync(directory, { recursive: true });
     process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
     copyFileSync(await compiledCorePath('core-as/index.ts', 'release'), join(directory, 'core.wasm'));
-    await build({
-      entryPoints: {
-        'bin/bhyve': join(root, 'host-node/bin/bhyve.ts'),
-        'bin/bhyvectl': join(root, 'host-node/bin/bhyvectl.ts'),
-        'bin/bhyveload': join(root, 'host-node/bin/bhyveload.ts'),
-        'vcpu-worker': join(root, 'host-node/vcpu-worker.ts'),
-      },
-      outdir: directory,
-      ...PROGRAM_BUNDLE,
-    });
+    await bundlePrograms(directory, ['bhyve', 'bhyvectl', 'bhyveload'], '.js');
     return join(directory, 'bin', 'bhyve.js');
   })();
   return bundled;

@@ -3,10 +3,9 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { fakeCoreBytes, scriptRom } from '../support/machine-fake-core.ts';
-import { PROGRAM_BUNDLE } from '../support/program-bundle.ts';
+import { bundlePrograms } from '../support/program-bundle.ts';
 
 let directory: string;
 const children: ChildProcess[] = [];
@@ -15,19 +14,9 @@ const ECHO = 9;
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'webhyve-clients-'));
-  const root = new URL('../..', import.meta.url).pathname;
   writeFileSync(join(directory, 'core.wasm'), await fakeCoreBytes());
   writeFileSync(join(directory, 'rom'), scriptRom(ECHO, 1));
-  await build({
-    entryPoints: {
-      'bin/bhyve': join(root, 'host-node/bin/bhyve.ts'),
-      'bin/bhyvectl': join(root, 'host-node/bin/bhyvectl.ts'),
-      'vcpu-worker': join(root, 'host-node/vcpu-worker.ts'),
-    },
-    outdir: directory,
-    outExtension: { '.js': '.mjs' },
-    ...PROGRAM_BUNDLE,
-  });
+  await bundlePrograms(directory, ['bhyve', 'bhyvectl']);
   mkdirSync(join(directory, 'path'));
   for (const name of ['bhyve', 'bhyvectl']) {
     const shim = join(directory, 'path', name);

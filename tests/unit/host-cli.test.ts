@@ -4,12 +4,11 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { build } from 'esbuild';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { mutatedCommandLine, UNINTENDED } from '../support/command-line-fuzz.ts';
 import { FakeRandom } from '../support/fake-random.ts';
 import { fakeCoreBytes, scriptRom } from '../support/machine-fake-core.ts';
-import { PROGRAM_BUNDLE } from '../support/program-bundle.ts';
+import { bundlePrograms } from '../support/program-bundle.ts';
 
 let directory: string;
 let program: string;
@@ -20,16 +19,7 @@ beforeAll(async () => {
   mkdirSync(join(directory, 'bin'));
   for (const script of [2, 8, 9]) writeFileSync(join(directory, `rom-${script}`), scriptRom(script, 100_000));
   writeFileSync(join(directory, 'core.wasm'), await fakeCoreBytes());
-  const root = new URL('../..', import.meta.url).pathname;
-  await build({
-    entryPoints: {
-      'bin/bhyve': join(root, 'host-node/bin/bhyve.ts'),
-      'vcpu-worker': join(root, 'host-node/vcpu-worker.ts'),
-    },
-    outdir: directory,
-    outExtension: { '.js': '.mjs' },
-    ...PROGRAM_BUNDLE,
-  });
+  await bundlePrograms(directory, ['bhyve']);
 }, 120_000);
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 

@@ -14,10 +14,9 @@ import {
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { fakeCoreBytes, scriptRom } from '../support/machine-fake-core.ts';
-import { PROGRAM_BUNDLE } from '../support/program-bundle.ts';
+import { bundlePrograms } from '../support/program-bundle.ts';
 
 let directory: string;
 const children: ChildProcess[] = [];
@@ -27,17 +26,7 @@ beforeAll(async () => {
   mkdirSync(join(directory, 'bin'));
   for (const script of [SLEEP, ECHO]) writeFileSync(join(directory, `rom-${script}`), scriptRom(script));
   writeFileSync(join(directory, 'core.wasm'), await fakeCoreBytes());
-  const root = new URL('../..', import.meta.url).pathname;
-  await build({
-    entryPoints: {
-      'bin/bhyve': join(root, 'host-node/bin/bhyve.ts'),
-      'bin/bhyvectl': join(root, 'host-node/bin/bhyvectl.ts'),
-      'vcpu-worker': join(root, 'host-node/vcpu-worker.ts'),
-    },
-    outdir: directory,
-    outExtension: { '.js': '.mjs' },
-    ...PROGRAM_BUNDLE,
-  });
+  await bundlePrograms(directory, ['bhyve', 'bhyvectl']);
 }, 120_000);
 afterEach(() => {
   for (const child of children.splice(0)) child.kill('SIGKILL');

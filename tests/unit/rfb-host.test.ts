@@ -10,10 +10,10 @@ import { Display } from '../../devices/display/display.ts';
 import { vncKey } from '../../devices/display/rfb/handshake.ts';
 import { InputRouter } from '../../devices/input/input-router.ts';
 import { desEncrypt } from '../../host-node/display/des.ts';
-import { listenRfb } from '../../host-node/display/rfb-sockets.ts';
 import { openDisplay } from '../../host-node/display/open-display.ts';
 import { serveWeb } from '../../host-node/display/rfb-web.ts';
 import { RfbServer } from '../../devices/display/rfb/server.ts';
+import { freePort } from '../support/free-port.ts';
 import { RfbClient } from '../support/rfb-client.ts';
 
 let folder = '';
@@ -40,14 +40,6 @@ async function backendAt(rfb: RfbAddress, more: Partial<DisplaySettings> = {}): 
   ends.push(() => backend.close());
   backend.show(display);
   return [backend, display];
-}
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = await listenRfb({ kind: 'tcp', host: '127.0.0.1', port: 0 });
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === 'object' && address ? address.port : 0;
 }
 
 function overSocket(socket: Socket): RfbClient {
