@@ -7,13 +7,14 @@ import { availableParallelism, cpus } from 'node:os';
 import { runMain, SetupError } from '../host-node/setup/common.mjs';
 import { fetchGuest } from '../host-node/setup/fetch-guest.mjs';
 import { qemuTcg, qemuVersion, webhyve } from './contestants.mjs';
+import { measureDisks } from './disks.mjs';
 import { GuestSession } from './guest-session.mjs';
 import { measureIdle } from './idle.mjs';
 import { LEASE, NetworkPeer, networkWorkloads } from './network.mjs';
 import { BenchTap, TAP_SETUP } from './tap.mjs';
 import { WORKLOADS } from './workloads.mjs';
 
-const USAGE = 'usage: npm run bench -- [--runs N] [--boot-only | --network-only | --cpu-only]';
+const USAGE = 'usage: npm run bench -- [--runs N] [--boot-only | --network-only | --cpu-only | --disks-only]';
 const DEFAULT_RUNS = 3;
 /** What the project promises: a boot takes at most this many times as long as on QEMU's TCG. */
 const MAX_BOOT_RATIO = 8;
@@ -25,12 +26,13 @@ const BOOT = 'boot to the prompt';
 const TEMPERATURES = ['cold', 'warm'];
 
 function parseArguments(args) {
-  const options = { runs: DEFAULT_RUNS, bootOnly: false, networkOnly: false, cpuOnly: false };
+  const options = { runs: DEFAULT_RUNS, bootOnly: false, networkOnly: false, cpuOnly: false, disksOnly: false };
   const words = [...args];
   for (let word = words.shift(); word !== undefined; word = words.shift()) {
     if (word === '--boot-only') options.bootOnly = true;
     else if (word === '--network-only') options.networkOnly = true;
     else if (word === '--cpu-only') options.cpuOnly = true;
+    else if (word === '--disks-only') options.disksOnly = true;
     else if (word === '--runs') {
       options.runs = Number(words.shift());
       if (!Number.isInteger(options.runs) || options.runs < 1 || options.runs > 100) throw new SetupError(USAGE);
@@ -173,7 +175,11 @@ async function compare(workloads, tap, runs) {
 }
 
 await runMain(async (args) => {
-  const { runs, bootOnly, networkOnly, cpuOnly } = parseArguments(args);
+  const { runs, bootOnly, networkOnly, cpuOnly, disksOnly } = parseArguments(args);
+  if (disksOnly) {
+    printTable(await measureDisks());
+    return 0;
+  }
   const withNetwork = !bootOnly && !cpuOnly;
   const tap = withNetwork ? BenchTap.open() : undefined;
   const peers = [];
@@ -188,7 +194,11 @@ await runMain(async (args) => {
       ...(withNetwork ? [LEASE, ...(await workloads('slirp', '127.0.0.1', '10.0.2.2'))] : []),
       ...(tap ? [TAP_SETUP, ...(await workloads('tap', tap.hostAddress, tap.hostAddress))] : []),
     ];
-    return await compare(bootOnly || networkOnly ? network : [...WORKLOADS, ...network], tap, runs);
+    const status = await compare(bootOnly || networkOnly ? network : [...WORKLOADS, ...network], tap, runs);
+    if (bootOnly || networkOnly || cpuOnly) return status;
+    process.stdout.write('\n');
+    printTable(await measureDisks());
+    return status;
   } finally {
     for (const peer of peers) peer.close();
     tap?.close();
