@@ -335,8 +335,9 @@ export class VirtioNet extends VirtioDevice {
         if (!(error instanceof GuestAddressError)) throw error;
         this.badRequests++;
       }
-      queue.push(chain.head, written);
+      queue.fill(chain.head, written);
     }
+    queue.publish();
   }
 
   #write(gpa: number, parts: readonly Uint8Array[], lengthBytes: number): void {

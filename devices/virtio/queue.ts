@@ -308,16 +308,32 @@ export class VirtQueue {
 
   /** Gives a request back. `writtenBytes` is how much of its writable part the device filled. False when it is not ours any more. */
   push(head: number, writtenBytes: number): boolean {
+    if (!this.fill(head, writtenBytes)) return false;
+    this.publish();
+    return true;
+  }
+
+  /**
+   * The first half of {@link push}: the driver does not see the request until {@link publish}. A frame in several buffers has to become visible
+   * whole (virtio 1.2, 5.1.6.4): a driver that polls would miss its other buffers.
+   */
+  fill(head: number, writtenBytes: number): boolean {
     const used = this.#rings?.used;
     if (!this.#taken.delete(head) || !used || !this.ready) return false;
     const element = 4 + USED_ELEMENT_BYTES * (this.#nextUsed % this.size);
     used.setU32(element, head);
     used.setU32(element + 4, writtenBytes);
-    this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
-    used.storeIndex(2, this.#nextUsed);
     used.written(element, USED_ELEMENT_BYTES);
-    used.written(0, 4);
+    this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
     return true;
+  }
+
+  /** Shows the driver everything that was filled. */
+  publish(): void {
+    const used = this.#rings?.used;
+    if (!used || !this.ready) return;
+    used.storeIndex(2, this.#nextUsed);
+    used.written(0, 4);
   }
 
   /** Whether the driver wants an interrupt for what was given back since the last call (virtio 1.0, 2.4.7). */

@@ -181,6 +181,23 @@ test('a frame comes into as many buffers as it needs', () => {
   expect(driver.used(RECEIVE_QUEUE)).toEqual([100, 62]);
 });
 
+test('a driver that polls sees a frame in several buffers whole or not at all', () => {
+  const { machine, cable } = rig();
+  const driver = new Driver(machine);
+  for (let index = 0; index < 4; index++) driver.add(RECEIVE_QUEUE, [[BUFFERS + 64 * index, 30, true]]);
+  driver.notify(RECEIVE_QUEUE);
+  const seen: number[][] = [];
+  const { memory } = machine;
+  const written = memory.written.bind(memory);
+  memory.written = (gpa, lengthBytes) => {
+    written(gpa, lengthBytes);
+    const lengths = driver.used(RECEIVE_QUEUE);
+    if (lengths.length > 0) seen.push(lengths);
+  };
+  expect(cable.deliver(frameOf(88))).toBe(true);
+  expect(seen).toEqual([[30, 30, 30, 10]]);
+});
+
 test('a driver that merges nothing gets a frame in one buffer, or not at all', () => {
   const { machine, device, cable } = rig();
   const driver = new Driver(machine, 0);
