@@ -16,7 +16,7 @@ export function webhyve({ kernel, initrd }, tap) {
       ...['-A', '-H', '-u', '-c', '1', '-m', MEMORY, '-s', '0,hostbridge', '-s', '31,lpc', '-l', 'com1,stdio'],
       ...['-s', '3,virtio-net,slirp,open,allow=loopback'],
       ...(tap === undefined ? [] : ['-s', `4,virtio-net,${tap}`]),
-      ...['-f', `kexec,${kernel},${initrd},${KERNEL_WORDS}`, 'bench'],
+      ...['-f', `kexec,${kernel},${initrd},${KERNEL_WORDS}`, `bench${process.pid}`],
     ],
   };
 }

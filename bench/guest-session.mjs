@@ -3,11 +3,14 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
 const TAIL_LINES = 15;
+/** How much of the machine's standard error is kept for an error of ours. */
+const COMPLAINT_CHARACTERS = 2000;
 /** sysconf(_SC_CLK_TCK), which Linux fixes for programs. */
 const CLOCK_TICKS_PER_SECOND = 100;
 
 export class GuestSession {
   #text = '';
+  #complaints = '';
   #waiter;
   #ended;
   #child;
@@ -15,8 +18,13 @@ export class GuestSession {
   /** Starts the machine; `startedMs` is the time of the host's clock just before. */
   constructor({ command, args }) {
     this.startedMs = performance.now();
-    this.#child = spawn(command, args, { stdio: ['pipe', 'pipe', 'ignore'] });
+    this.#child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] });
     this.#child.stdout.setEncoding('latin1');
+    this.#child.stderr.setEncoding('utf8');
+    this.#child.stderr.on(
+      'data',
+      (text) => (this.#complaints = (this.#complaints + text).slice(-COMPLAINT_CHARACTERS)),
+    );
     this.#child.stdout.on('data', (text) => {
       this.#text += text;
       this.#look();
@@ -24,7 +32,7 @@ export class GuestSession {
     // A machine that has ended takes no more input: its end is reported by expect().
     this.#child.stdin.on('error', () => undefined);
     this.#child.on('error', (error) => this.#end(error.message));
-    this.#child.on('exit', (status, signal) => this.#end(`status ${status ?? signal}`));
+    this.#child.on('close', (status, signal) => this.#end(`status ${status ?? signal}`));
   }
 
   #end(reason) {
@@ -48,7 +56,8 @@ export class GuestSession {
   }
 
   #error(message) {
-    return new Error(`${message}; its last lines:\n${this.#text.split('\n').slice(-TAIL_LINES).join('\n')}`);
+    const tail = this.#text.split('\n').slice(-TAIL_LINES).join('\n');
+    return new Error(`${message}; its last lines:\n${tail}\n${this.#complaints}`);
   }
 
   /** The process, for reading what it uses. */
