@@ -4,17 +4,15 @@
  * the length of the bulk transfers, 500 unless set.
  */
 import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join as joinPath } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { UserNetwork } from '../../devices/net/nat/network.ts';
 import { parseAllowed } from '../../devices/net/nat/policy.ts';
 import { DEFAULT_NAT_SETTINGS } from '../../devices/net/nat/settings.ts';
 import { createNodeNatHost } from '../../host-node/network/nat-host.ts';
+import { serveBulk } from '../support/bulk-server.ts';
 import { freePort } from '../support/free-port.ts';
 import { hostMirror, KEYRING } from '../support/host-mirror.ts';
 import { hostHas, hostRun } from '../support/host-programs.ts';
@@ -25,7 +23,6 @@ import { networkTools } from '../support/network-tools.ts';
 
 const PATIENCE_MS = 600_000;
 const BULK_BYTES = 1_000_000 * Number(process.env['NETWORK_MB'] ?? 500);
-const CHUNK = Buffer.alloc(1_000_000, 'webhyve-network\n');
 
 let scratch = { path: '', remove: (): void => {} };
 let root = '';
@@ -60,34 +57,6 @@ afterEach(() => {
   scratch.remove();
 });
 
-/** Gives the bulk to whoever gets, and answers a PUT with the digest of what came. */
-async function bulkServer(): Promise<Server> {
-  const server = createServer((request, response) => {
-    if (request.method === 'PUT') {
-      const hash = createHash('md5');
-      request.on('data', (bytes: Buffer) => hash.update(bytes));
-      request.on('end', () => response.end(`${hash.digest('hex')}\n`));
-      return;
-    }
-    response.writeHead(200, { 'content-length': BULK_BYTES });
-    let left = BULK_BYTES;
-    const more = (): void => {
-      while (left > 0) {
-        const piece = CHUNK.subarray(0, Math.min(left, CHUNK.length));
-        left -= piece.length;
-        if (!response.write(piece)) {
-          response.once('drain', more);
-          return;
-        }
-      }
-      response.end();
-    };
-    more();
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return server;
-}
-
 test('leases, names, packages, bulk, ssh and iperf3 of Debian', { timeout: PATIENCE_MS }, async () => {
   const mirror = hostMirror();
   const mirrorAddress = mirror ? (await lookup(mirror.host, 4).catch(() => undefined))?.address : undefined;
@@ -107,7 +76,7 @@ test('leases, names, packages, bulk, ssh and iperf3 of Debian', { timeout: PATIE
   await using namespace = new NetworkNamespace();
   join(network, namespace.tap);
   await network.startForwards();
-  const server = await bulkServer();
+  const server = await serveBulk(BULK_BYTES);
   const { device } = namespace;
   /** A shell command of that Debian, without single quotes. */
   const run = async (command: string): Promise<string> => {
@@ -135,11 +104,8 @@ test('leases, names, packages, bulk, ssh and iperf3 of Debian', { timeout: PATIE
       expect(await run('hello')).toBe('Hello, world!\n');
     }
 
-    const url = `http://10.0.2.2:${(server.address() as AddressInfo).port}/`;
-    const hash = createHash('md5');
-    for (let left = BULK_BYTES; left > 0; left -= CHUNK.length)
-      hash.update(CHUNK.subarray(0, Math.min(left, CHUNK.length)));
-    expect((await run(`curl -sf ${url} | md5sum`)).slice(0, 32)).toBe(hash.digest('hex'));
+    const url = `http://10.0.2.2:${server.port}/`;
+    expect((await run(`curl -sf ${url} | md5sum`)).slice(0, 32)).toBe(server.digest);
     const bulk = `yes guest | head -c ${BULK_BYTES}`;
     expect((await run(`${bulk} | curl -sf -T - ${url}`)).trim()).toBe((await run(`${bulk} | md5sum`)).slice(0, 32));
 
