@@ -8,7 +8,7 @@ const runtimeDirectory = mkdtempSync(join(tmpdir(), 'webhyve-test-'));
 
 /**
  * `unit` needs nothing but this repository; `guest` boots guests, real and assembled, and compares with QEMU where it is
- * installed; `browser` drives the page in Chromium and Firefox. One runs after the other.
+ * installed; `browser` drives the page in Chromium and Firefox, one file at a time. One project runs after the other.
  */
 export default defineConfig({
   test: {
@@ -35,7 +35,6 @@ export default defineConfig({
         test: {
           name: 'guest',
           include: ['tests/guest/**/*.test.ts', 'tests/system/**/*.test.ts'],
-          fileParallelism: false,
           testTimeout: 180_000,
           hookTimeout: 180_000,
           sequence: { groupOrder: 1 },

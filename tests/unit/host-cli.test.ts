@@ -73,7 +73,7 @@ test('all output arrives before the process ends', () => {
 });
 
 /** Lines through the real program; a hundred take some ten seconds. */
-const FUZZ_LINES = 150;
+const FUZZ_LINES = Number(process.env['WEBHYVE_COMMAND_LINES'] ?? 60);
 
 test('mutated command lines: a status of bhyve, a text, no stack trace, no hanging', async () => {
   const folder = join(directory, 'fuzz');

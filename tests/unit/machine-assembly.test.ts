@@ -115,7 +115,7 @@ describe.each(['thread', 'inline'] as const)('how a machine ends, %s', (backend)
 
   test('a console shows all output, in order, however much it is', async () => {
     const machine = await create([...BASIC, 'vm'], backend);
-    const count = 100_000;
+    const count = 30_000;
     play(machine, 8);
     machine.state.setU64(vcpuBlock(0) + R_GPR + 16, BigInt(count));
     machine.start();

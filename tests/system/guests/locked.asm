@@ -3,7 +3,7 @@
 %include "common.nasm"
 %include "processors.nasm"
 
-ROUNDS          equ 600000
+ROUNDS          equ 200000
 AP_STACK        equ USER_STACK_TOP
 ACROSS          equ SCRATCH + 6         ; a dword in two words of 8 bytes
 INSIDE          equ SCRATCH + 0x41      ; a word that is not aligned, in one of them
