@@ -85,7 +85,7 @@ function talk(host, port, script) {
  * `host` is the address that the guest knows the servers by.
  */
 export function networkWorkloads({ ports: [source, sink, echo] }, network, host) {
-  const toGuest = `dd bs=64k of=/dev/null 2>&1 | grep -o "^[0-9]* bytes" > /tmp/said`;
+  const toGuest = `dd bs=64k iflag=fullblock of=/dev/null 2>&1 | grep in > /tmp/said`;
   const fromGuest = `dd bs=64k count=${UP_MIB << 4} if=/dev/zero 2>/dev/null; read line; echo $line > /tmp/said`;
   const requests = `i=0; while [ $i -lt ${REQUESTS} ]; do echo $i; read i; i=$((i+1)); done; echo $i > /tmp/said`;
   const connections = `i=0; while [ $i -lt ${CONNECTIONS} ]; do echo | nc ${host} ${sink} -w 5; i=$((i+1)); done; echo $i`;

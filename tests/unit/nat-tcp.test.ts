@@ -251,6 +251,30 @@ describe('data for the guest', () => {
     expect(packet?.parts[0]?.length).toBeGreaterThan(10_000);
   });
 
+  it('is sent in whole bursts: what a read leaves over waits a moment for the next read', () => {
+    const rig = new Rig(FULL_OFFLOAD).connect();
+    rig.guest.offloaded.length = 0;
+    rig.stream.events?.data(new Uint8Array(65_536));
+    const headerBytes = 14 + 20 + T.TCP_HEADER_BYTES;
+    const takeSent = (): number[] =>
+      rig.guest.offloaded
+        .splice(0)
+        .map(({ parts: [frame] }) => (frame?.length ?? 0) - headerBytes)
+        .filter((payloadBytes) => payloadBytes > 0);
+    expect(takeSent()).toEqual([62_780]);
+    rig.send(T.FLAG_ACK, 0, 62_780);
+    expect(takeSent()).toEqual([]);
+    rig.host.advance(1);
+    expect(takeSent()).toEqual([2756]);
+    // The end of the stream waits for nothing.
+    rig.send(T.FLAG_ACK, 0, 65_536);
+    rig.stream.events?.data(new Uint8Array(65_536));
+    rig.send(T.FLAG_ACK, 0, 65_536 + 62_780);
+    expect(takeSent()).toEqual([62_780]);
+    rig.stream.events?.ended();
+    expect(takeSent()).toEqual([2756]);
+  });
+
   it('is given up when the guest is gone', () => {
     const rig = new Rig().connect();
     rig.stream.events?.data(bytes('hello'));

@@ -11,6 +11,8 @@ import { CongestionWindow, RoundTripTimer } from './tcp-timing.ts';
 
 /** Short pieces of a stream are put together, so that a byte at a time does not make a list of a million. */
 const JOINED_BYTES = 4096;
+/** How long the rest of a read that filled a whole burst waits for the next read, which bulk brings within microseconds. */
+const REST_WAITS_MS = 1;
 const DUPLICATES_OF_A_LOSS = 3;
 /** Timeouts in a row after which the guest counts as gone. */
 const MAX_TIMEOUTS = 12;
@@ -61,6 +63,8 @@ export class TcpSender {
   #cancelTimer: (() => void) | undefined;
   #timerAtMs = Infinity;
   #timeouts = 0;
+  /** Ends the wait of a rest that is shorter than a burst; undefined when nothing waits. */
+  #cancelRest: (() => void) | undefined;
   #closed = false;
 
   constructor(
@@ -106,7 +110,20 @@ export class TcpSender {
     } else this.#queue.push(bytes);
     this.#queueBytes += bytes.length;
     this.#regulate();
+    this.#keepRest(bytes.length);
     this.transmit();
+  }
+
+  /** A host's reads are a little longer than a burst: without this every other frame of bulk would carry a crumb. */
+  #keepRest(readBytes: number): void {
+    this.#cancelRest?.();
+    this.#cancelRest = undefined;
+    const { burstBytes } = this.output;
+    if (readBytes < burstBytes || burstBytes === this.segmentBytes) return;
+    this.#cancelRest = this.host.after(REST_WAITS_MS, () => {
+      this.#cancelRest = undefined;
+      this.transmit();
+    });
   }
 
   /** No more bytes come. */
@@ -152,6 +169,7 @@ export class TcpSender {
       // The FIN alone needs no window: a receiver that has closed it takes the end of the stream all the same.
       if (dataLeft > 0 && allowed <= 0) break;
       let size = Math.min(dataLeft, this.output.burstBytes, Math.max(allowed, 0));
+      if (size === dataLeft && this.#cancelRest && finLeft === 0 && size < this.output.burstBytes) break;
       if (size < dataLeft) {
         // A window that is nearly closed is not used up in crumbs (RFC 9293, 3.8.6.2.1).
         if (size < this.segmentBytes && inFlight > 0) break;
@@ -369,6 +387,7 @@ export class TcpSender {
   close(): void {
     this.#closed = true;
     this.#cancelTimer?.();
+    this.#cancelRest?.();
     this.#queue = [];
     this.#queueBytes = 0;
   }
