@@ -16,7 +16,7 @@ export class FakeMemory implements GuestMemory {
   writtenBytes = 0;
   /** Ranges reported through {@link written}, while recording. */
   writtenRanges: { gpa: number; lengthBytes: number }[] | undefined;
-  readonly #bytes: Uint8Array;
+  readonly #bytes: Uint8Array<SharedArrayBuffer>;
   readonly #data: DataView;
 
   constructor(readonly lowBytes = 4 * FAKE_CHUNK_BYTES) {
@@ -32,6 +32,11 @@ export class FakeMemory implements GuestMemory {
       if (this.#bytes.subarray(at, at + GUARD_BYTES).some((byte) => byte !== GUARD)) return false;
     }
     return true;
+  }
+
+  /** 32-bit words of a range within one chunk, for another thread. */
+  words(gpa: number, lengthBytes: number): Int32Array<SharedArrayBuffer> {
+    return new Int32Array(this.#bytes.buffer, this.#at(gpa), lengthBytes / 4);
   }
 
   /** Place of a guest address in the buffer. */

@@ -13,11 +13,13 @@ import { FAKE_CHUNK_BYTES } from './fake-memory.ts';
 import type { FakeRandom } from './fake-random.ts';
 
 /** Where everything lies. Buffers reach across the end of a chunk and to the end of memory. */
-const RINGS = 0x100000;
+export const RINGS = 0x100000;
 const RING_BYTES = 0x4000;
 /** Of more than 256 descriptors. */
 const LARGE_RING_BYTES = 0x8000;
 const INDIRECT = 0x1c0000;
+/** Rings, tables and lists lie in so many bytes from {@link RINGS} on. */
+export const STRUCTURES_BYTES = 0x100000;
 const BUFFERS = FAKE_CHUNK_BYTES;
 const UNTOUCHED = 2 * FAKE_CHUNK_BYTES;
 const UNTOUCHED_END = 3 * FAKE_CHUNK_BYTES;
