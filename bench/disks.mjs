@@ -95,13 +95,16 @@ async function measure(contestant) {
         `t fio --filename=/dev/${device} --direct=1 --ioengine=libaio --thread --norandommap --time_based ` +
           `--runtime=${SECONDS_A_PATTERN} --output-format=terse --terse-version=3 ${JOBS}`,
       );
-      process.stderr.write(`${contestant.name}: ${controller} measured\n`);
+      const found = [];
       for (const [index, { name, side, unit }] of PATTERNS.entries()) {
         const line = output.split('\n').find((text) => text.startsWith('3;fio') && text.includes(`;p${index};`));
         const value = Number(line?.split(';')[side[unit]]);
         if (!(value > 0)) throw new Error(`${contestant.name}, ${controller}: ${output}`);
-        results.set(`${controller}: ${name}`, unit === 'bandwidth' ? value / 1024 : value);
+        const figure = unit === 'bandwidth' ? value / 1024 : value;
+        results.set(`${controller}: ${name}`, figure);
+        found.push(figure.toFixed(0));
       }
+      process.stderr.write(`${contestant.name}, ${controller}: ${found.join(', ')}\n`);
     }
     return results;
   } finally {

@@ -1,5 +1,5 @@
 /** Disk images and block devices of the host as block backends. Data moves between the file and guest RAM without a copy. */
-import { constants, type BigIntStats } from 'node:fs';
+import { constants, readvSync, writevSync, type BigIntStats } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { checkRange, totalBytes, type BlockBackend, type BlockSettings } from '../../devices/backends/block.ts';
 import { dropViews, gather, scatter } from '../../devices/block/scatter.ts';
@@ -8,6 +8,7 @@ import { errnoText } from '../../devices/config/index.ts';
 import { blockDeviceSizes } from './block-device.ts';
 import { alignedBuffer } from './bounce-buffer.ts';
 import { EXCLUSIVE_OPEN_FLAGS, FileLockedError, isLocked, lockFile } from './file-lock.ts';
+import { OnTheSpot } from './on-the-spot.ts';
 import { FileSpace } from './punch-hole.ts';
 
 /** Views handed to one system call; below the IOV_MAX (1024) of every system that Node runs on. */
@@ -65,6 +66,12 @@ async function openImage(path: string, flags: number, wantsWrite: boolean): Prom
   return { handle, readOnly: true, unlock: () => Promise.resolve() };
 }
 
+/** Which transfers of an image may be done on the devices' thread. */
+interface Spots {
+  readonly reads: OnTheSpot | undefined;
+  readonly writes: OnTheSpot | undefined;
+}
+
 interface Geometry {
   readonly sizeBytes: number;
   readonly logicalBytes: number;
@@ -86,12 +93,20 @@ export class FileBackend implements BlockBackend {
   readonly #space: FileSpace | undefined;
   /** O_DIRECT: the system may refuse buffers that are not aligned. */
   readonly #isDirect: boolean;
+  readonly #spots: Spots;
   #sizeBytes: number;
   #closed = false;
   #poll: NodeJS.Timeout | undefined;
 
-  private constructor(file: OpenFile, geometry: Geometry, space: FileSpace | undefined, isDirect: boolean) {
+  private constructor(
+    file: OpenFile,
+    geometry: Geometry,
+    space: FileSpace | undefined,
+    isDirect: boolean,
+    spots: Spots,
+  ) {
     this.#file = file;
+    this.#spots = spots;
     this.#handle = file.handle;
     this.#space = space;
     this.#isDirect = isDirect;
@@ -115,7 +130,10 @@ export class FileBackend implements BlockBackend {
       if (stat.isDirectory()) throw Object.assign(new Error('Is a directory'), { code: 'EISDIR' });
       const own = await geometryOf(path, stat);
       const space = nodelete || file.readOnly ? undefined : await FileSpace.of(file.handle.fd, own.sizeBytes);
-      return new FileBackend(file, { ...own, ...sectorsize }, space, nocache);
+      // Without the page cache every transfer waits for the disk, and with O_SYNC every write does.
+      const spot = nocache ? undefined : await OnTheSpot.of(path);
+      const spots = { reads: spot, writes: sync || direct ? undefined : spot };
+      return new FileBackend(file, { ...own, ...sectorsize }, space, nocache, spots);
     } catch (error) {
       await file?.unlock();
       await file?.handle.close();
@@ -156,6 +174,11 @@ export class FileBackend implements BlockBackend {
   async read(offset: number, into: Uint8Array[]): Promise<void> {
     const length = totalBytes(into);
     this.#check(offset, length);
+    const spot = this.#spots.reads;
+    if (spot?.allows(length) === true && into.length <= MAX_VECTORS) {
+      const done = spot.run(() => readvSync(this.#handle.fd, into, offset));
+      if (done === length) return;
+    }
     try {
       await this.#readAll(offset, into, length);
     } catch (error) {
@@ -179,6 +202,11 @@ export class FileBackend implements BlockBackend {
     if (this.readOnly) throw new Error('the disk is read-only');
     const length = totalBytes(from);
     this.#check(offset, length);
+    const spot = this.#spots.writes;
+    if (spot?.allows(length) === true && from.length <= MAX_VECTORS) {
+      const done = spot.run(() => writevSync(this.#handle.fd, from, offset));
+      if (done === length) return;
+    }
     try {
       await this.#writeAll(offset, from, length);
     } catch (error) {

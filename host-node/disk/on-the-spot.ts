@@ -1,0 +1,64 @@
+/**
+ * Transfers on the devices' own thread. What lies in the page cache is copied in a microsecond or two, while handing the same copy to Node's pool of
+ * threads takes thirty to a hundred. But a copy that has to wait for the disk holds up all devices: so each that did is followed by a pause of a hundred
+ * times as long, in which transfers go to the pool. The thread waits for one disk 1 % of its time at most.
+ */
+import { statfs } from 'node:fs/promises';
+
+/** Longer transfers cost the thread more than the pool does. */
+export const ON_THE_SPOT_BYTES = 128 * 1024;
+/** A transfer that took no longer did not wait for the disk; a processor that others use as well makes some of them late. */
+const PROMPT_MS = 0.25;
+const PAUSE_FACTOR = 100;
+
+/** File systems over a network or a program, which may not answer for minutes (linux/magic.h; statfs(2)). */
+const REMOTE_FILE_SYSTEMS: ReadonlySet<number> = new Set([
+  0x6969, // NFS
+  0x517b, // SMB
+  0xff534d42, // CIFS
+  0xfe534d42, // SMB2
+  0x65735546, // FUSE
+  0x00c36400, // Ceph
+  0x01021997, // 9P
+  0x5346414f, // AFS
+  0x7461636f, // OCFS2
+  0x01161970, // GFS2
+  0x0bd00bd0, // Lustre
+  0x564c, // NCP
+  0x73757245, // Coda
+]);
+
+export class OnTheSpot {
+  #pausedUntilMs = 0;
+
+  private constructor() {}
+
+  /** Undefined where every transfer has to go to the pool: the file may be far away. */
+  static async of(path: string): Promise<OnTheSpot | undefined> {
+    // The numbers are Linux's.
+    if (process.platform !== 'linux') return undefined;
+    try {
+      const { type } = await statfs(path);
+      return REMOTE_FILE_SYSTEMS.has(type >>> 0) ? undefined : new OnTheSpot();
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Whether a transfer of that length may be done now. */
+  allows(lengthBytes: number): boolean {
+    return lengthBytes <= ON_THE_SPOT_BYTES && (this.#pausedUntilMs === 0 || performance.now() >= this.#pausedUntilMs);
+  }
+
+  /** Does a transfer that is allowed. */
+  run<T>(transfer: () => T): T {
+    const startMs = performance.now();
+    try {
+      return transfer();
+    } finally {
+      const endMs = performance.now();
+      const tookMs = endMs - startMs;
+      this.#pausedUntilMs = tookMs > PROMPT_MS ? endMs + PAUSE_FACTOR * tookMs : 0;
+    }
+  }
+}
