@@ -30,7 +30,11 @@ export class RfbClient {
   /** Encodings of the rectangles received, in order. */
   encodings: number[] = [];
   updates = 0;
-  #bytes = Buffer.alloc(0);
+  /** Pixels of all rectangles received. */
+  drawnPixels = 0;
+  /** What was received and not read, in pieces, and how much that is. */
+  #pieces: Buffer[] = [];
+  #received = 0;
   #waiting: { count: number; resolve: (bytes: Buffer) => void; reject: (error: Error) => void } | undefined;
   #closed = false;
   readonly #zlib = new ContinuousInflate();
@@ -39,7 +43,8 @@ export class RfbClient {
   constructor(readonly send: (bytes: Uint8Array) => void) {}
 
   receive(bytes: Uint8Array): void {
-    this.#bytes = Buffer.concat([this.#bytes, bytes]);
+    this.#pieces.push(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
+    this.#received += bytes.length;
     this.#deliver();
   }
 
@@ -51,16 +56,21 @@ export class RfbClient {
 
   #deliver(): void {
     const waiting = this.#waiting;
-    if (!waiting || this.#bytes.length < waiting.count) return;
+    if (!waiting || this.#received < waiting.count) return;
     this.#waiting = undefined;
-    const field = this.#bytes.subarray(0, waiting.count);
-    this.#bytes = this.#bytes.subarray(waiting.count);
-    waiting.resolve(field);
+    const { count } = waiting;
+    const [first] = this.#pieces;
+    const whole = first && first.length >= count ? first : Buffer.concat(this.#pieces);
+    const rest = whole.subarray(count);
+    this.#pieces = whole === first ? this.#pieces.slice(1) : [];
+    if (rest.length > 0) this.#pieces.unshift(rest);
+    this.#received -= count;
+    waiting.resolve(whole.subarray(0, count));
   }
 
   read(count: number): Promise<Buffer> {
     return new Promise((resolve, reject) => {
-      if (this.#closed && this.#bytes.length < count) {
+      if (this.#closed && this.#received < count) {
         reject(new Error('the server closed the connection'));
         return;
       }
@@ -248,6 +258,11 @@ export class RfbClient {
   #pixelsOf(bytes: Buffer): Uint32Array {
     const size = this.format.bitsPerPixel / 8;
     const pixels = new Uint32Array(bytes.length / size);
+    if (this.format === FORMAT_32) {
+      // The client's pixels are those that are compared.
+      new Uint8Array(pixels.buffer).set(bytes);
+      return pixels;
+    }
     for (let i = 0; i < pixels.length; i++) pixels[i] = this.#colour(this.#value(bytes, i * size, size));
     return pixels;
   }
@@ -255,6 +270,7 @@ export class RfbClient {
   #draw(x: number, y: number, width: number, height: number, pixels: Uint32Array): void {
     if (pixels.length !== width * height) throw new Error(`${pixels.length} pixels for ${width}x${height}`);
     if (x + width > this.width || y + height > this.height) throw new Error('a rectangle outside the picture');
+    this.drawnPixels += pixels.length;
     for (let row = 0; row < height; row++) {
       this.pixels.set(pixels.subarray(row * width, (row + 1) * width), (y + row) * this.width + x);
     }
