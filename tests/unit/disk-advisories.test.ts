@@ -16,18 +16,15 @@ import * as V from '../../devices/virtio/scsi.ts';
 import { FakeAhciDriver } from '../support/fake-ahci.ts';
 import { settle } from '../support/fake-block.ts';
 import { FakeMachine } from '../support/fake-bus.ts';
-import { DESC_INDIRECT, DESC_NEXT, DESC_WRITE, FakeDriver, type Buffer } from '../support/fake-driver.ts';
+import { FakeDriver, type Buffer } from '../support/fake-driver.ts';
 import { FakeNvmeDriver } from '../support/fake-nvme.ts';
+import { HOSTILE_CHAINS, REQUEST, REQUEST_BYTES, RESPONSE, RESPONSE_BYTES, TABLE } from '../support/hostile-chains.ts';
+import { expectReadOnce } from '../support/read-once.ts';
 
-const REQUEST = 0x100000;
 const DATA = 0x110000;
-const RESPONSE = 0x120000;
-const TABLE = 0x130000;
 const RING = 0x10000;
 const REQUEST_RING = 0x20000;
 const INDIRECT = 1 << VIRTIO_RING_F_INDIRECT_DESC;
-const REQUEST_BYTES = 51;
-const RESPONSE_BYTES = 108;
 
 const backend = (): MemoryBackend => new MemoryBackend(new Uint8Array(1 << 20).fill(0x44));
 
@@ -160,54 +157,6 @@ describe('SA-24:11 and SA-24:18: lengths of CDBs and sense data, and LUNs that a
   });
 });
 
-/** Chains that no driver makes; the first is in the descriptor table, the second behind an indirect descriptor. */
-const CHAINS: readonly [name: string, write: (driver: FakeDriver) => void][] = [
-  [
-    'a loop',
-    (driver) => {
-      driver.setDescriptor(driver.ringGpa, 0, REQUEST, 16, DESC_NEXT, 1);
-      driver.setDescriptor(driver.ringGpa, 1, REQUEST, 16, DESC_NEXT, 0);
-    },
-  ],
-  ['itself', (driver) => driver.setDescriptor(driver.ringGpa, 0, REQUEST, 16, DESC_NEXT, 0)],
-  [
-    'a successor that is not there',
-    (driver) => driver.setDescriptor(driver.ringGpa, 0, REQUEST, 16, DESC_NEXT, 0xffff),
-  ],
-  ['an empty buffer alone', (driver) => driver.setDescriptor(driver.ringGpa, 0, REQUEST, 0, 0, 0)],
-  ['a buffer outside memory', (driver) => driver.setDescriptor(driver.ringGpa, 0, 2n ** 63n, 16, 0, 0)],
-  ['a length beyond memory', (driver) => driver.setDescriptor(driver.ringGpa, 0, REQUEST, 0xffffffff, 0, 0)],
-  [
-    'readable after writable',
-    (driver) => {
-      driver.setDescriptor(driver.ringGpa, 0, RESPONSE, RESPONSE_BYTES, DESC_NEXT | DESC_WRITE, 1);
-      driver.setDescriptor(driver.ringGpa, 1, REQUEST, REQUEST_BYTES, 0, 0);
-    },
-  ],
-  [
-    'indirect inside indirect',
-    (driver) => {
-      driver.setDescriptor(driver.ringGpa, 0, TABLE, 16, DESC_INDIRECT, 0);
-      driver.setDescriptor(TABLE, 0, TABLE, 16, DESC_INDIRECT, 0);
-    },
-  ],
-  [
-    'an indirect table that loops',
-    (driver) => {
-      driver.setDescriptor(driver.ringGpa, 0, TABLE, 32, DESC_INDIRECT, 0);
-      driver.setDescriptor(TABLE, 0, REQUEST, 16, DESC_NEXT, 1);
-      driver.setDescriptor(TABLE, 1, REQUEST, 16, DESC_NEXT, 0);
-    },
-  ],
-  ['an empty indirect table', (driver) => driver.setDescriptor(driver.ringGpa, 0, TABLE, 0, DESC_INDIRECT, 0)],
-  ['half an indirect descriptor', (driver) => driver.setDescriptor(driver.ringGpa, 0, TABLE, 8, DESC_INDIRECT, 0)],
-  [
-    'an enormous indirect table',
-    (driver) => driver.setDescriptor(driver.ringGpa, 0, TABLE, 0xfffffff0, DESC_INDIRECT, 0),
-  ],
-  ['a table outside memory', (driver) => driver.setDescriptor(driver.ringGpa, 0, 0xfffff000, 16, DESC_INDIRECT, 0)],
-];
-
 interface ChainRig {
   readonly machine: FakeMachine;
   readonly device: VirtioDevice;
@@ -249,7 +198,7 @@ describe.each([
   ['virtio-blk', blkChains],
   ['virtio-scsi', scsiChains],
 ] as const)('SA-21:13: the walker of descriptor chains, %s', (_device, build) => {
-  test.each(CHAINS)('%s', async (_name, write) => {
+  test.each(HOSTILE_CHAINS)('%s', async (_name, write) => {
     const { machine, device, driver, works } = build();
     write(driver);
     const untouched = new Uint8Array(0x4000);
@@ -266,32 +215,6 @@ describe.each([
     await works();
   });
 });
-
-/** Fails at the second read of a byte in the ranges, by whatever access; those that commands lie in. */
-function expectReadOnce(machine: FakeMachine, ranges: readonly (readonly [gpa: number, lengthBytes: number])[]): void {
-  const seen = new Set<number>();
-  const { memory } = machine;
-  const note = (gpa: number, lengthBytes: number): void => {
-    for (let at = gpa; at < gpa + lengthBytes; at++) {
-      if (!ranges.some(([first, length]) => at >= first && at < first + length)) continue;
-      if (seen.has(at)) throw new Error(`the byte at 0x${at.toString(16)} is read twice`);
-      seen.add(at);
-    }
-  };
-  const views = memory.views.bind(memory);
-  const write = memory.write.bind(memory);
-  // Reads go through views, and so do transfers of data, which touch each buffer once; writes are the driver's and the answers.
-  let isWrite = false;
-  vi.spyOn(memory, 'views').mockImplementation((gpa, lengthBytes) => {
-    if (!isWrite) note(gpa, lengthBytes);
-    return views(gpa, lengthBytes);
-  });
-  vi.spyOn(memory, 'write').mockImplementation((gpa, from) => {
-    isWrite = true;
-    write(gpa, from);
-    isWrite = false;
-  });
-}
 
 describe('SA-24:17: a second processor changes what the device has looked at', () => {
   test('ahci: command header, table and descriptors', async () => {

@@ -1,5 +1,5 @@
 /**
- * A second processor of a hostile guest changes rings, tables, lists and requests while disk controllers work on them: a thread of its own flips
+ * A second processor of a hostile guest changes rings, tables, lists and requests while disk controllers and network cards work on them: a thread of its own flips
  * bits and puts them right again, as fast as it can. No exception, no write outside guest memory, and after a reset the device is as new.
  */
 import { isDeepStrictEqual } from 'node:util';
@@ -49,7 +49,7 @@ afterEach(async () => {
   for (const worker of workers.splice(0)) await worker.terminate();
 });
 
-test.each(['virtio-blk', 'virtio-scsi', 'ahci', 'nvme'])(
+test.each(['virtio-blk', 'virtio-scsi', 'ahci', 'nvme', 'virtio-net', 'e1000'])(
   `%s: ${OPERATIONS} operations beside a second processor`,
   async (device) => {
     const random = new FakeRandom(0x2c9);
