@@ -37,13 +37,14 @@ function withHeaders(response: Response): Response {
   return new Response(body, { status: response.status, statusText: response.statusText, headers });
 }
 
-async function chunk(request: Request): Promise<Response> {
+async function chunk(event: FetchEvent): Promise<Response> {
+  const { request } = event;
   const cache = await caches.open(CHUNK_CACHE);
   const kept = await cache.match(request);
   if (kept) return kept;
   const response = await fetch(request);
-  // A full quota costs the cache, not the page.
-  if (response.ok) await cache.put(request, response.clone()).catch(() => undefined);
+  // The page has its answer before the cache has it on a disk. A full quota costs the cache, not the page.
+  if (response.ok) event.waitUntil(cache.put(request, response.clone()).catch(() => undefined));
   return response;
 }
 
@@ -53,6 +54,6 @@ scope.addEventListener('fetch', (event) => {
   const { request } = event;
   const url = new URL(request.url);
   if (request.method !== 'GET' || !request.url.startsWith(scope.registration.scope)) return;
-  const response = CHUNK.test(url.pathname) ? chunk(request) : fetch(request);
+  const response = CHUNK.test(url.pathname) ? chunk(event) : fetch(request);
   event.respondWith(response.then(withHeaders));
 });

@@ -21,7 +21,9 @@ import {
   type Progress,
 } from '../../devices/block/remote/download.ts';
 import { openSource } from '../../devices/block/remote/open-source.ts';
+import { ReadAheadSource } from '../../devices/block/remote/read-ahead.ts';
 import { CHUNK_INDEX_SUFFIX } from '../../devices/publish/chunk-index.ts';
+import { BytesSource, type SnapshotSource } from '../../devices/snapshot.ts';
 import { BlobSource } from './blob-source.ts';
 import { CountedBackend } from './counted-backend.ts';
 import { OpfsBackend, checkOpfsName, opfsFolder } from './opfs.ts';
@@ -111,6 +113,15 @@ export class FileSpace {
     }
     const response = await fetchOrExplain(url, this.#host);
     return readBody(response, url, this.#host, promisedBytes(response));
+  }
+
+  /** A snapshot, read from its beginning to its end while it is still on its way. */
+  async openSnapshot(path: string): Promise<SnapshotSource> {
+    const given = this.#given(path);
+    if (given) return new ReadAheadSource(new BlobSource(given));
+    const url = path.startsWith('opfs:') ? undefined : this.#url(path);
+    if (url?.pathname.endsWith(CHUNK_INDEX_SUFFIX)) return new ReadAheadSource(await ChunkSource.open(url, this.#host));
+    return new BytesSource(await this.readFile(path));
   }
 
   /** A disk, with the options `ro` and `sectorsize` of bhyve_config(5). What is only read gets its changes kept in memory. */

@@ -10,11 +10,10 @@ import { CFGF_JIT, CFG_FLAGS, POOL_USED_CHUNKS, CHUNK_SIZE, R_ICOUNT } from '../
 import { openCheckpoint, restoreCheckpoint, type Checkpoint } from '../../devices/machine/checkpoint.ts';
 import { MachineControl } from '../../devices/machine/control.ts';
 import { vcpuBlock } from '../../devices/machine/core.ts';
-import { useKernel, type ReadFile } from '../../devices/machine/kernel-source.ts';
+import { useKernel } from '../../devices/machine/kernel-source.ts';
 import { limitMachine } from '../../devices/machine/limits.ts';
 import { Machine } from '../../devices/machine/machine.ts';
 import type { CharacterAddress, CharacterBackend } from '../../devices/backends/character.ts';
-import { BytesSource } from '../../devices/snapshot.ts';
 import { MAX_CONSOLE_PORTS } from '../../devices/virtio/console.ts';
 import { PortEnd, Transferred, type Channel } from '../port/endpoint.ts';
 import type {
@@ -197,7 +196,7 @@ export class MachineServer {
     core.catch(() => undefined);
     const { tree, fwCfgItems, restoreFile } = await this.#parse(recipe, files, message);
     const readPath = (path: string): Promise<Uint8Array> => files.readFile(path);
-    const checkpoint = restoreFile === undefined ? undefined : await this.#openCheckpoint(restoreFile, tree, readPath);
+    const checkpoint = restoreFile === undefined ? undefined : await this.#openCheckpoint(restoreFile, tree, files);
     const inlineReason = recipe.backend === 'inline' || recipe.deterministic ? undefined : whyInline();
     const inline = inlineReason !== undefined || recipe.backend === 'inline' || recipe.deterministic !== undefined;
     if (inlineReason !== undefined) message(inlineReason);
@@ -286,10 +285,10 @@ export class MachineServer {
     }
   }
 
-  #openCheckpoint(file: string, tree: ConfigTree, read: ReadFile): Promise<Checkpoint> {
+  #openCheckpoint(file: string, tree: ConfigTree, files: FileSpace): Promise<Checkpoint> {
     return openCheckpoint(file, tree, {
       open: async () => {
-        const source = new BytesSource(await read(file));
+        const source = await files.openSnapshot(file);
         return {
           path: file,
           lengthBytes: source.lengthBytes,
@@ -299,7 +298,7 @@ export class MachineServer {
       },
       // Without it the command line says everything.
       meta: async () => {
-        const bytes = await read(`${file}.meta`).catch(() => undefined);
+        const bytes = await files.readFile(`${file}.meta`).catch(() => undefined);
         return bytes && new TextDecoder().decode(bytes);
       },
     });
