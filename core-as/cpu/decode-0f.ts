@@ -521,9 +521,8 @@ function group7(): void {
   }
   setEnds();
   if (!isMemory) {
-    // NP in the manual: 66, F2 and F3 make other instructions of these, or none.
-    const plain = !prefix66 && !rep;
-    if (!plain && ((modrm >= 0xca && modrm <= 0xd1) || modrm >= 0xf8)) {
+    // NP in the manual: 66, F2 and F3 make other instructions of these, or none. SWAPGS and RDTSCP are not among them.
+    if ((prefix66 || rep) && modrm >= 0xca && modrm <= 0xd1) {
       undefinedOpcode();
       return;
     }
@@ -608,7 +607,8 @@ function group15(): void {
   }
   if (!isMemory) {
     if (rep === SUB_REP && dmode === MODE_64 && operation < 4) {
-      emitXModrm(X.RDFSBASE + operation, osize);
+      // The prefix 66 beside F3 makes no operand of 16 bits.
+      emitXModrm(X.RDFSBASE + operation, osize === 8 ? 8 : 4);
       return;
     }
     if (prefix66 && !rep && modrm === 0xf8) emitX(X.PCOMMIT, 0);

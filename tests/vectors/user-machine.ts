@@ -101,6 +101,8 @@ const USER_CS = 0x33;
 const USER_SS = 0x2b;
 const KERNEL_CS = 0x10;
 const TSS_SELECTOR = 0x40;
+const USER32_CS = 0x20;
+const CPU_NUMBER = 0x78;
 
 export class UserMachine {
   readonly core: CoreExports;
@@ -241,6 +243,9 @@ export class UserMachine {
 
     this.#put64(GDT + KERNEL_CS, 0x00af9b000000ffffn);
     this.#put64(GDT + 0x18, 0x00cf93000000ffffn);
+    // What Linux has there: code for 32-bit programs, and the processor's number as the limit of a read-only segment.
+    this.#put64(GDT + USER32_CS, 0x00cffb000000ffffn);
+    this.#put64(GDT + CPU_NUMBER, 0x0040f50000000000n);
     this.#put64(GDT + (USER_SS & ~7), 0x00cff3000000ffffn);
     this.#put64(GDT + (USER_CS & ~7), 0x00affb000000ffffn);
     const tss = KERNEL_LINEAR + BigInt(TSS);
@@ -280,7 +285,7 @@ export class UserMachine {
     put(R_DR + 7 * 8, 0x400n);
     put(R_GDT_BASE, KERNEL_LINEAR + BigInt(GDT));
     put(R_IDT_BASE, KERNEL_LINEAR + BigInt(IDT));
-    this.view.setUint32(VCPU + R_GDT_LIMIT, 0x4f, true);
+    this.view.setUint32(VCPU + R_GDT_LIMIT, CPU_NUMBER + 7, true);
     this.view.setUint32(VCPU + R_IDT_LIMIT, 0xfff, true);
     for (const segment of [0, 3, 4, 5]) this.#setSegment(segment, 0, 0, 0x10000);
     this.#setSegment(6, 0, 0, 0x10082);

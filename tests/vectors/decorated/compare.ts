@@ -19,6 +19,7 @@ import type { Decorated } from './generate.ts';
 import { buildHarness, runOnProcessor } from './processor.ts';
 import { NOT_COMPARED, RECORDED_COUNT, RECORDED_SEED, encodeRecorded } from './recorded.ts';
 import { isElsewhereOnly, isPeculiar, ruleOf } from './rules.ts';
+import { STATE_WORDS } from '../wide/state.ts';
 
 const PORTION = 20_000;
 
@@ -32,7 +33,9 @@ function kindOf({ map, opcode, modrm, vex, prefixes, rex }: Decorated): string {
 
 /** The core has a #PF where the harness's process has memory: its code window, which it can write, or memory of its own. */
 function isHarnessMemory(core: Results, processor: Results): boolean {
-  if (core.outcome !== 15 || processor.outcome === 15) return false;
+  if (core.outcome !== 15) return false;
+  // A string instruction may have gone on from there to a fault of its own.
+  if (processor.outcome === 15 && core.special[0] === processor.special[0]) return false;
   const address = (BigInt(core.special[1] ?? 0) << 32n) | BigInt(core.special[0] ?? 0);
   return imageOffsetOf(address) < 0 && (core.errorCode & 0x10) === 0;
 }
@@ -68,6 +71,7 @@ export async function compare(root: string, words: readonly string[]): Promise<v
         const found = differences(ruleOf(instruction), machine, { output, results });
         if (found.length === 0 || isHarnessMemory(machine.results, results)) return;
         differing++;
+        if (count === 1) printDetails(machine, { output, results });
         const kind = `${kindOf(instruction)}: ${found.join(', ')}`;
         const known = kinds.get(kind);
         const example = `${number} ${Buffer.from(instruction.code).toString('hex')} at ${instruction.codeOffset.toString(16)}`;
@@ -84,6 +88,21 @@ export async function compare(root: string, words: readonly string[]): Promise<v
     );
   } finally {
     rmSync(directory, { recursive: true });
+  }
+}
+
+/** What the core has and what the processor had, word by word. */
+function printDetails(core: DecoratedMachine, processor: Pick<DecoratedMachine, 'output' | 'results'>): void {
+  const [a, b] = [core.results, processor.results];
+  const wide = (high = 0, low = 0): string => ((BigInt(high) << 32n) | BigInt(low)).toString(16);
+  const line = (name: string, got: string, wanted: string): void => {
+    if (got !== wanted) process.stdout.write(`  ${name}: core ${got}, processor ${wanted}\n`);
+  };
+  line('outcome', `${a.outcome - 1} ${a.errorCode.toString(16)}`, `${b.outcome - 1} ${b.errorCode.toString(16)}`);
+  line('cr2', wide(a.special[1], a.special[0]), wide(b.special[1], b.special[0]));
+  line('rip', wide(a.special[3], a.special[2]), wide(b.special[3], b.special[2]));
+  for (let word = 0; word < STATE_WORDS; word++) {
+    line(`state ${word}`, (core.output[word] ?? 0).toString(16), (processor.output[word] ?? 0).toString(16));
   }
 }
 

@@ -16,6 +16,8 @@ export interface DecoratedRule {
   readonly only?: 'faults';
   /** Registers of vectors may differ in their last bits. */
   readonly estimate?: boolean;
+  /** Its operand is two words, and either's page may be the one that is missing first. */
+  readonly anyPage?: boolean;
 }
 
 /** Undefined flags of the one-byte map. */
@@ -87,7 +89,7 @@ export function ruleOf(instruction: Decorated): DecoratedRule {
     if (map === 2 && opcode === 0xf7) return { flags: SF | AF | PF };
     return { flags: 0, estimate: map === 1 && (opcode === 0x52 || opcode === 0x53) };
   }
-  if (map === 0) return { flags: oneByteFlags(opcode, digit) };
+  if (map === 0) return { flags: oneByteFlags(opcode, digit), anyPage: opcode === 0xcb };
   if (map === 1) return { flags: twoByteFlags(opcode), estimate: opcode === 0x52 || opcode === 0x53 };
   return { flags: 0 };
 }
@@ -103,15 +105,16 @@ function namesCode(code: Uint8Array, modrm: number): boolean {
 /**
  * Where the recording processor goes ways of its own: LOOPE and LOOPNE take REP and REPNE for their condition; RETF n touches the stack that a
  * return to an outer level would have; some of what were XOP encodings are #GP; bytes that the masks of MASKMOVQ and MASKMOVDQU leave out fault; CVTPI2PS of memory
- * looks at its operand before a pending x87 exception. And
- * selectors are what an earlier instruction left in the harness's segment registers.
+ * looks at its operand before a pending x87 exception; VPERMQ and VPERMPD do with W0 what the manuals say they do with W1. A load of SS
+ * holds back the harness's trap for another instruction. And selectors are what an earlier instruction left in the harness's segment registers.
  */
 export function isPeculiar({ code, map, opcode, modrm, vex }: Decorated): boolean {
   if (namesCode(code, modrm)) return true;
   if (map === 1 && (opcode === 0xf7 || opcode === 0xa0 || opcode === 0xa8)) return true;
   if (map === 1 && opcode === 0x2a && modrm < 0xc0) return true;
-  if (vex || map !== 0) return false;
-  if (opcode === 0x8c) return true;
+  if (vex) return map === 3 && opcode < 2 && !vex.w;
+  if (map !== 0) return false;
+  if (opcode === 0x8c || (opcode === 0x8e && (modrm & 0x38) === 0x10)) return true;
   if (opcode === 0xe0 || opcode === 0xe1) return code.includes(0xf2) || code.includes(0xf3);
   return opcode === 0xca || (opcode === 0x8f && (modrm & 0x38) !== 0);
 }
