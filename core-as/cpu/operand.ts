@@ -126,8 +126,8 @@ export function faultedOnStack(p: u32): bool {
   if (familyOf(properties) === F.X) {
     const x = load<u32>(p, U_SUB) & 0xffff;
     if (x === X.ENTER || x === X.LEAVE) return true;
-    // CALL_X functions may have referred to the stack implicitly; a memory operand elsewhere decides by its segment.
-    if (faultAddress - gpr(RSP) + 256 < 512) return true;
+    // These have a memory operand and a stack reference; of all others the operand's segment decides.
+    if (x >= <u32>X.PUSH_RM && x <= <u32>X.IRET && faultAddress - gpr(RSP) + 256 < 512) return true;
   }
   return (load<u8>(p, U_SEG) & 0x87) === SS;
 }

@@ -122,6 +122,12 @@ describe.each(TIERS)('odd encodings, %s', (tier) => {
     expect(run(code, {})).toBe(vector);
   });
 
+  test('an operand in FS that is not canonical is #GP, however near to the stack pointer', () => {
+    // FBSTP FS:[RSP - 28]
+    expect(run([0x64, 0xdf, 0x74, 0x24, 0xe4], { [RSP]: NON_CANONICAL })).toBe(VECTOR_GP);
+    expect(run([0xdf, 0x74, 0x24, 0xe4], { [RSP]: NON_CANONICAL })).toBe(VECTOR_SS);
+  });
+
   test.each([
     ['FS', FS, 0],
     ['GS', GS, 8],

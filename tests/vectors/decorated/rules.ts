@@ -18,6 +18,8 @@ export interface DecoratedRule {
   readonly estimate?: boolean;
   /** Its operand is two words, and either's page may be the one that is missing first. */
   readonly anyPage?: boolean;
+  /** CALL: AMD's processors push before they look whether the target is canonical, the manual's CALL after. */
+  readonly pushesFirst?: boolean;
 }
 
 /** Undefined flags of the one-byte map. */
@@ -89,7 +91,12 @@ export function ruleOf(instruction: Decorated): DecoratedRule {
     if (map === 2 && opcode === 0xf7) return { flags: SF | AF | PF };
     return { flags: 0, estimate: map === 1 && (opcode === 0x52 || opcode === 0x53) };
   }
-  if (map === 0) return { flags: oneByteFlags(opcode, digit), anyPage: opcode === 0xcb };
+  if (map === 0)
+    return {
+      flags: oneByteFlags(opcode, digit),
+      anyPage: opcode === 0xcb,
+      pushesFirst: opcode === 0xff && digit === 2,
+    };
   if (map === 1) return { flags: twoByteFlags(opcode), estimate: opcode === 0x52 || opcode === 0x53 };
   return { flags: 0 };
 }
