@@ -21,6 +21,8 @@ function network(settings: Partial<NatSettings> = {}): { host: FakeNatHost; gues
   return { host, guest, net };
 }
 
+const bytes = (text: string): number[] => [...new TextEncoder().encode(text)];
+
 function dhcp(type: number, options: readonly number[] = []): Uint8Array {
   const message = new Uint8Array(300);
   message.set([1, 1, 6, 0, 0xde, 0xad, 0xbe, 0xef]);
@@ -89,6 +91,22 @@ describe('DHCP', () => {
     expect(options.get(6)).toEqual([10, 0, 2, 3]);
     expect(options.get(26)).toEqual([0x23, 0x28]);
     expect(String.fromCharCode(...(options.get(67) ?? []))).toBe('pxe/ipxe.efi');
+  });
+
+  it('tells iPXE, whose own program is the boot file, of its script', () => {
+    const files = { bootFile: 'ipxe.efi', ipxeFile: 'boot.ipxe' };
+    const { guest } = network(files);
+    const everybody = ip('255.255.255.255');
+    guest.udp(everybody, 67, dhcp(1), 68, ip('0.0.0.0'));
+    guest.udp(everybody, 67, dhcp(1, [77, 4, ...bytes('iPXE')]), 68, ip('0.0.0.0'));
+    const names = guest.datagrams().map((answer) => String.fromCharCode(...(optionsOf(answer.bytes).get(67) ?? [])));
+    expect(names).toEqual(['ipxe.efi', 'boot.ipxe']);
+    const v6 = new NatGuest(network(files).net, ip('fe80::1'));
+    const solicit = [1, 1, 2, 3, 0, 1, 0, 4, 9, 9, 9, 9];
+    v6.udp(ip('ff02::1:2'), 547, Uint8Array.from(solicit), 546);
+    v6.udp(ip('ff02::1:2'), 547, Uint8Array.of(...solicit, 0, 15, 0, 6, 0, 4, ...bytes('iPXE')), 546);
+    const urls = v6.datagrams().map((answer) => /tftp:\S*?(efi|ipxe)$/.exec(String.fromCharCode(...answer.bytes))?.[0]);
+    expect(urls).toEqual(['tftp://[fd00:a098:0:2::2]/ipxe.efi', 'tftp://[fd00:a098:0:2::2]/boot.ipxe']);
   });
 
   it('refuses an address that is not the client’s, and hears no other server’s clients', () => {

@@ -12,7 +12,14 @@ import { openNetwork } from '../../host-node/network/open-network.ts';
 import { DEFAULT_RELAY_LIMITS, Relay, type RelayOptions } from '../../host-node/network/relay.ts';
 
 const OPTIONS = { open: false, type: undefined, mac: undefined, path: undefined, peerhook: undefined, hook: undefined };
-const NOTHING = { socket: undefined, hostfwd: undefined, allow: undefined, tftp: undefined, bootfile: undefined };
+const NOTHING = {
+  socket: undefined,
+  hostfwd: undefined,
+  allow: undefined,
+  tftp: undefined,
+  bootfile: undefined,
+  ipxe: undefined,
+};
 
 /** A card at the end of a cable. */
 class Card {

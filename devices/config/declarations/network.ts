@@ -4,7 +4,7 @@ import { NETWORK } from '../legacy.ts';
 import { networkBackendProblem } from '../network-backend.ts';
 import { BOOLEAN, integer, MAC_ADDRESS, PATH, STRING } from '../variable-types.ts';
 
-/** bhyve(8), "Network device backends", and options of our own: allow, tftp, bootfile, ws, channel; socket without netgraph. */
+/** bhyve(8), "Network device backends", and options of our own: allow, tftp, bootfile, ipxe, ws, channel; socket without netgraph. */
 export const NETWORK_OPTIONS = [
   {
     name: 'backend',
@@ -34,6 +34,7 @@ export const NETWORK_OPTIONS = [
   },
   { name: 'tftp', type: PATH, help: 'slirp: folder that is served by TFTP' },
   { name: 'bootfile', type: STRING, help: 'slirp: name or URL of the file that network boot loads' },
+  { name: 'ipxe', type: STRING, help: 'slirp: name or URL of the script that iPXE is told of instead of bootfile' },
   { name: 'ws', type: STRING, help: 'Address of a relay that carries Ethernet frames over WebSocket' },
   { name: 'channel', type: STRING, help: 'In a browser: name of a network between its tabs' },
 ] as const satisfies readonly VariableDeclaration[];

@@ -39,10 +39,13 @@ const OPTION_SERVER = 54;
 const OPTION_VENDOR_CLASS = 60;
 const OPTION_TFTP_SERVER_NAME = 66;
 const OPTION_BOOT_FILE = 67;
+const OPTION_USER_CLASS = 77;
 const OPTION_END = 255;
 
 /** UEFI takes a boot file by HTTP only from a server that says so (UEFI 2.10, 24.7.2). */
 const HTTP_CLIENT = 'HTTPClient';
+/** iPXE's user class, which it sends without the length of RFC 3004. */
+const IPXE = 'iPXE';
 
 export interface DhcpReply {
   readonly message: Uint8Array;
@@ -146,8 +149,10 @@ function reply(
     if (address) add(OPTION_LEASE_TIME, u32(LEASE_S));
     if (settings.mtu !== 1500) add(OPTION_MTU, u16(settings.mtu));
     if (settings.hostName !== undefined) add(OPTION_HOST_NAME, text(settings.hostName));
-    if (settings.bootFile !== undefined) {
-      const file = text(settings.bootFile);
+    const isIpxe = new TextDecoder().decode(asked.get(OPTION_USER_CLASS) ?? NO_BYTES) === IPXE;
+    const bootFile = (isIpxe ? settings.ipxeFile : undefined) ?? settings.bootFile;
+    if (bootFile !== undefined) {
+      const file = text(bootFile);
       if (file.length < 128) fixed.set(file, 108);
       add(OPTION_BOOT_FILE, file);
       add(OPTION_TFTP_SERVER_NAME, text(S.GATEWAY_IPV4.join('.')));
@@ -170,3 +175,5 @@ function reply(
     mac: hasAddress ? request.slice(28, 34) : BROADCAST_MAC,
   };
 }
+
+const NO_BYTES = new Uint8Array();

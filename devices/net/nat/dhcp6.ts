@@ -1,6 +1,6 @@
 /** The DHCP server of IPv6 (RFC 8415): addresses for those who want them told, name servers for all. */
 import type { MacAddress } from '../addresses.ts';
-import { readU16, writeU16, writeU32 } from '../wire.ts';
+import { readU16, sameBytes, writeU16, writeU32 } from '../wire.ts';
 import { ipv6Of, type Leases } from './leases.ts';
 import * as S from './settings.ts';
 
@@ -24,11 +24,14 @@ const OPTION_IA_NA = 3;
 const OPTION_IA_ADDRESS = 5;
 const OPTION_STATUS = 13;
 const OPTION_RAPID_COMMIT = 14;
+const OPTION_USER_CLASS = 15;
 const OPTION_NAME_SERVERS = 23;
 const OPTION_BOOT_FILE_URL = 59;
 
 /** Our identifier: type 3, from the link-layer address (RFC 8415, 11.4). */
 const SERVER_ID = Uint8Array.of(0, 3, 0, 1, ...S.GATEWAY_MAC);
+/** iPXE's user class, behind its length (RFC 8415, 21.15). */
+const IPXE = Uint8Array.of(0, 4, 0x69, 0x50, 0x58, 0x45);
 const MAX_CLIENT_ID_BYTES = 130;
 const PREFERRED_S = 43_200;
 const VALID_S = 86_400;
@@ -99,10 +102,13 @@ export function answerDhcp6(
     if (number !== undefined) body.push(...identityAssociation(association.slice(0, 4), number));
   }
   body.push(...option(OPTION_NAME_SERVERS, S.NAMESERVER_IPV6));
-  const { bootFile } = settings;
+  const isIpxe = sameBytes(findOption(message, OPTION_USER_CLASS) ?? NO_BYTES, IPXE);
+  const bootFile = (isIpxe ? settings.ipxeFile : undefined) ?? settings.bootFile;
   if (bootFile !== undefined) {
     const url = bootFile.includes('://') ? bootFile : `tftp://[fd00:a098:0:2::2]/${bootFile}`;
     body.push(...option(OPTION_BOOT_FILE_URL, new TextEncoder().encode(url)));
   }
   return Uint8Array.of(answer, ...message.subarray(1, 4), ...body);
 }
+
+const NO_BYTES = new Uint8Array();

@@ -15,6 +15,7 @@ export function natSettings(settings: NetworkSettings): NatSettings {
     forwards: (settings.hostfwd?.split(';') ?? []).flatMap((rule) => parseForwardRule(rule) ?? []),
     mtu: settings.mtu ?? DEFAULT_MTU,
     bootFile: settings.bootfile,
+    ipxeFile: settings.ipxe,
     hostName: undefined,
     limits: DEFAULT_LIMITS,
   };

@@ -69,6 +69,8 @@ export interface NatSettings {
   readonly mtu: number;
   /** Name of the file that DHCP tells network boot of. */
   readonly bootFile?: string | undefined;
+  /** What iPXE is told of instead: its own program would load itself again. */
+  readonly ipxeFile?: string | undefined;
   /** Name that DHCP gives guests. */
   readonly hostName?: string | undefined;
   readonly limits: NatLimits;
