@@ -30,7 +30,7 @@ export { allowBlocking } from './intc/lock';
 export { kickVcpu } from './kick';
 // Exported so that the optimizer does not make it a part of interpret(), its only caller.
 export { runRegions } from './jit/chain';
-export { jitFlags, jitRead, jitReadModify, jitRun, jitWrite, jitWriteBack } from './jit/helpers';
+export { jitFlags, jitRead, jitReadModify, jitRun, jitString, jitVector, jitWrite, jitWriteBack } from './jit/helpers';
 export { compileAtOnce, initJit } from './jit/jit';
 export { restoredStateIsSound } from './restored';
 import './layout-checks';

@@ -415,7 +415,7 @@ export const JIT_STARTS = JIT_NODE_AT + JIT_NODE_AT_SIZE;
 export const JIT_STARTS_SIZE = JIT_NODE_AT_SIZE;
 export const JIT_NODES = JIT_STARTS + JIT_STARTS_SIZE;
 export const JIT_NODES_SIZE = 0x4000;
-/** Blocks to be cut into nodes: u32 block, u32 page. */
+/** Blocks of a region, and those that they lead to: u32 block, u32 page or distance (region.ts). */
 export const JIT_WORK = JIT_NODES + JIT_NODES_SIZE;
 export const JIT_WORK_SIZE = 0x1000;
 /** u8: numbers of the nodes that returns and jumps through registers go to. */

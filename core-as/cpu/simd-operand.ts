@@ -181,26 +181,32 @@ export function simdSpecial(p: u32): i32 {
 /** Runs a SIMD micro-op of any kind. Faults, and LEAVE_BLOCK after a store, are in `faulted`. */
 export function simdRun(p: u32): void {
   if (!simdCheck(p)) return;
-  let status: i32;
   const kind: i32 = load<u16>(p, U_KIND);
-  if (kind === K.SIMD_ST) status = simdStore(p);
-  else if (kind === K.SIMD_SPECIAL) status = simdSpecial(p);
-  else {
-    const operand = kind === K.SIMD_LD ? simdLoadOperand(p) : 0;
-    if (faulted & FAULTED) return;
-    const imm = load<u64>(p, U_IMM);
-    status = simdExecute(
-      cpu,
-      load<u32>(p, U_SUB),
-      load<u8>(p, U_D),
-      kind === K.SIMD_LD ? 0xff : load<u8>(p, U_S),
-      simdVvvv(imm),
-      (<u32>imm) & 0xff,
-      simdFlags(imm),
-      operand,
-    );
+  if (kind === K.SIMD_R) simdCompute(p, 0);
+  else if (kind === K.SIMD_LD) {
+    const operand = simdLoadOperand(p);
+    if (!(faulted & FAULTED)) simdCompute(p, operand);
+  } else {
+    const status = kind === K.SIMD_ST ? simdStore(p) : simdSpecial(p);
+    if (status) simdFault(status);
   }
+}
+
+/** Executes a SIMD_R or SIMD_LD micro-op that may be, whose memory operand's bytes lie at `operand`. Raises what it faults with; false then. */
+export function simdCompute(p: u32, operand: u32): bool {
+  const imm = load<u64>(p, U_IMM);
+  const status = simdExecute(
+    cpu,
+    load<u32>(p, U_SUB),
+    load<u8>(p, U_D),
+    <i32>load<u16>(p, U_KIND) === K.SIMD_LD ? 0xff : load<u8>(p, U_S),
+    simdVvvv(imm),
+    (<u32>imm) & 0xff,
+    simdFlags(imm),
+    operand,
+  );
   if (status) simdFault(status);
+  return !status;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -63,7 +63,11 @@ export const HELPER_RMW_END = 3;
 export const HELPER_RUN = 4;
 /** (kind i32, a i64, b i64, result i64, aux i32): flags of an operation into R_LAZY_*. */
 export const HELPER_FLAGS = 5;
-export const HELPER_COUNT = 6;
+/** (site i32, operand i32) -> i32: the site's SIMD micro-op with its memory operand, if it has one, at a linear memory address: 0, or not when it faults. */
+export const HELPER_VECTOR = 6;
+/** (site i32, page i64) -> i32: the MOVS or STOS of a site: 0, or not when the region is to be left by SITE_STATUS. */
+export const HELPER_STRING = 7;
+export const HELPER_COUNT = 8;
 
 export const WRITE_OK = 0;
 export const WRITE_FAULT = 1;

@@ -174,7 +174,7 @@ function distanceOf(p: u32): i64 {
 }
 
 /** Leaves the region by a site. */
-function leaveBy(site: u32): void {
+export function leaveBy(site: u32): void {
   settleFlagsAside();
   storeRegistersAside();
   w.const32(site);
@@ -195,7 +195,12 @@ export function leaveAside(p: u32, form: u32): void {
 
 /** Leaves: an exception is pending at the micro-op. */
 export function leaveWithFault(p: u32): void {
-  leaveBy(addSite(SITE_FAULT, p, restAfter(p), distanceOf(p), FORM_FIXED));
+  leaveBy(siteOfFault(p));
+}
+
+/** The site for a micro-op that HELPER_VECTOR runs: it is left by, if at all, with an exception. */
+export function siteOfFault(p: u32): u32 {
+  return addSite(SITE_FAULT, p, restAfter(p), distanceOf(p), FORM_FIXED);
 }
 
 /** Leaves for an address at a distance from the start of the node's page, at the end of the node or before it has begun. */

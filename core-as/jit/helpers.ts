@@ -11,7 +11,7 @@ import {
   writeLinear,
   writeRegister,
 } from '../cpu/operand';
-import { simdRun } from '../cpu/simd-operand';
+import { simdCompute, simdRun } from '../cpu/simd-operand';
 import { FAULTED, LEAVE_BLOCK, clearFault, cpu, faulted } from '../cpu/state';
 import { tlbBank, tlbHalf } from '../mmu/banks';
 import { K, REG_PAGE, REG_PAGE_HIGH, SUB_SIZE_SHIFT, U_D, U_IMM, U_KIND, U_LEN, U_OFF, U_SUB } from '../cpu/uops';
@@ -29,6 +29,7 @@ import {
 } from './abi';
 import { sitesOf } from './jit';
 import { lazyFlags, settleRegionFlags } from './flags';
+import { stringAtOnce } from './strings';
 
 /** HELPER_READ. The region looks in one half of the bank only, so the entry may be there after all. */
 export function jitRead(address: u64, sizeBytes: u32): u64 {
@@ -68,6 +69,11 @@ export function jitFlags(kind: u32, a: u64, b: u64, result: i64, aux: u32): void
   lazyFlags(cpu, kind, a, b, result, aux);
 }
 
+/** HELPER_VECTOR: nothing of it touches memory, and the region has looked whether it may be executed. */
+export function jitVector(site: u32, operand: u32): u32 {
+  return simdCompute(load<u32>(sitesOf(load<u32>(cpu, R_JIT_ENTRY)) + site, S_UOP), operand) ? 0 : 1;
+}
+
 function setPageRegisters(page: u64): void {
   store<u64>(cpu, page, REG_PAGE);
   store<u64>(cpu, page + 0x80000000, REG_PAGE_HIGH);
@@ -89,6 +95,18 @@ export function jitRun(site: u32, from: u64): u32 {
     store<u32>(cpu, tlbHalf(tlbBank, page), R_JIT_BANK);
     return 0;
   }
+  store<u32>(cpu, status, R_JIT_STATUS);
+  return 1;
+}
+
+/** HELPER_STRING: general registers are in memory; flags need not be, which the instruction neither reads nor changes. */
+export function jitString(site: u32, from: u64): u32 {
+  const s = sitesOf(load<u32>(cpu, R_JIT_ENTRY)) + site;
+  const p = load<u32>(s, S_UOP);
+  if (stringAtOnce(p)) return 0;
+  const page = (from + <u64>(<i64>load<i32>(s, S_OFFSET))) & ~0xfff;
+  const status = runUop(p, page, page + load<u16>(p, U_OFF) + load<u8>(p, U_LEN));
+  if (status < 0) return 0;
   store<u32>(cpu, status, R_JIT_STATUS);
   return 1;
 }

@@ -13,6 +13,8 @@ export const TYPE_RMW_END: u32 = 3;
 export const TYPE_RUN: u32 = 4;
 /** (i32, i64, i64, i64, i32) -> () */
 export const TYPE_FLAGS: u32 = 5;
+/** (i32, i32) -> i32 */
+export const TYPE_VECTOR: u32 = 6;
 
 /** Calls a helper whose arguments are on the stack. */
 export function callHelper(helper: u32, type: u32): void {
@@ -39,11 +41,12 @@ function functionType(parameters: u32, p0: u32, p1: u32, p2: u32, p3: u32, p4: u
 export function emitTypes(): void {
   const i = w.TYPE_I32;
   const l = w.TYPE_I64;
-  w.byte(6);
+  w.byte(7);
   functionType(5, i, i, i, i, l, i);
   functionType(2, l, i, 0, 0, 0, l);
   functionType(3, l, l, i, 0, 0, i);
   functionType(2, l, i, 0, 0, 0, i);
   functionType(2, i, l, 0, 0, 0, i);
   functionType(5, i, l, l, l, i, 0);
+  functionType(2, i, i, 0, 0, 0, i);
 }

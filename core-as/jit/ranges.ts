@@ -20,7 +20,7 @@ import {
   kindProperties,
   toLog2,
 } from '../cpu/kinds';
-import { FS, RAX, RBP, RDX, RSP, cpu } from '../cpu/state';
+import { FS, RAX, RBP, RCX, RDI, RDX, RSI, RSP, cpu } from '../cpu/state';
 import {
   K,
   REG_PAGE,
@@ -34,13 +34,15 @@ import {
   U_IDX,
   U_IMM,
   U_KIND,
+  U_LINK,
   U_S,
   U_SEG,
+  X,
 } from '../cpu/uops';
 import { JIT_AHEAD, JIT_RANGES, JIT_RANGES_SIZE, JIT_VALUES, JIT_VALUES_SIZE, R_JIT, R_TEMP } from '../layout';
 import { RANGES } from './locals';
 import { inMemory, isVectorInLine, vectorBytes, vectorWritten } from './vector-forms';
-import { isXInLine, xBytes, xHasOperand, xInMemory, xWrites } from './x-forms';
+import { isXInLine, xBytes, xHasOperand, xInMemory, xOf, xWrites } from './x-forms';
 
 const VALUES: u32 = JIT_VALUES;
 const AHEAD: u32 = JIT_AHEAD;
@@ -279,6 +281,7 @@ function stepIn(table: u32, p: u32): void {
         fresh(table, RDX);
         freshAt(table, d);
         freshAt(table, load<u8>(p, U_S));
+        freshX(table, p);
       }
       return;
     case F.SIMD:
@@ -297,6 +300,22 @@ function stepIn(table: u32, p: u32): void {
   const from = copiedFrom(p, kind);
   if (from < <u32>R_TEMP) copyValue(table, d >> 3, from >> 3, copiedDistance);
   else fresh(table, d >> 3);
+}
+
+/** Registers that only some of the instructions write. */
+function freshX(table: u32, p: u32): void {
+  switch (xOf(p)) {
+    case X.BLSR:
+    case X.BLSMSK:
+    case X.BLSI:
+      freshAt(table, load<u32>(p, U_LINK));
+      return;
+    case X.MOVS:
+    case X.STOS:
+      fresh(table, RCX);
+      fresh(table, RSI);
+      fresh(table, RDI);
+  }
 }
 
 /** The register that U_D is a distance from after the micro-op; REG_ZERO: none. */

@@ -70,7 +70,9 @@ export const N_WAYS: u32 = 48;
 export let nodeCount: u32 = 0;
 export let pageCount: u32 = 0;
 let uops: u32 = 0;
+/** Blocks that take part: the first so many of JIT_WORK. Behind them, up to `found`, are blocks that they lead to. */
 let queued: u32 = 0;
+let found: u32 = 0;
 /** Where the hot block's page is mapped, and whether that is so in this moment (other pages can be found then). */
 let home: u64 = 0;
 let homeMapped: bool = false;
@@ -119,14 +121,20 @@ function addPage(distance: i64, linear: u32): u32 {
   return page;
 }
 
+/** Linear address of the page that is so far from the region's first one, as it is mapped now; 0: it cannot take part. */
+function linearAt(distance: i64): u32 {
+  if (!homeMapped || distance > NEAR || distance < -NEAR) return 0;
+  const address = home + <u64>distance;
+  const e = itlbEntry(itlbBank, address);
+  return load<u64>(e) === address ? load<u32>(e, E_LINEAR) : 0;
+}
+
 /** The page of the region that is so far from its first one, adding it if it is mapped; -1: it cannot take part. */
 function pageAt(distance: i64, mayAdd: bool): i32 {
   for (let page: u32 = 0; page < pageCount; page++) if (pageDistance(page) === distance) return page;
-  if (!mayAdd || !homeMapped || pageCount >= <u32>REGION_PAGES || distance > NEAR || distance < -NEAR) return -1;
-  const address = home + <u64>distance;
-  const e = itlbEntry(itlbBank, address);
-  if (load<u64>(e) !== address) return -1;
-  return addPage(distance, load<u32>(e, E_LINEAR));
+  if (!mayAdd || pageCount >= <u32>REGION_PAGES) return -1;
+  const linear = linearAt(distance);
+  return linear ? addPage(distance, linear) : -1;
 }
 
 const START_BLOCK: u8 = 1;
@@ -138,26 +146,48 @@ function secondPage(page: u32, block: u32): i32 {
   return next > 0 && pageLinear(next) === (load<u32>(block, B_PAGE2) & ~0xfff) ? next : -1;
 }
 
-/** Adds the block at an offset from a page's start, if there is one. False when it does not take part. */
-function addBlock(fromPage: u32, offset: i64, mark: u8): bool {
-  const away = offset & ~0xfff;
-  const page = away ? pageAt(pageDistance(fromPage) + away, queued < MAX_NODES && uops < MAX_UOPS) : <i32>fromPage;
-  if (page < 0) return false;
+/** A place of JIT_WORK: u32 block, i32 distance of its page from the hot block's; the low bits of that, START_*, are how it is reached. */
+// @ts-ignore: decorator
+@inline
+function workAt(n: u32): u32 {
+  return cpu + R_JIT + JIT_WORK + (n << 3);
+}
+const MAX_FOUND: u32 = JIT_WORK_SIZE / 8;
+
+/** Notes that the region's code leads to the block at an offset from a page's start, if there is one. */
+function find(fromPage: u32, offset: i64, mark: u8): void {
+  const distance = pageDistance(fromPage) + (offset & ~0xfff);
   const at = (<u32>offset) & 0xfff;
-  const start = startMark(page, at);
-  if (load<u8>(start)) {
-    store<u8>(start, load<u8>(start) | mark);
-    return true;
+  const page = pageAt(distance, false);
+  if (page >= 0) {
+    const start = startMark(page, at);
+    if (load<u8>(start)) {
+      store<u8>(start, load<u8>(start) | mark);
+      return;
+    }
   }
-  if (queued >= MAX_NODES || uops >= MAX_UOPS) return false;
-  const block = findBlock(pageLinear(page) | at, regionMode);
-  if (!block || (load<u32>(block, B_PAGE2) && secondPage(page, block) < 0)) return false;
-  if (queued && load<u32>(block, B_HEAT) < warm && !load<u32>(block, B_JIT)) return false;
-  store<u8>(start, START_BLOCK | mark);
-  const work = cpu + R_JIT + JIT_WORK + (queued << 3);
+  const linear = page >= 0 ? pageLinear(page) : linearAt(distance);
+  const block = linear ? findBlock(linear | at, regionMode) : 0;
+  if (!block) return;
+  for (let n = queued; n < found; n++) {
+    const work = workAt(n);
+    if (load<u32>(work) !== block || (load<u32>(work, 4) & ~0xfff) !== <u32>distance) continue;
+    store<u32>(work, load<u32>(work, 4) | mark, 4);
+    return;
+  }
+  if (found >= MAX_FOUND || (load<u32>(block, B_HEAT) < warm && !load<u32>(block, B_JIT))) return;
+  const work = workAt(found++);
   store<u32>(work, block);
+  store<u32>(work, (<u32>distance) | mark, 4);
+}
+
+/** Makes the block at a place of JIT_WORK part of the region. False when it cannot be. */
+function takeBlock(work: u32): bool {
+  const block = load<u32>(work);
+  const page = pageAt(<i64>(load<i32>(work, 4) & ~0xfff), true);
+  if (page < 0 || (load<u32>(block, B_PAGE2) && secondPage(page, block) < 0)) return false;
+  store<u8>(startMark(page, load<u32>(block, B_ADDRESS) & 0xfff), START_BLOCK | (<u8>(load<u32>(work, 4) & 0xff)));
   store<u32>(work, page, 4);
-  queued++;
   for (let p = block + BLOCK_HEADER; ; p += UOP_SIZE) {
     uops++;
     if (endsBlock(load<u16>(p, U_KIND))) break;
@@ -165,31 +195,57 @@ function addBlock(fromPage: u32, offset: i64, mark: u8): bool {
   return true;
 }
 
-/** Finds the blocks: breadth first, so that the nearest code is in when the limit is reached. */
-function collect(offset: u32): void {
+/** Brings the hottest of the blocks that were found and not taken yet to the place where the next one is taken from. */
+function chooseHottest(): void {
+  let best = queued;
+  let heat: u32 = 0;
+  for (let n = queued; n < found; n++) {
+    const own = load<u32>(load<u32>(workAt(n)), B_HEAT);
+    if (own <= heat) continue;
+    heat = own;
+    best = n;
+  }
+  const chosen = load<u64>(workAt(best));
+  store<u64>(workAt(best), load<u64>(workAt(queued)));
+  store<u64>(workAt(queued), chosen);
+}
+
+/** Finds the blocks, from the given one on: the hottest of those that the region leads to comes next, until the limit is reached. */
+function collect(first: u32): void {
   queued = 0;
+  found = 1;
   uops = 0;
-  addBlock(0, offset, START_ENTRY);
-  for (let n: u32 = 0; n < queued; n++) {
-    const work = cpu + R_JIT + JIT_WORK + (n << 3);
-    const page = load<u32>(work, 4);
-    for (let p = load<u32>(work) + BLOCK_HEADER; ; p += UOP_SIZE) {
-      const properties = kindProperties(load<u16>(p, U_KIND));
-      if (properties & TARGET) addBlock(page, load<i64>(p, U_IMM), 0);
-      if (familyOf(properties) === F.CALL) {
-        addBlock(page, <i64>load<u16>(p, U_OFF) + <i64>load<u8>(p, U_LEN), START_ENTRY);
-      }
-      if (properties & ENDS_BLOCK) {
-        // Calls and jumps without a target of their own go through a register.
-        if (!(properties & TARGET) && (familyOf(properties) === F.JMP || familyOf(properties) === F.CALL)) {
-          for (let i: u32 = 0; i < MAX_TARGETS; i++) {
-            const seen = seenTarget(p, i);
-            if (seen) addBlock(page, seen, 0);
-          }
-        }
-        break;
+  store<u32>(workAt(0), first);
+  store<u32>(workAt(0), START_ENTRY, 4);
+  while (queued < found && queued < MAX_NODES && uops < MAX_UOPS) {
+    chooseHottest();
+    const work = workAt(queued);
+    if (!takeBlock(work)) {
+      store<u64>(work, load<u64>(workAt(--found)));
+      continue;
+    }
+    queued++;
+    findFrom(load<u32>(work) + BLOCK_HEADER, load<u32>(work, 4));
+  }
+}
+
+/** Notes the blocks that a block with its first micro-op at `p` leads to. */
+function findFrom(p: u32, page: u32): void {
+  for (; ; p += UOP_SIZE) {
+    const properties = kindProperties(load<u16>(p, U_KIND));
+    if (properties & TARGET) find(page, load<i64>(p, U_IMM), 0);
+    if (familyOf(properties) === F.CALL) {
+      find(page, <i64>load<u16>(p, U_OFF) + <i64>load<u8>(p, U_LEN), START_ENTRY);
+    }
+    if (!(properties & ENDS_BLOCK)) continue;
+    // Calls and jumps without a target of their own go through a register.
+    if (!(properties & TARGET) && (familyOf(properties) === F.JMP || familyOf(properties) === F.CALL)) {
+      for (let i: u32 = 0; i < MAX_TARGETS; i++) {
+        const seen = seenTarget(p, i);
+        if (seen) find(page, seen, 0);
       }
     }
+    return;
   }
 }
 
@@ -286,11 +342,11 @@ export function buildRegion(block: u32, address: u64, minimumHeat: u32): bool {
   regionMode = load<u32>(block, B_MODE);
   homeMapped = isMappedNow(block, address);
   addPage(0, linear & ~0xfff);
-  collect(linear & 0xfff);
+  collect(block);
   for (let n: u32 = 0; n < queued; n++) {
-    const work = cpu + R_JIT + JIT_WORK + (n << 3);
-    const found = load<u32>(work);
-    cut(load<u32>(work, 4), found + BLOCK_HEADER, found);
+    const work = workAt(n);
+    const part = load<u32>(work);
+    cut(load<u32>(work, 4), part + BLOCK_HEADER, part);
   }
   let instructions: u32 = 0;
   for (let number: u32 = 0; number < nodeCount; number++) instructions += load<u16>(node(number), N_COUNT);

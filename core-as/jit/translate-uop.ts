@@ -61,7 +61,7 @@ import { TYPE_RUN, callHelper } from './module-types';
 import { forgetRanges } from './ranges';
 import { forgetVectorChecks, translateVector } from './vector';
 import { translateX } from './translate-x';
-import { isVectorInLine } from './vector-forms';
+import { hasVectorOperand, isVectorInLine } from './vector-forms';
 import { isXInLine } from './x-forms';
 import * as w from './wasm';
 
@@ -196,7 +196,7 @@ export function translateUop(p: u32, kind: i32, end: u32): void {
       }
       break;
     case F.SIMD:
-      if (isVectorInLine(p)) {
+      if (isVectorInLine(p) && !(hasVectorOperand(p) && isCalled(p))) {
         translateVector(p, end);
         return;
       }

@@ -1,5 +1,6 @@
 /** Integer instructions out of the interpreter's functions (cpu/integer.ts), in line: bits, products, quotients, exchanges. */
-import { RAX, RDX } from '../cpu/state';
+import { R_CPL, R_RFLAGS } from '../layout';
+import { FLAG_IF, RAX, RDX } from '../cpu/state';
 import { U_D, U_IMM, U_LINK, U_S, X } from '../cpu/uops';
 import { FORM_FIXED, FORM_SINGLE } from './abi';
 import { leaveAside } from './exits';
@@ -8,6 +9,7 @@ import { close, openIf } from './labels';
 import {
   LOCAL_ADDRESS,
   LOCAL_AUX,
+  LOCAL_CPU,
   LOCAL_FLAG_A,
   LOCAL_FLAG_B,
   LOCAL_RESULT,
@@ -20,6 +22,7 @@ import {
   storeRegisters,
 } from './locals';
 import { checkAccess, loadOpcode, pushPointer, storeOpcode } from './memory';
+import { translateString } from './strings';
 import { xBytes, xHasOperand, xInMemory, xOf } from './x-forms';
 import * as w from './wasm';
 
@@ -32,6 +35,10 @@ export function translateX(p: u32, end: u32): void {
   const bytes = xBytes(p);
   const log2: u32 = 31 - clz<u32>(bytes);
   const d: u32 = load<u8>(p, U_D);
+  if (x === X.MOVS || x === X.STOS) {
+    translateString(p);
+    return;
+  }
   storeRegisters();
   if (xHasOperand(p) && xInMemory(p)) checkAccess(p, end);
   switch (x) {
@@ -115,11 +122,28 @@ export function translateX(p: u32, end: u32): void {
       w.get(LOCAL_RESULT);
       f.setLogicResult(log2);
       return;
+    case X.BLSR:
+    case X.BLSMSK:
+    case X.BLSI:
+      lowestBit(p, x, log2);
+      return;
     case X.RORX:
     case X.SARX:
     case X.SHLX:
     case X.SHRX:
       shiftWithoutFlags(p, x, log2);
+      return;
+    case X.CLI:
+      w.get(LOCAL_CPU);
+      w.access(w.I32_LOAD, R_CPL);
+      // It depends on IOPL then.
+      leaveIf(p, FORM_FIXED);
+      w.get(LOCAL_CPU);
+      w.get(LOCAL_CPU);
+      w.access(w.I32_LOAD, R_RFLAGS);
+      w.const32(~FLAG_IF);
+      w.byte(w.I32_AND);
+      w.access(w.I32_STORE, R_RFLAGS);
       return;
     default:
       // CLC, STC
@@ -137,6 +161,36 @@ function pushOperand(p: u32, log2: u32): void {
   }
   const offset = pushPointer();
   w.access(loadOpcode(log2), offset);
+}
+
+/** BLSR, BLSMSK, BLSI: CF tells whether the source is 0 (BLSI: whether it is not), OF is 0. */
+function lowestBit(p: u32, x: i32, log2: u32): void {
+  pushOperand(p, log2);
+  w.set(LOCAL_VALUE);
+  if (x === X.BLSI) {
+    w.const64(0);
+    w.get(LOCAL_VALUE);
+    w.byte(w.I64_SUB);
+  } else {
+    w.get(LOCAL_VALUE);
+    w.const64(1);
+    w.byte(w.I64_SUB);
+  }
+  w.get(LOCAL_VALUE);
+  w.byte(x === X.BLSMSK ? w.I64_XOR : w.I64_AND);
+  w.tee(LOCAL_RESULT);
+  popRegister(load<u32>(p, U_LINK), log2, log2 === 3);
+  w.get(LOCAL_RESULT);
+  f.extend(log2);
+  w.set(LOCAL_RESULT);
+  w.const32(<i32>0xc0000000);
+  w.const32(0);
+  w.get(LOCAL_VALUE);
+  if (x === X.BLSI) isNotZero();
+  else w.byte(w.I64_EQZ);
+  w.byte(w.SELECT);
+  w.set(LOCAL_AUX);
+  f.setFlagKind(f.F_CANONICAL);
 }
 
 /** RESULT and AUX become those of an operation that sets CF and OF alike, to the i32 on the stack, and the others by a result, the i64 below. */

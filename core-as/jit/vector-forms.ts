@@ -1,7 +1,16 @@
 /** Which SSE and AVX instructions are translated in line (jit/vector.ts), and what they read and write. */
 import { simdFeatureOff } from '../cpu/features';
-import { UOP_SIMD_ALIGNED, UOP_SIMD_MMX, UOP_SIMD_VEX, simdBytes, simdFeature, simdFlags } from '../cpu/simd-uop';
-import { FS } from '../cpu/state';
+import {
+  UOP_SIMD_ALIGNED,
+  UOP_SIMD_MMX,
+  UOP_SIMD_NO_STATE,
+  UOP_SIMD_NO_XMM,
+  UOP_SIMD_VEX,
+  simdBytes,
+  simdFeature,
+  simdFlags,
+} from '../cpu/simd-uop';
+import { FS, RCX } from '../cpu/state';
 import { K, REG_ZERO, SEG_A32, UOP_SIZE, U_D, U_IMM, U_KIND, U_OFF, U_S, U_SEG, U_SUB } from '../cpu/uops';
 import * as op from '../simd/operations';
 import { EXECUTE_VEX_L } from '../simd/status';
@@ -130,11 +139,16 @@ export function inMemory(p: u32): bool {
   return load<u16>(p, U_KIND) !== K.SIMD_R;
 }
 
+/** The only reason to leave the region for the instruction is that its memory operand is not to be had. */
+export function hasVectorOperand(p: u32): bool {
+  return inMemory(p) && !(isOperationInLine(p) && operation(p) >= op.OP_FP_FIRST);
+}
+
 export function vectorBytes(p: u32): u32 {
   return simdBytes(load<u64>(p, U_IMM));
 }
 
-/** True when a SIMD_* micro-op is translated here. */
+/** True when a SIMD_* micro-op is translated: the operation itself, or a call of HELPER_VECTOR around which its operands are. */
 export function isVectorInLine(p: u32): bool {
   const kind: i32 = load<u16>(p, U_KIND);
   const imm = load<u64>(p, U_IMM);
@@ -145,6 +159,12 @@ export function isVectorInLine(p: u32): bool {
     const segment: u32 = load<u8>(p, U_SEG);
     if ((segment & 7) >= FS || (segment & 0x30) === SEG_A32) return false;
   }
+  return isOperationInLine(p) || (kind !== K.SIMD_ST && !(imm & (UOP_SIMD_NO_STATE | UOP_SIMD_NO_XMM)));
+}
+
+/** True when the operation of a micro-op that isVectorInLine is WebAssembly, and no helper's. */
+export function isOperationInLine(p: u32): bool {
+  const kind: i32 = load<u16>(p, U_KIND);
   const id = operation(p);
   if (id <= op.OP_PACKUSDW) return id === op.OP_PANDN || isUnpack(id) || binaryOpcode(id) !== 0;
   if (id >= op.OP_PSLLW_I && id <= op.OP_PSRAD_I) return true;
@@ -202,12 +222,43 @@ export function vectorWritten(p: u32): u32 {
     case op.OP_MOVMSKPS:
     case op.OP_MOVMSKPD:
     case op.OP_PMOVMSKB:
+    case op.OP_PEXTRW_REG:
+    case op.OP_CVTSS2SI:
+    case op.OP_CVTSD2SI:
+    case op.OP_CVTTSS2SI:
     case op.OP_CVTTSD2SI:
       return (<u32>load<u8>(p, U_D)) << 3;
+    case op.OP_PCMPESTRI:
+    case op.OP_PCMPISTRI:
+      return RCX << 3;
     case op.OP_MOVD_TO_GPR:
+    case op.OP_PEXTRB:
+    case op.OP_PEXTRW:
+    case op.OP_PEXTRD:
+    case op.OP_EXTRACTPS:
       return inMemory(p) ? REG_ZERO : (<u32>load<u8>(p, U_S)) << 3;
     default:
       return REG_ZERO;
+  }
+}
+
+/** The instruction sets the arithmetic flags. */
+export function vectorSetsFlags(p: u32): bool {
+  switch (operation(p)) {
+    case op.OP_PTEST:
+    case op.OP_VTESTPS:
+    case op.OP_VTESTPD:
+    case op.OP_PCMPESTRM:
+    case op.OP_PCMPESTRI:
+    case op.OP_PCMPISTRM:
+    case op.OP_PCMPISTRI:
+    case op.OP_UCOMISS:
+    case op.OP_UCOMISD:
+    case op.OP_COMISS:
+    case op.OP_COMISD:
+      return true;
+    default:
+      return false;
   }
 }
 

@@ -11,8 +11,8 @@ import { K, REG_ZERO, U_BASE, U_D, U_IDX, U_IMM, U_KIND, U_S } from '../cpu/uops
 import { R_CR0, R_CR4, R_MXCSR, R_XCR0, R_YMM } from '../layout';
 import * as op from '../simd/operations';
 import { EXECUTE_W } from '../simd/status';
-import { FORM_FIXED, FORM_SINGLE, HELPER_RUN } from './abi';
-import { isCalled, leaveAside, leaveWithStatus, siteOfStatus } from './exits';
+import { FORM_FIXED, FORM_SINGLE, HELPER_RUN, HELPER_VECTOR } from './abi';
+import { isCalled, leaveAside, leaveBy, leaveWithStatus, siteOfFault, siteOfStatus } from './exits';
 import * as f from './flags';
 import { close, openIf } from './labels';
 import {
@@ -31,7 +31,7 @@ import {
   storeRegisters,
 } from './locals';
 import { checkAccess, pushEffectiveAddress, pushPointer } from './memory';
-import { TYPE_RUN, callHelper } from './module-types';
+import { TYPE_RUN, TYPE_VECTOR, callHelper } from './module-types';
 import {
   binaryOpcode,
   shiftOpcode,
@@ -39,11 +39,13 @@ import {
   halves,
   inMemory,
   isAligned,
+  isOperationInLine,
   isUnpack,
   isVex,
   operation,
   vectorBytes,
   vectorRead,
+  vectorSetsFlags,
   vectorWritten,
 } from './vector-forms';
 import * as w from './wasm';
@@ -219,9 +221,31 @@ export function translateVector(p: u32, end: u32): void {
     checkAligned(p);
     checkAccess(p, end);
   }
-  if (id >= op.OP_FP_FIRST) translateScalar(p, id);
+  if (!isOperationInLine(p)) callOperation(p);
+  else if (id >= op.OP_FP_FIRST) translateScalar(p, id);
   else if (<i32>load<u16>(p, U_KIND) === K.SIMD_ST) translateStore(p, id);
   else translateOperation(p, id);
+}
+
+/** Has a helper execute the operation. General registers that it reads are in memory. */
+function callOperation(p: u32): void {
+  const site = siteOfFault(p);
+  w.const32(site);
+  if (inMemory(p)) {
+    const offset = pushPointer();
+    if (offset) {
+      w.const32(offset);
+      w.byte(w.I32_ADD);
+    }
+  } else w.const32(0);
+  callHelper(HELPER_VECTOR, TYPE_VECTOR);
+  openIf();
+  leaveBy(site);
+  close();
+  loadRegister(vectorWritten(p));
+  if (!vectorSetsFlags(p)) return;
+  f.loadCanonical();
+  f.flagsBecomeCanonical();
 }
 
 function translateStore(p: u32, id: u32): void {

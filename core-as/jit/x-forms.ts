@@ -1,6 +1,7 @@
 /** Which instructions of those that the interpreter calls a function for (X) are translated in line (jit/translate-x.ts). */
 import { FEATURE_BMI1, FEATURE_BMI2, FEATURE_LZCNT, FEATURE_POPCNT, hasFeature } from '../cpu/features';
-import { K, SEG_REGISTER, SUB_LOCK, SUB_SIZE_SHIFT, U_KIND, U_LINK, U_SEG, U_SUB, X } from '../cpu/uops';
+import { FS } from '../cpu/state';
+import { K, SEG_A64, SEG_REGISTER, SUB_LOCK, SUB_SIZE_SHIFT, U_KIND, U_LINK, U_SEG, U_SUB, X } from '../cpu/uops';
 
 // @ts-ignore: decorator
 @inline
@@ -78,12 +79,26 @@ export function isXInLine(p: u32): bool {
     case X.SHLX:
     case X.SHRX:
       return hasFeature(FEATURE_BMI2);
+    case X.BLSR:
+    case X.BLSMSK:
+    case X.BLSI:
+      return hasFeature(FEATURE_BMI1);
     case X.CLC:
     case X.STC:
+    case X.CLI:
       return true;
+    case X.MOVS:
+    case X.STOS:
+      return isFlatString(p);
     default:
       return false;
   }
+}
+
+/** A MOVS or STOS with 64-bit addresses and no segment's base. */
+function isFlatString(p: u32): bool {
+  const seg: u32 = load<u8>(p, U_SEG);
+  return (seg & 0x30) === SEG_A64 && (seg & 7) < FS;
 }
 
 /** The instruction reads or writes its memory operand there: whether it writes. */
@@ -105,6 +120,14 @@ export function xWrites(p: u32): bool {
 
 /** It has a memory operand or register in modrm.rm. */
 export function xHasOperand(p: u32): bool {
-  const x = xOf(p);
-  return x !== X.CLC && x !== X.STC;
+  switch (xOf(p)) {
+    case X.CLC:
+    case X.STC:
+    case X.CLI:
+    case X.MOVS:
+    case X.STOS:
+      return false;
+    default:
+      return true;
+  }
 }

@@ -3,7 +3,16 @@ import { HELPER_COUNT } from '../../core-as/jit/abi.ts';
 import { REGION_SLOTS } from '../../core-as/layout.ts';
 
 /** The core's exports that regions call, in the order of HELPER_*. */
-const HELPERS = ['jitRead', 'jitWrite', 'jitReadModify', 'jitWriteBack', 'jitRun', 'jitFlags'] as const;
+const HELPERS = [
+  'jitRead',
+  'jitWrite',
+  'jitReadModify',
+  'jitWriteBack',
+  'jitRun',
+  'jitFlags',
+  'jitVector',
+  'jitString',
+] as const;
 
 /** So many dropped modules are worth a collection, which takes tens of milliseconds. */
 const COLLECT_MODULES = 500;

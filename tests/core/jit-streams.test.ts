@@ -12,7 +12,7 @@ import { instructionPool } from '../vectors/instruction-pool.ts';
 import { type Input, drawInput, start } from '../vectors/random-state.ts';
 import { Prng } from '../vectors/random.ts';
 import { KERNEL_STACK_TOP, UserMachine } from '../vectors/user-machine.ts';
-import { CODE_ADDRESS, DATA_ADDRESS } from '../vectors/windows.ts';
+import { CODE_ADDRESS, DATA_ADDRESS, HIGH_ADDRESS, READ_ONLY_ADDRESS } from '../vectors/windows.ts';
 
 const STREAMS = Number(process.env.STREAMS ?? 6000);
 const SEED = Number(process.env.STREAM_SEED ?? 1);
@@ -195,3 +195,48 @@ test('every condition after every operation that sets flags, and after two of th
   }
   expect(finished).toBe(setters.length * 80);
 });
+
+/** MOVS and STOS of each size, repeated and not, with a store before and a load behind. */
+const STRINGS = [0xa4, 0xaa].flatMap((opcode) =>
+  [[opcode], [0x66, opcode | 1], [opcode | 1], [0x48, opcode | 1]].flatMap((code) => {
+    // REP goes before REX.
+    const repeated = [0xf3, ...code];
+    return [code, repeated].map((text) => Uint8Array.from(text));
+  }),
+);
+
+test(
+  'string instructions of every length, near the ends of pages and of each other',
+  { timeout: 300_000 },
+  async () => {
+    const machines = await bothTiers();
+    const prng = new Prng(SEED);
+    const places = [DATA_ADDRESS, DATA_ADDRESS + 0xf80n, DATA_ADDRESS + 0x1f80n, HIGH_ADDRESS, READ_ONLY_ADDRESS];
+    const input = (): Input => {
+      const drawn = drawInput(prng);
+      const { registers } = drawn;
+      registers[1] = BigInt(prng.chance(8) ? prng.below(0x1100) : prng.below(40));
+      registers[7] = prng.pick(places.slice(0, prng.chance(8) ? 5 : 4)) + BigInt(prng.below(0xa0));
+      registers[6] = prng.chance(2)
+        ? prng.pick(places) + BigInt(prng.below(0xa0))
+        : registers[7] + BigInt(prng.below(80)) - 40n;
+      // Often forwards, and a value whose bytes are equal.
+      if (prng.chance(2)) registers[0] = BigInt(prng.below(256)) * 0x0101010101010101n;
+      registers[3] = DATA_ADDRESS + 0x100n;
+      return { ...drawn, flags: prng.chance(8) ? drawn.flags : drawn.flags & ~0x400n };
+    };
+    let finished = 0;
+    for (const code of STRINGS) {
+      // CMP EAX, ECX; MOV [RBX], EAX; the instruction; MOV EDX, [RBX]; SETB R8B
+      const parts = [[0x39, 0xc8], [0x89, 0x03], code, [0x8b, 0x13], [0x41, 0x0f, 0x92, 0xc0]];
+      finished += runStream(
+        machines,
+        parts.map((part) => Uint8Array.from(part)),
+        0x100,
+        Array.from({ length: 120 }, input),
+      );
+    }
+    // Copies that run out of the budget are not compared.
+    expect(finished).toBeGreaterThan(STRINGS.length * 110);
+  },
+);

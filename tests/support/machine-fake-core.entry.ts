@@ -60,6 +60,8 @@ export function jitReadModify(): void {}
 export function jitWriteBack(): void {}
 export function jitRun(): void {}
 export function jitFlags(): void {}
+export function jitVector(): void {}
+export function jitString(): void {}
 export function machineInit(): void {}
 export function restoredStateIsSound(): bool {
   return true;
