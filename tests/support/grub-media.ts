@@ -55,14 +55,14 @@ export function debianKernel(release: string): string {
   }
 }
 
-/** A FAT file system without partitions, as removable media have it, with files by their paths in it and GRUB where firmware looks for it. */
-function makeFat(path: string, grub: string, files: Readonly<Record<string, string>>): void {
+/** A FAT file system without partitions, as removable media have it, with files by their paths in it and a program where firmware looks for one. */
+export function makeFat(path: string, program: string, files: Readonly<Record<string, string>>): void {
   let sizeMib = SPARE_MIB;
   for (const file of Object.values(files)) sizeMib += Math.ceil(statSync(file).size / MIB);
   writeFileSync(path, Buffer.alloc(sizeMib * MIB));
   run('mformat', ['-i', path, '-F', '::']);
   run('mmd', ['-i', path, '::/EFI', '::/EFI/BOOT']);
-  for (const [name, file] of Object.entries({ ...files, [BOOT_PATH]: grub })) {
+  for (const [name, file] of Object.entries({ ...files, [BOOT_PATH]: program })) {
     run('mcopy', ['-i', path, file, `::${name}`]);
   }
 }

@@ -5,7 +5,10 @@ import { expect, test } from 'vitest';
 
 const root = new URL('../..', import.meta.url).pathname;
 
-/** Programs of packages that every Debian has (dash, dpkg, apt, bsdutils, coreutils, findutils, mount, util-linux, libc-bin), and the compiler that records vectors. */
+/**
+ * Programs of packages that every Debian has (dash, dpkg, apt, bsdutils, coreutils, findutils, mount, util-linux, libc-bin), npm, which runs
+ * all this, and the compiler that records vectors.
+ */
 const ALWAYS = [
   'sh',
   '/bin/sh',
@@ -20,6 +23,7 @@ const ALWAYS = [
   'mount',
   'umount',
   'gcc',
+  'npm',
 ];
 
 /** A program's name where a process is started. */
