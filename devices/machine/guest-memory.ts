@@ -67,7 +67,15 @@ export class CoreGuestMemory implements GuestMemory {
   }
 
   written(gpa: number, lengthBytes: number): void {
-    for (const view of this.views(gpa, lengthBytes)) this.source.noteWrite(view.byteOffset, view.byteLength);
+    this.#check(gpa, lengthBytes);
+    // Devices say so for every few bytes of a ring: no views are made for it.
+    for (let at = gpa, left = lengthBytes; left > 0;) {
+      const offset = at % CHUNK_SIZE;
+      const take = Math.min(left, CHUNK_SIZE - offset);
+      this.source.noteWrite(this.#chunk(at).byteOffset + offset, take);
+      at += take;
+      left -= take;
+    }
   }
 
   read(gpa: number, into: Uint8Array): void {

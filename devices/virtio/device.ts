@@ -102,6 +102,8 @@ export abstract class VirtioDevice extends PciFunction {
   /** Offset of the window's capability in configuration space; 0 without one. */
   #window = 0;
   #driverFeatures = 0n;
+  /** The same, as two words: the paths of requests look at bits, and BigInt is slow. */
+  #driverFeatureWords: readonly [low: number, high: number] = [0, 0];
   #queueSelect = 0;
   #status = 0;
   #statusBeforeReset = 0;
@@ -264,7 +266,8 @@ export abstract class VirtioDevice extends PciFunction {
 
   /** True when the driver accepted a feature bit that was offered. */
   protected negotiated(bit: number): boolean {
-    return (this.#driverFeatures & (1n << BigInt(bit))) !== 0n;
+    const [low, high] = this.#driverFeatureWords;
+    return (((bit < 32 ? low : high) >>> (bit & 31)) & 1) === 1;
   }
 
   /** The driver keeps to virtio 1.0: headers have that version's form. */
@@ -339,8 +342,13 @@ export abstract class VirtioDevice extends PciFunction {
   #accept(accepted: bigint): void {
     const version1 = this.#modern ? accepted & (1n << BigInt(VIRTIO_F_VERSION_1)) : 0n;
     const offered = version1 === 0n ? this.#legacyFeatures : this.#modernFeatures;
-    this.#driverFeatures = (accepted & offered) | version1;
+    this.#setDriverFeatures((accepted & offered) | version1);
     this.#applyFeatures();
+  }
+
+  #setDriverFeatures(features: bigint): void {
+    this.#driverFeatures = features;
+    this.#driverFeatureWords = [Number(features & 0xffff_ffffn), Number(features >> 32n)];
   }
 
   #applyFeatures(): void {
@@ -383,7 +391,7 @@ export abstract class VirtioDevice extends PciFunction {
     }
     for (const queue of this.queues) queue.reset();
     this.#modern?.reset();
-    this.#driverFeatures = 0n;
+    this.#setDriverFeatures(0n);
     this.#queueSelect = 0;
     this.#status = 0;
     this.#isr = 0;
@@ -403,8 +411,8 @@ export abstract class VirtioDevice extends PciFunction {
 
   protected override saveDevice(): { readonly [field: string]: StateValue } {
     return {
-      driverFeaturesLow: Number(this.#driverFeatures & 0xffff_ffffn),
-      driverFeaturesHigh: Number(this.#driverFeatures >> 32n),
+      driverFeaturesLow: this.#driverFeatureWords[0],
+      driverFeaturesHigh: this.#driverFeatureWords[1],
       queueSelect: this.#queueSelect,
       status: this.#status,
       isr: this.#isr,

@@ -88,8 +88,11 @@ export interface VirtioNetOptions extends VirtioDeviceOptions {
   readonly later: (callback: () => void) => void;
 }
 
-const segmentBytes = (segments: readonly Segment[]): number =>
-  segments.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0);
+function segmentBytes(segments: readonly Segment[]): number {
+  let sum = 0;
+  for (const { lengthBytes } of segments) sum += lengthBytes;
+  return sum;
+}
 
 export class VirtioNet extends VirtioDevice {
   framesSent = 0;
@@ -222,7 +225,8 @@ export class VirtioNet extends VirtioDevice {
       return true;
     }
     try {
-      const views = chain.readable.flatMap(({ gpa, lengthBytes: length }) => this.memory.views(gpa, length));
+      const views: Uint8Array[] = [];
+      for (const { gpa, lengthBytes: length } of chain.readable) views.push(...this.memory.views(gpa, length));
       const header = new Uint8Array(VIRTIO_HEADER_BYTES);
       let at = 0;
       for (const part of sliceParts(views, 0, VIRTIO_HEADER_BYTES)) {
@@ -286,16 +290,17 @@ export class VirtioNet extends VirtioDevice {
 
   /** Takes buffers out of the queue until they hold so much. False when there are too few. */
   #gather(queue: VirtQueue, lengthBytes: number): boolean {
-    const enough = (): boolean =>
-      this.#mergeable
-        ? this.#buffers.reduce((sum, chain) => sum + segmentBytes(chain.writable), 0) >= lengthBytes
-        : this.#buffers.length > 0;
-    while (!enough()) {
+    const mergeable = this.#mergeable;
+    let room = mergeable ? this.#buffers.reduce((sum, chain) => sum + segmentBytes(chain.writable), 0) : 0;
+    while (mergeable ? room < lengthBytes : this.#buffers.length === 0) {
       const chain = queue.pop();
       if (chain) {
+        const ownBytes = segmentBytes(chain.writable);
         // A request of which nothing can be written is no buffer.
-        if (chain.writable.length > 0 && segmentBytes(chain.writable) > 0) this.#buffers.push(chain);
-        else {
+        if (ownBytes > 0) {
+          this.#buffers.push(chain);
+          room += ownBytes;
+        } else {
           this.badRequests++;
           queue.push(chain.head, 0);
         }

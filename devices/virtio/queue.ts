@@ -87,6 +87,8 @@ export class VirtQueue {
   #nextAvail = 0;
   /** Next entry of the used ring to fill, modulo 2^16. */
   #nextUsed = 0;
+  /** What the used ring's index says. */
+  #published = 0;
   /** Used index at the last decision about an interrupt. */
   #signalledUsed = 0;
   /** Heads that were taken and not given back. */
@@ -171,6 +173,7 @@ export class VirtQueue {
   #start(): void {
     this.#nextAvail = 0;
     this.#nextUsed = 0;
+    this.#published = 0;
     this.#signalledUsed = 0;
     this.#taken.clear();
   }
@@ -323,7 +326,6 @@ export class VirtQueue {
     const element = 4 + USED_ELEMENT_BYTES * (this.#nextUsed % this.size);
     used.setU32(element, head);
     used.setU32(element + 4, writtenBytes);
-    used.written(element, USED_ELEMENT_BYTES);
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
     return true;
   }
@@ -333,7 +335,16 @@ export class VirtQueue {
     const used = this.#rings?.used;
     if (!used || !this.ready) return;
     used.storeIndex(2, this.#nextUsed);
+    let count = (this.#nextUsed - this.#published) & 0xffff;
+    for (let first = this.#published; count > 0;) {
+      const index = first % this.size;
+      const run = Math.min(count, this.size - index);
+      used.written(4 + USED_ELEMENT_BYTES * index, USED_ELEMENT_BYTES * run);
+      first += run;
+      count -= run;
+    }
     used.written(0, 4);
+    this.#published = this.#nextUsed;
   }
 
   /** Whether the driver wants an interrupt for what was given back since the last call (virtio 1.0, 2.4.7). */
@@ -412,6 +423,7 @@ export class VirtQueue {
       this.msixVector = msixVector;
       this.#nextAvail = nextAvail;
       this.#nextUsed = nextUsed;
+      this.#published = nextUsed;
       this.#signalledUsed = signalledUsed;
       for (const head of taken) this.#taken.add(head);
     };
