@@ -3,7 +3,7 @@
  * hold anything but zeros, and those pages in the order of the pool. Pages go through one small buffer in both
  * directions: a snapshot takes no memory worth mentioning beside the guest's.
  */
-import { CHUNKS, CHUNK_COUNT, CHUNK_SIZE, POOL_USED_CHUNKS } from '../../core-as/layout.ts';
+import { CHUNKS, CHUNK_COUNT, CHUNK_DEVICE, CHUNK_SIZE, POOL_USED_CHUNKS } from '../../core-as/layout.ts';
 import { SnapshotError, type SnapshotSink, type SnapshotSource } from '../snapshot.ts';
 import type { CoreState, MemoryPlan } from './core.ts';
 
@@ -108,25 +108,31 @@ export async function readPages(
 
 /**
  * Checks a chunk table against the machine's own: the same parts of guest-physical memory are RAM or ROM, and every address is that
- * of another chunk of the pool's used part. A table with any other address would show the guest the emulator's own state.
+ * of another chunk of the pool's used part. A table with any other address would show the guest the emulator's own state. Returns the table to put in
+ * place: memory of devices is where this machine has it, until the restored BARs move it.
  */
-export function checkChunkTable(state: CoreState, plan: MemoryPlan, saved: Uint8Array, usedChunks: number): void {
+export function checkChunkTable(state: CoreState, plan: MemoryPlan, saved: Uint8Array, usedChunks: number): Uint8Array {
   const poolBytes = plan.poolEndPages * 65536 - plan.poolStart;
   const entries = new Uint32Array(saved.slice().buffer);
   const ownEntries = new Uint32Array(state.memory.buffer, CHUNKS, CHUNK_COUNT);
-  const taken = new Set<number>();
   const damaged = (): SnapshotError =>
     new SnapshotError("the snapshot's map of guest memory does not fit this machine", 'memory');
   if (usedChunks * CHUNK_SIZE > poolBytes) throw damaged();
-  for (let chunk = 0; chunk < CHUNK_COUNT; chunk++) {
-    const entry = entries[chunk] ?? 0;
-    const own = ownEntries[chunk] ?? 0;
-    if (((entry ^ own) & CHUNK_FLAGS) !== 0) throw damaged();
-    const linear = entry - (entry & CHUNK_FLAGS);
-    if (linear === 0) continue;
-    const number = (linear - plan.poolStart) / CHUNK_SIZE;
-    if ((entry & CHUNK_FLAGS) === 0 || !Number.isInteger(number) || number < 0 || number >= usedChunks) throw damaged();
-    if (taken.has(number)) throw damaged();
+  const taken = new Set<number>();
+  const take = (entry: number): void => {
+    const number = (entry - (entry & CHUNK_FLAGS) - plan.poolStart) / CHUNK_SIZE;
+    if (!Number.isInteger(number) || number < 0 || number >= usedChunks || taken.has(number)) throw damaged();
     taken.add(number);
+  };
+  const isDevice = (entry: number): boolean => (entry & CHUNK_DEVICE) !== 0;
+  for (const own of ownEntries) if (isDevice(own)) take(own);
+  for (let chunk = 0; chunk < CHUNK_COUNT; chunk++) {
+    const [entry, own] = [entries[chunk] ?? 0, ownEntries[chunk] ?? 0].map((either) => (isDevice(either) ? 0 : either));
+    if (entry === undefined || own === undefined || ((entry ^ own) & CHUNK_FLAGS) !== 0) throw damaged();
+    const linear = entry - (entry & CHUNK_FLAGS);
+    if (linear !== 0 && (entry & CHUNK_FLAGS) === 0) throw damaged();
+    if (linear !== 0) take(entry);
+    entries[chunk] = isDevice(ownEntries[chunk] ?? 0) ? (ownEntries[chunk] ?? 0) : entry;
   }
+  return new Uint8Array(entries.buffer);
 }

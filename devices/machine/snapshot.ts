@@ -137,8 +137,8 @@ function check(machine: Machine, head: SnapshotHead): Restoration {
   const { state, plan } = machine;
   const { header } = head;
   checkFingerprint(machine, header.machine);
-  const chunks = head.piece('memory', header.chunksPiece, CHUNK_TABLE_BYTES);
-  checkChunkTable(state, plan, chunks, header.usedChunks);
+  const savedChunks = head.piece('memory', header.chunksPiece, CHUNK_TABLE_BYTES);
+  const chunks = checkChunkTable(state, plan, savedChunks, header.usedChunks);
   const pageMap = head.piece('memory', header.pageMapPiece, pageMapBytes(header.usedChunks));
   if (head.pageBytes !== countPages(pageMap) * PAGE_BYTES) {
     throw new SnapshotError('the snapshot is cut short', 'memory');

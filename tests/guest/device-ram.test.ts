@@ -202,3 +202,32 @@ test(
     }
   },
 );
+
+/** out DX, EAX */
+const outDword = (port: number, value: number): number[] => [
+  ...[0x66, 0xba, port & 0xff, port >> 8],
+  ...[0xb8, ...dword(value), 0xef],
+];
+
+test('a machine whose guest has moved a BAR goes on in a copy', { timeout: 120_000 }, async () => {
+  const MOVED = 0xd800_0000;
+  // BAR1 of 0:4.0, as firmware places it anew; then a word that counts up without end.
+  const loop = count(MOVED);
+  const code = [...outDword(0xcf8, 0x8000_2014), ...outDword(0xcfc, MOVED), ...printByte('!'), ...loop];
+  const machineOf = (): ReturnType<typeof payloadMachine> =>
+    payloadMachine([...code, 0xeb, 0x100 - loop.length - 2], { args: FBUF, backends: { display: unseen } });
+  await using guest = await machineOf();
+  guest.machine.start();
+  await guest.com1.expect('!', { timeout: 60_000 });
+  await expect.poll(() => fbufOf(guest.machine).pixels[0]).toBeGreaterThan(1000);
+  const snapshot = await guest.machine.snapshot();
+  await guest.machine.destroy();
+  await using copy = await machineOf();
+  await copy.machine.restore(snapshot);
+  const { pixels } = fbufOf(copy.machine);
+  const counted = pixels[0] ?? 0;
+  expect(counted).toBeGreaterThan(1000);
+  copy.machine.start();
+  await expect.poll(() => pixels[0]).toBeGreaterThan(counted);
+  expect(copy.machine.deviceErrors).toBe(0);
+});
