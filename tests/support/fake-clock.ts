@@ -7,8 +7,13 @@ interface Timer {
 }
 
 export class FakeClock implements Clock {
-  #now = 0;
+  #now: number;
   #timers: Timer[] = [];
+
+  /** A machine's time is no whole number of nanoseconds. */
+  constructor(startNs = 0) {
+    this.#now = startNs;
+  }
 
   nowNs(): number {
     return this.#now;

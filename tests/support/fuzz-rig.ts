@@ -116,7 +116,7 @@ export async function rigOf(device: string, memory?: FakeMemory): Promise<Rig> {
   const machine = new FakeMachine({}, memory);
   const clients: Client[] = [];
   const cable = new FakeNetwork();
-  const clock = new FakeClock();
+  const clock = new FakeClock(0.5);
   const { core: uart, memory: coreMemory } = IntcMachine.create();
   const coreWords = new DataView(coreMemory.buffer);
   const n = 4;

@@ -352,7 +352,7 @@ export class XhciController implements CommandTarget {
       ringCycle: this.#ring.cycle,
       ringRunning: this.#ringRunning,
       reportsHeld: this.#reportsHeld,
-      mfindexOriginNs: this.#mfindexOriginNs,
+      mfindexOriginNs: Math.floor(this.#mfindexOriginNs),
       events: this.events.save(),
       ports: this.ports.map((port) => port.save()),
       slots: this.slots.map((slot) => slot.save()),
