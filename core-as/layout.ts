@@ -138,6 +138,12 @@ export const UART = SHARED + 0x2000;
 export const UART_STRIDE = 0x100;
 export const UART_COUNT = 8;
 
+/** u32 atomic: CONFIG_ADDRESS of PCI configuration mechanism #1 (core-as/intc/pci-config.ts). */
+export const PCI_CONFIG_ADDRESS = UART + UART_COUNT * UART_STRIDE;
+/** u32 atomic per bus: slots that have functions (bit n). */
+export const PCI_SLOTS = PCI_CONFIG_ADDRESS + 0x100;
+export const PCI_SLOTS_SIZE = 256 * 4;
+
 /**
  * Rings between a UART and the host: UARTn's output, then its input. head and tail are u32 atomics inside the UART block
  * (UART_TX_HEAD ...), counted without wrapping; an index is taken modulo UART_RING_SIZE.
@@ -458,8 +464,11 @@ export const R_CODE_CACHE_SIZE = 0x300c;
 /** TLBs of further address spaces. */
 export const CACHE_TLB = 0;
 export const CACHE_TLB_SIZE = (TLB_SPACE_COUNT - 1) * TLB_SPACE_SIZE;
+/** u16 per linear page: the write entry that leads to it (core-as/mmu/writers.ts). */
+export const CACHE_WRITERS = CACHE_TLB + CACHE_TLB_SIZE;
+export const CACHE_WRITERS_SIZE = PAGE_FLAGS_SIZE * 2;
 /** Compiled regions (core-as/jit/jit.ts): u32 linear pages of each region. */
-export const CACHE_REGIONS = CACHE_TLB + CACHE_TLB_SIZE;
+export const CACHE_REGIONS = CACHE_WRITERS + CACHE_WRITERS_SIZE;
 /** Slots of the core's table that regions can have, and pages of a region; the host grows the table by so many slots. */
 export const REGION_SLOTS = 0x8000;
 export const REGION_PAGES = 8;

@@ -19,7 +19,7 @@ import {
   R_CODE_CACHE_SIZE,
 } from '../layout';
 import { markCodePage } from '../mmu/physical';
-import { dropWriteTranslations } from '../mmu/tlb';
+import { dropWriters } from '../mmu/writers';
 import { newGeneration } from '../mmu/generation';
 import { UOP_SIZE } from './uops';
 import { cpu } from './state';
@@ -129,13 +129,13 @@ export function enterBlock(block: u32, linear: u32, mode: u32, page2: u32, end: 
   const head = pageBase + ((linear >> 12) << 2);
   store<u32>(block, load<u32>(head), B_PAGE_NEXT);
   store<u32>(head, block);
-  if (markCodePage(linear)) dropWriteTranslations(linear >> 12);
+  if (markCodePage(linear)) dropWriters(linear >> 12);
   // Two virtual pages can be one physical page: such a block is on that page's list once, as its first.
   if (page2 && page2 >> 12 !== linear >> 12) {
     const head2 = pageBase + ((page2 >> 12) << 2);
     store<u32>(block, load<u32>(head2), B_PAGE2_NEXT);
     store<u32>(head2, block);
-    if (markCodePage(page2)) dropWriteTranslations(page2 >> 12);
+    if (markCodePage(page2)) dropWriters(page2 >> 12);
   }
   freeBlock = end;
   blocksDecoded++;

@@ -1,7 +1,8 @@
 /** Decodes straight-line code from one page into a block of micro-ops. */
 import { R_DECODE_BUFFER } from '../layout';
 import { markCodePage } from '../mmu/physical';
-import { codePage, dropWriteTranslations, mmioReadAny, fetchGpa } from '../mmu/tlb';
+import { codePage, mmioReadAny, fetchGpa } from '../mmu/tlb';
+import { dropWriters } from '../mmu/writers';
 import { BLOCK_HEADER, MAX_BLOCK_INSNS, MODE_SINGLE, enterBlock } from './code-cache';
 import { reserveBlock } from './invalidate';
 import { decodeInstruction } from './decode';
@@ -25,7 +26,7 @@ export function decodeBlock(linear: u32, address: u64, modeKey: u32): u32 {
   setOut(block + BLOCK_HEADER);
   if (!linear) return decodeFromDevice(block, address, modeKey);
   // Marked before it is read: a store by another vCPU from here on drops what is decoded.
-  if (markCodePage(linear)) dropWriteTranslations(linear >> 12);
+  if (markCodePage(linear)) dropWriters(linear >> 12);
   const pageEnd = (linear & ~0xfff) + 0x1000;
   const most: u32 = modeKey & MODE_SINGLE ? 1 : MAX_BLOCK_INSNS;
   let at = linear;
@@ -69,7 +70,7 @@ function endBlock(offset: u32, count: u32): void {
 function secondPage(address: u64, modeKey: u32): u32 {
   const next = (address | 0xfff) + 1;
   const page2 = codePage((modeKey & 3) === MODE_64 ? next : next & 0xffffffff);
-  if (page2 && markCodePage(page2)) dropWriteTranslations(page2 >> 12);
+  if (page2 && markCodePage(page2)) dropWriters(page2 >> 12);
   return page2;
 }
 

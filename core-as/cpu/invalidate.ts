@@ -2,7 +2,8 @@
 import { CODE_RING, CODE_RING_ENTRIES, CODE_RING_SEQ, R_RING_SEEN } from '../layout';
 import { dropRegionsWith, forgetRegions } from '../jit/jit';
 import { RING_BECAME_CODE, RING_FLUSH, noteWrite } from '../mmu/physical';
-import { dropWriteTranslations, flushAll } from '../mmu/tlb';
+import { flushAll } from '../mmu/tlb';
+import { dropWriters } from '../mmu/writers';
 import {
   bindCodeCache,
   dropAllBlocks,
@@ -55,7 +56,7 @@ export function readCodeRing(): void {
     if (entry & RING_FLUSH) flushAll();
     else if (entry & RING_BECAME_CODE) {
       // This vCPU could write to the page unseen until now, perhaps after the other one had decoded it.
-      if (dropWriteTranslations(entry & 0xfffff)) noteWrite((entry & 0xfffff) << 12, 1);
+      if (dropWriters(entry & 0xfffff)) noteWrite((entry & 0xfffff) << 12, 1);
     } else dropPage(entry);
     setRingSeen(ringSeen + 1);
   }

@@ -1,5 +1,6 @@
 /** Port I/O: permission, and the way to the device. */
 import { hostPortRead, hostPortWrite } from '../host';
+import { configClaims, configRead, configWrite } from '../intc/pci-config';
 import { portClaimed, portRead, portWrite } from '../intc/platform';
 import { SEG_ACCESS, SEG_BASE, SEG_LIMIT } from '../layout';
 import { readSystem } from '../mmu/tlb';
@@ -34,6 +35,10 @@ export function portIn(port: u32, sizeBytes: u32): u32 {
     charge(WORK_DEVICE);
     return portRead(port, sizeBytes);
   }
+  if (configClaims(port, sizeBytes)) {
+    charge(WORK_DEVICE);
+    return configRead(port, sizeBytes);
+  }
   charge(WORK_HOST_CALL);
   return hostPortRead(port, sizeBytes);
 }
@@ -43,6 +48,9 @@ export function portOut(port: u32, sizeBytes: u32, value: u32): void {
   if (portClaimed(port)) {
     charge(WORK_DEVICE);
     portWrite(port, sizeBytes, value);
+  } else if (configClaims(port, sizeBytes)) {
+    charge(WORK_DEVICE);
+    configWrite(port, sizeBytes, value);
   } else {
     charge(WORK_HOST_CALL);
     hostPortWrite(port, sizeBytes, value);

@@ -33,6 +33,10 @@ export const TLB_HALF: u32 = TLB_WRITE / 2;
 export const TLB_INDEX_SHIFT: u32 = 8;
 export const TLB_INDEX_MASK: u32 = TLB_HALF - TLB_ENTRY_SIZE;
 export const TLB_HALF_SHIFT: u32 = 49;
+/** Bytes of an entry. */
+export const TLB_ENTRY_BYTES: u32 = TLB_ENTRY_SIZE;
+/** Tag of an empty entry: no page address, for its low bits. */
+export const TAG_NONE: u64 = u64.MAX_VALUE;
 /** An entry: u64 tag, u32 linear address minus the low 32 bits of the page address (of instruction fetches: of the page), u32 flags. */
 export const E_LINEAR: u32 = 8;
 export const E_FLAGS: u32 = 12;

@@ -26,6 +26,7 @@ import {
   SPACE_FREE,
   SPACE_PCID,
   SPACE_USED,
+  TAG_NONE,
   TLB_BANK_SIZE,
   TLB_HALF,
   TLB_HALF_SHIFT,
@@ -55,6 +56,7 @@ import { accessAllowed } from '../cpu/watchpoints';
 import { drainStores } from '../cpu/fence';
 import { WORK_DEVICE, WORK_DROP_CODE, WORK_HOST_CALL, charge } from '../cpu/work';
 import { newGeneration, newGenerationOfSpace, resumeGeneration } from './generation';
+import { bindWriters, noteWriter } from './writers';
 import { isCodePage, isWatchedPage, noteWrite, ramRead, ramWrite } from './physical';
 import {
   ACCESS_EXECUTE,
@@ -68,8 +70,6 @@ import {
   walkPageShift,
 } from './walk';
 
-/** No page address, for its low bits. */
-const TAG_NONE: u64 = u64.MAX_VALUE;
 /** In E_FLAGS: not a global page: a CR3 write drops it. */
 const ENTRY_LOCAL: u32 = 1;
 
@@ -155,6 +155,7 @@ export function flushAll(): void {
 
 /** Makes every bank of a new instance empty, the one that stays empty included. */
 export function initTlb(): void {
+  bindWriters(cpu);
   clear(cpu + CHECKED_BANK, TLB_BANK_SIZE);
   for (let n: u32 = 0; n < SPACES; n++) {
     store<u32>(spaceNotes(n), n ? SPACE_FREE : 0, SPACE_PCID);
@@ -265,26 +266,6 @@ export function flushPage(address: u64): void {
   flushPage4K(address);
 }
 
-/** Drops write translations of a linear page that has become code. True when there were any. */
-export function dropWriteTranslations(linearPage: u32): bool {
-  let found = false;
-  for (let n: u32 = 0; n < SPACES; n++) {
-    // Free ones too: they are emptied before they are used, but it must be known that this vCPU could write.
-    for (let bank: u32 = 0; bank < DATA_BANKS; bank++) {
-      if (!load<u8>(spaceNotes(n) + bank, SPACE_FILLED)) continue;
-      const base = bankAt(n, bank) + TLB_WRITE;
-      for (let e = base; e < base + 2 * TLB_HALF; e += 16) {
-        const tag = load<u64>(e);
-        if (tag !== TAG_NONE && (<u32>tag + load<u32>(e, E_LINEAR)) >> 12 === linearPage) {
-          store<u64>(e, TAG_NONE);
-          found = true;
-        }
-      }
-    }
-  }
-  return found;
-}
-
 function fill(entry: u32, address: u64, linear: u32): void {
   if (tlbBank === checkedBank) return;
   const page = address & ~0xfff;
@@ -293,6 +274,13 @@ function fill(entry: u32, address: u64, linear: u32): void {
   store<u32>(entry, walkGlobal ? 0 : ENTRY_LOCAL, E_FLAGS);
   store<u8>(spaceNotes(space) + ((tlbBank - spaceBase(space)) >> 16), 1, SPACE_FILLED);
   noteFill(address);
+}
+
+function fillWrite(address: u64, linear: u32): void {
+  if (tlbBank === checkedBank) return;
+  const entry = tlbEntry(tlbBank, address) + TLB_WRITE;
+  fill(entry, address, linear);
+  noteWriter(entry, linear >> 12);
 }
 
 // @ts-ignore: decorator
@@ -483,7 +471,7 @@ function writeAs(address: u64, sizeBytes: u32, value: u64, access: u32): void {
     return;
   }
   storeNoting(p, sizeBytes, value);
-  if (!(access & ACCESS_IMPLICIT) && !isWatchedPage(p)) fill(tlbEntry(tlbBank, address) + TLB_WRITE, address, p);
+  if (!(access & ACCESS_IMPLICIT) && !isWatchedPage(p)) fillWrite(address, p);
 }
 
 // @ts-ignore: decorator
@@ -526,7 +514,7 @@ export function writePointer(address: u64): u32 {
   if (gpa === WALK_FAULT) return 0;
   const p = ramWrite(gpa);
   if (!p || isWatchedPage(p)) return 0;
-  fill(e, address, p);
+  fillWrite(address, p);
   return p;
 }
 

@@ -43,6 +43,7 @@ import { SerialPort } from '../serial/serial-port.ts';
 import { UartRings } from '../serial/uart-rings.ts';
 import type { MachineClock } from './clock.ts';
 import type { Core, CoreExports, MemoryPlan } from './core.ts';
+import { coreConfigRegister } from './pci-config.ts';
 import { CoreDeviceRam } from './device-ram.ts';
 import type { CoreGuestMemory } from './guest-memory.ts';
 import type { MachineHost } from './host.ts';
@@ -168,6 +169,7 @@ export class Platform {
       enableBars: settings.flags.enableBars,
       reservedIrqs: [...new Set([KEYBOARD_IRQ, MOUSE_IRQ, ...comIrqs])],
       setLevelTriggered: (irq) => this.#setLevelTriggered(irq),
+      configRegister: coreConfigRegister(core.state),
       stall: parts.stall,
       deviceError: parts.deviceError,
       message: (text) => parts.host.message(text),

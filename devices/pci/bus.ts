@@ -10,6 +10,7 @@ import { StateFields, asStateValue } from '../platform/state-fields.ts';
 import type { Counters, Device } from '../device.ts';
 import { SnapshotError, type DeviceState, type StateValue } from '../snapshot.ts';
 import { MEM64_BELOW_4G_MAX_BYTES, type Bar } from './bar.ts';
+import { plainConfigRegister, type ConfigRegister } from './config-register.ts';
 import type { PciAddress, PciAttachment, PciFunction } from './function.ts';
 import { PirqRouter, type PinRoute } from './pirq.ts';
 import { CONFIG_SPACE_BYTES, HEADER_MULTIFUNCTION, PCI_HEADER_TYPE } from './registers.ts';
@@ -52,6 +53,8 @@ export interface PciBusOptions {
   /** IRQs of ISA devices that no PIRQ link may get at first: 1 and 12 for the keyboard controller, 4 and 3 for COM ports. */
   readonly reservedIrqs: readonly number[];
   readonly setLevelTriggered?: (irq: number) => void;
+  /** The machine's; a register of its own by default. */
+  readonly configRegister?: ConfigRegister;
   /** Holds back answers to the vCPUs until a promise settles (PciAttachment.stall); absent where accesses are direct calls. */
   readonly stall?: (where: PciAddress, until: Promise<void>) => void;
   /** A device threw: a bug of its own. */
@@ -111,12 +114,13 @@ export class PciBus implements Device, PortHandler, MmioHandler {
   readonly pirqs: PirqRouter;
   readonly #options: PciBusOptions;
   readonly #buses = new Map<number, Bus>();
-  #configAddress = 0;
+  readonly #configRegister: ConfigRegister;
   #configured = false;
   #conflictMessages = 0;
 
   constructor(options: PciBusOptions) {
     this.#options = options;
+    this.#configRegister = options.configRegister ?? plainConfigRegister();
     this.pirqs = new PirqRouter({
       lines: options.lines,
       fixedRouting: options.bootRom,
@@ -145,6 +149,7 @@ export class PciBus implements Device, PortHandler, MmioHandler {
     const slot = (bus.slots[slotNumber] ??= { functions: [], pinUse: [0, 0, 0, 0], routes: [] });
     if (slot.functions[func]) throw new Error(`PCI address ${busNumber}:${slotNumber}:${func} is taken`);
     slot.functions[func] = fn;
+    this.#configRegister.slotInUse(busNumber, slotNumber);
   }
 
   function(bus: number, slot: number, func: number): PciFunction | undefined {
@@ -312,8 +317,8 @@ export class PciBus implements Device, PortHandler, MmioHandler {
   }
 
   readPort(port: number, size: AccessSize): number {
-    if (port === CONFIG_ADDRESS_PORT) return size === 4 ? this.#configAddress : allOnes(size);
-    const address = this.#configAddress;
+    if (port === CONFIG_ADDRESS_PORT) return size === 4 ? this.#configRegister.address : allOnes(size);
+    const address = this.#configRegister.address;
     if (!(address & CONFIG_ENABLE)) return allOnes(size);
     const offset = (address & 0xfc) + (port - CONFIG_DATA_PORT);
     return this.readConfig((address >>> 16) & 0xff, (address >>> 11) & 31, (address >>> 8) & 7, offset, size);
@@ -321,10 +326,10 @@ export class PciBus implements Device, PortHandler, MmioHandler {
 
   writePort(port: number, size: AccessSize, value: number): void {
     if (port === CONFIG_ADDRESS_PORT) {
-      if (size === 4) this.#configAddress = (value & 0x80fffffc) >>> 0;
+      if (size === 4) this.#configRegister.address = (value & 0x80fffffc) >>> 0;
       return;
     }
-    const address = this.#configAddress;
+    const address = this.#configRegister.address;
     if (!(address & CONFIG_ENABLE)) return;
     const offset = (address & 0xfc) + (port - CONFIG_DATA_PORT);
     this.writeConfig((address >>> 16) & 0xff, (address >>> 11) & 31, (address >>> 8) & 7, offset, size, value);
@@ -354,7 +359,7 @@ export class PciBus implements Device, PortHandler, MmioHandler {
   }
 
   async reset(): Promise<void> {
-    this.#configAddress = 0;
+    this.#configRegister.address = 0;
     const resets = [...this.functions()].map(({ fn }) => fn.reset());
     this.pirqs.reset();
     await Promise.all(resets);
@@ -393,7 +398,7 @@ export class PciBus implements Device, PortHandler, MmioHandler {
     return {
       kind: STATE_KIND,
       version: STATE_VERSION,
-      fields: { configAddress: this.#configAddress, pirqs: asStateValue(this.pirqs.save()), functions },
+      fields: { configAddress: this.#configRegister.address, pirqs: asStateValue(this.pirqs.save()), functions },
     };
   }
 
@@ -408,7 +413,7 @@ export class PciBus implements Device, PortHandler, MmioHandler {
     const restores = present.map(({ where, fn }) =>
       fn.prepareRestore(saved.state(`${where.bus}.${where.slot}.${where.func}`)),
     );
-    this.#configAddress = configAddress;
+    this.#configRegister.address = configAddress;
     restorePirqs();
     for (const restore of restores) restore();
   }

@@ -1,0 +1,92 @@
+/**
+ * Which write entries of the TLB lead to a linear page, so that a page that becomes code loses them without a search through every bank.
+ *
+ * A u16 per linear page: 0: none ever did; MANY: several may; else the number of the only entry that may. An entry that has since been given to
+ * another page stays noted: whoever asks looks whether it still leads there.
+ */
+import { CACHE_WRITERS, CACHE_WRITERS_SIZE, R_CODE_CACHE } from '../layout';
+import {
+  DATA_BANKS,
+  E_LINEAR,
+  SPACES,
+  SPACE_FILLED,
+  TAG_NONE,
+  TLB_BANK_SIZE,
+  TLB_ENTRY_BYTES,
+  TLB_WRITE,
+  space,
+  spaceBase,
+  spaceNotes,
+  tlbBank,
+} from './banks';
+
+const MANY: u32 = 0xffff;
+/** Write entries of a bank, and of a space. */
+const BANK_ENTRIES: u32 = TLB_WRITE / TLB_ENTRY_BYTES;
+const SPACE_ENTRIES: u32 = DATA_BANKS * BANK_ENTRIES;
+
+let writers: u32 = 0;
+
+/** Binds this instance to its vCPU's table. Nothing is noted afterwards, so there must be no write entries. */
+export function bindWriters(cpu: u32): void {
+  writers = load<u32>(cpu, R_CODE_CACHE) + CACHE_WRITERS;
+  memory.fill(writers, 0, CACHE_WRITERS_SIZE);
+}
+
+/** Address of the write entry with a number, which counts from 1. */
+function writeEntry(number: u32): u32 {
+  const n = number - 1;
+  const inSpace = n % SPACE_ENTRIES;
+  const bank = spaceBase(n / SPACE_ENTRIES) + (inSpace / BANK_ENTRIES) * TLB_BANK_SIZE;
+  return bank + TLB_WRITE + (inSpace % BANK_ENTRIES) * TLB_ENTRY_BYTES;
+}
+
+/** The entry is in use and leads to the page. */
+// @ts-ignore: decorator
+@inline
+function leadsTo(entry: u32, linearPage: u32): bool {
+  const tag = load<u64>(entry);
+  return tag !== TAG_NONE && (<u32>tag + load<u32>(entry, E_LINEAR)) >> 12 === linearPage;
+}
+
+/** A write entry of the bank in use was filled for a linear page. */
+export function noteWriter(entry: u32, linearPage: u32): void {
+  const bank = (tlbBank - spaceBase(space)) / TLB_BANK_SIZE;
+  const number = space * SPACE_ENTRIES + bank * BANK_ENTRIES + (entry - tlbBank - TLB_WRITE) / TLB_ENTRY_BYTES + 1;
+  const at = writers + (linearPage << 1);
+  const known: u32 = load<u16>(at);
+  if (known === number || known === MANY) return;
+  store<u16>(at, <u16>(known && leadsTo(writeEntry(known), linearPage) ? MANY : number));
+}
+
+/** Empties the write entries that lead to a linear page. True when there were any. */
+export function dropWriters(linearPage: u32): bool {
+  const at = writers + (linearPage << 1);
+  const known: u32 = load<u16>(at);
+  if (!known) return false;
+  store<u16>(at, 0);
+  if (known === MANY) return dropEverywhere(linearPage);
+  const entry = writeEntry(known);
+  if (!leadsTo(entry, linearPage)) return false;
+  store<u64>(entry, TAG_NONE);
+  return true;
+}
+
+function dropEverywhere(linearPage: u32): bool {
+  let found = false;
+  for (let n: u32 = 0; n < SPACES; n++) {
+    // Free ones too: they are emptied before they are used, but it must be known that this vCPU could write.
+    for (let bank: u32 = 0; bank < DATA_BANKS; bank++) {
+      if (!load<u8>(spaceNotes(n) + bank, SPACE_FILLED)) continue;
+      const first = spaceBase(n) + bank * TLB_BANK_SIZE + TLB_WRITE;
+      for (let entry = first; entry < first + TLB_WRITE; entry += TLB_ENTRY_BYTES) {
+        if (!leadsTo(entry, linearPage)) continue;
+        store<u64>(entry, TAG_NONE);
+        found = true;
+      }
+    }
+  }
+  return found;
+}
+
+assert(SPACES * SPACE_ENTRIES < MANY);
