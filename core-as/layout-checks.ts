@@ -34,7 +34,9 @@ import {
   U_KIND,
   U_LEN,
   U_LINK,
+  U_NEXT,
   U_OFF,
+  U_OP,
   U_S,
   U_SCALE,
   U_SEG,
@@ -286,7 +288,9 @@ assert(L.CACHE_PAGES + L.CACHE_PAGES_SIZE === L.CACHE_BLOCKS && L.CACHE_BLOCKS %
 // ---------------------------------------------------------------------------------------------------------------------
 // Micro-ops
 
-assert(U_KIND === 0 && follows(U_KIND + 2, U_LEN, 1));
+assert(U_KIND === 0 && follows(U_KIND + 1, U_OP, 1));
+assert(follows(U_OP + 1, U_LEN, 1));
+assert(U_NEXT === U_DISP, 'branches have no memory operand');
 assert(follows(U_LEN + 1, U_INDEX, 1));
 assert(follows(U_INDEX + 1, U_OFF, 2));
 assert(follows(U_OFF + 2, U_D, 1));

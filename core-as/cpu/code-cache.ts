@@ -109,8 +109,12 @@ export function allocate(lengthBytes: u32): u32 {
   return start;
 }
 
+/** Bytes that a processor's caches load at once: a block's header and first micro-op lie in one of those. */
+const LINE_BYTES: u32 = 64;
+
 /** There is room for a block of the longest size. */
 export function hasRoomForBlock(): bool {
+  freeBlock = (freeBlock + (LINE_BYTES - 1)) & ~(LINE_BYTES - 1);
   return freeBlock + MAX_BLOCK_BYTES <= blocksEnd;
 }
 

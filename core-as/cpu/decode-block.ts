@@ -7,6 +7,7 @@ import { BLOCK_HEADER, MAX_BLOCK_INSNS, MODE_SINGLE, enterBlock } from './code-c
 import { reserveBlock } from './invalidate';
 import { decodeInstruction } from './decode';
 import { beginInstruction, dp, emit, ends, finishInstruction, out, setDmode, setOut, tooLong } from './decode-state';
+import { fuse } from './fuse';
 import { FAULTED, MODE_64, cpu, faulted } from './state';
 import { endsBlock } from './kinds';
 import { K, SUB_LINKABLE, UOP_SIZE, U_IMM, U_INDEX, U_KIND, U_OFF, U_SUB } from './uops';
@@ -49,13 +50,14 @@ export function decodeBlock(linear: u32, address: u64, modeKey: u32): u32 {
     if (ends) break;
   }
   endBlock(at - (linear & ~0xfff), count);
+  fuse(block + BLOCK_HEADER, out);
   enterBlock(block, linear, modeKey, 0, out);
   return block + BLOCK_HEADER;
 }
 
 /** Closes a block: execution goes on at `offset` of the page (0x1000: the next one). */
 function endBlock(offset: u32, count: u32): void {
-  if (ends && endsBlock(load<u16>(out - UOP_SIZE, U_KIND))) return;
+  if (ends && endsBlock(load<u8>(out - UOP_SIZE, U_KIND))) return;
   const p = emit(K.END, 0, 0);
   store<u64>(p, offset, U_IMM);
   store<u8>(p, <u8>(count - 1), U_INDEX);

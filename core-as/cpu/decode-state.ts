@@ -26,6 +26,7 @@ import {
   U_KIND,
   U_LEN,
   U_OFF,
+  U_OP,
   U_S,
   U_SCALE,
   U_SEG,
@@ -368,7 +369,8 @@ export function emit(kind: u32, d: u32, s: u32): u32 {
   store<u64>(p, 0, 8);
   store<u64>(p, 0, 16);
   store<u64>(p, 0, 24);
-  store<u16>(p, <u16>kind, U_KIND);
+  store<u8>(p, <u8>kind, U_KIND);
+  store<u8>(p, <u8>kind, U_OP);
   store<u8>(p, <u8>d, U_D);
   store<u8>(p, <u8>s, U_S);
   return p;

@@ -11,7 +11,7 @@ import { HOT, compileNow, compilesAtOnce, queueAgain, queueBlock } from '../jit/
 import { R_ICOUNT, R_INT_SHADOW, R_JIT_STATUS, R_JIT_TARGET, R_PENDING, R_RIP } from '../layout';
 import { itlbBank } from '../mmu/banks';
 import { codePage, itlbEntry } from '../mmu/tlb';
-import { B_HEAT, B_JIT, B_PAGE2, BLOCK_HEADER, findBlock } from './code-cache';
+import { B_ADDRESS, B_HEAT, B_JIT, B_MODE, B_PAGE2, BLOCK_HEADER, findBlock } from './code-cache';
 import { decodeBlock } from './decode-block';
 import { deliverFault } from './exception';
 import { drainStores } from './fence';
@@ -19,6 +19,7 @@ import { execute } from './execute';
 import { DONE, EXIT_RUN, FAULT } from './status';
 import { carry, condition, less, lazyResult, overflow, parity, setLazy, sign } from './flags';
 import { effectiveAddress, faultedOnStack, segmentLimitFault, segmentedOperand } from './operand';
+import { PAIR } from './fuse';
 import { noteTarget } from './seen-targets';
 import { simdRun } from './simd-operand';
 import {
@@ -29,7 +30,10 @@ import {
   S,
   S64,
   add,
+  below,
   decrement,
+  disjoint,
+  equal,
   exchange,
   extend,
   get,
@@ -39,6 +43,9 @@ import {
   multiply32,
   multiply64,
   negate,
+  notAbove,
+  pop,
+  push,
   put,
   read,
   read64,
@@ -81,10 +88,11 @@ import {
   UOP_SIZE,
   U_IMM,
   U_INDEX,
-  U_KIND,
   U_LEN,
   U_LINK,
+  U_NEXT,
   U_OFF,
+  U_OP,
   U_S,
   U_SUB,
 } from './uops';
@@ -143,6 +151,8 @@ export function interpret(budget: i32, modeBits: u32): i32 {
   let p: u32 = 0;
   /** The micro-op to go on at, where a region was left aside. */
   let resume: u32 = 0;
+  /** The direct branch that led to `target`, which is not linked; 0: it was something else. */
+  let from: u32 = 0;
 
   // Enters the block at `target`, then runs it; each turn of the outer loop is one block.
   for (;;) {
@@ -183,7 +193,15 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         store<u64>(r, page + 0x80000000, REG_PAGE_HIGH);
       }
       const linear = linearPage ? linearPage | ((<u32>target) & 0xfff) : 0;
-      const block = linear ? findBlock(linear, mode | modeBits) : 0;
+      let block: u32 = 0;
+      if (from) {
+        block = load<u32>(from, U_NEXT);
+        if (!block || load<u32>(block, B_ADDRESS) !== linear || load<u32>(block, B_MODE) !== mode) {
+          block = linear ? findBlock(linear, mode) : 0;
+          store<u32>(from, block, U_NEXT);
+        }
+        from = 0;
+      } else if (linear) block = findBlock(linear, mode | modeBits);
       if (block && (!load<u32>(block, B_PAGE2) || codePage(nextPage(page)) === load<u32>(block, B_PAGE2))) {
         p = block + BLOCK_HEADER;
         if (!modeBits || compilesAtOnce) {
@@ -254,7 +272,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
     for (;;) {
       // One line a kind where kinds differ in size or operand only.
       // prettier-ignore
-      switch (<i32>load<u16>(p, U_KIND)) {
+      switch (<i32>load<u8>(p, U_OP)) {
         case K.END:
           target = page + load<u64>(p, U_IMM);
           break;
@@ -263,6 +281,10 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         case K.MOV8: put<u8, u32>(r + D(p), S<u8, u32>(r, p)); p += UOP_SIZE; continue;
         case K.MOV16: put<u16, u32>(r + D(p), S<u16, u32>(r, p)); p += UOP_SIZE; continue;
         case K.MOV32: put<u32, u32>(r + D(p), S<u32, u32>(r, p)); p += UOP_SIZE; continue;
+        case PAIR.MOV64_MOV64:
+          put<u64, u64>(r + D(p), S<u64, u64>(r, p));
+          p += UOP_SIZE;
+        // falls through
         case K.MOV64: put<u64, u64>(r + D(p), S<u64, u64>(r, p)); p += UOP_SIZE; continue;
         case K.MOVI8: put<u8, u32>(r + D(p), I<u8, u32>(p)); p += UOP_SIZE; continue;
         case K.MOVI16: put<u16, u32>(r + D(p), I<u16, u32>(p)); p += UOP_SIZE; continue;
@@ -295,6 +317,10 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         case K.LD32: {
           const v = read<u32, u32>(EA(r, p)); if (faulted) break; put<u32, u32>(r + D(p), v); p += UOP_SIZE; continue;
         }
+        case PAIR.LD64_LD64: {
+          const v = read<u64, u64>(EA(r, p)); if (faulted) break; put<u64, u64>(r + D(p), v); p += UOP_SIZE;
+        }
+        // falls through
         case K.LD64: {
           const v = read<u64, u64>(EA(r, p)); if (faulted) break; put<u64, u64>(r + D(p), v); p += UOP_SIZE; continue;
         }
@@ -575,6 +601,44 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         case K.JNL: if (!less(r)) { target = page + load<u64>(p, U_IMM); break; } p += UOP_SIZE; continue;
         case K.JLE: if (less(r) || lazyResult(r) === 0) { target = page + load<u64>(p, U_IMM); break; } p += UOP_SIZE; continue;
         case K.JNLE: if (!(less(r) || lazyResult(r) === 0)) { target = page + load<u64>(p, U_IMM); break; } p += UOP_SIZE; continue;
+        case PAIR.CMP32_JB: { const jumps = below<u32, u32>(r, D(p), S<u32, u32>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMP32_JNB: { const jumps = !below<u32, u32>(r, D(p), S<u32, u32>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMP32_JZ: { const jumps = equal<u32, u32>(r, D(p), S<u32, u32>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMP32_JNZ: { const jumps = !equal<u32, u32>(r, D(p), S<u32, u32>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMP32_JBE: { const jumps = notAbove<u32, u32>(r, D(p), S<u32, u32>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMP32_JNBE: { const jumps = !notAbove<u32, u32>(r, D(p), S<u32, u32>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMPI32_JB: { const jumps = below<u32, u32>(r, D(p), I<u32, u32>(p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMPI32_JNB: { const jumps = !below<u32, u32>(r, D(p), I<u32, u32>(p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMPI32_JZ: { const jumps = equal<u32, u32>(r, D(p), I<u32, u32>(p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMPI32_JNZ: { const jumps = !equal<u32, u32>(r, D(p), I<u32, u32>(p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMPI32_JBE: { const jumps = notAbove<u32, u32>(r, D(p), I<u32, u32>(p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMPI32_JNBE: { const jumps = !notAbove<u32, u32>(r, D(p), I<u32, u32>(p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMP64_JB: { const jumps = below<u64, u64>(r, D(p), S<u64, u64>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMP64_JNB: { const jumps = !below<u64, u64>(r, D(p), S<u64, u64>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMP64_JZ: { const jumps = equal<u64, u64>(r, D(p), S<u64, u64>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMP64_JNZ: { const jumps = !equal<u64, u64>(r, D(p), S<u64, u64>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMP64_JBE: { const jumps = notAbove<u64, u64>(r, D(p), S<u64, u64>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMP64_JNBE: { const jumps = !notAbove<u64, u64>(r, D(p), S<u64, u64>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMPI64_JB: { const jumps = below<u64, u64>(r, D(p), I<u64, u64>(p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMPI64_JNB: { const jumps = !below<u64, u64>(r, D(p), I<u64, u64>(p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMPI64_JZ: { const jumps = equal<u64, u64>(r, D(p), I<u64, u64>(p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMPI64_JNZ: { const jumps = !equal<u64, u64>(r, D(p), I<u64, u64>(p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMPI64_JBE: { const jumps = notAbove<u64, u64>(r, D(p), I<u64, u64>(p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMPI64_JNBE: { const jumps = !notAbove<u64, u64>(r, D(p), I<u64, u64>(p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMP8_JZ: { const jumps = equal<u8, u32>(r, D(p), S<u8, u32>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMP8_JNZ: { const jumps = !equal<u8, u32>(r, D(p), S<u8, u32>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMPI8_JZ: { const jumps = equal<u8, u32>(r, D(p), I<u8, u32>(p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.CMPI8_JNZ: { const jumps = !equal<u8, u32>(r, D(p), I<u8, u32>(p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.TEST8_JZ: { const jumps = disjoint<u8, u32>(r, D(p), S<u8, u32>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.TEST8_JNZ: { const jumps = !disjoint<u8, u32>(r, D(p), S<u8, u32>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.TESTI8_JZ: { const jumps = disjoint<u8, u32>(r, D(p), I<u8, u32>(p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.TESTI8_JNZ: { const jumps = !disjoint<u8, u32>(r, D(p), I<u8, u32>(p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.TEST32_JZ: { const jumps = disjoint<u32, u32>(r, D(p), S<u32, u32>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.TEST32_JNZ: { const jumps = !disjoint<u32, u32>(r, D(p), S<u32, u32>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.TESTI32_JZ: { const jumps = disjoint<u32, u32>(r, D(p), I<u32, u32>(p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.TESTI32_JNZ: { const jumps = !disjoint<u32, u32>(r, D(p), I<u32, u32>(p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.TEST64_JZ: { const jumps = disjoint<u64, u64>(r, D(p), S<u64, u64>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
+        case PAIR.TEST64_JNZ: { const jumps = !disjoint<u64, u64>(r, D(p), S<u64, u64>(r, p)); p += UOP_SIZE; if (jumps) { target = page + I64(p); break; } p += UOP_SIZE; continue; }
         case K.JMP:
           target = page + load<u64>(p, U_IMM);
           break;
@@ -605,6 +669,9 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           target = to;
           break;
         }
+        case PAIR.POP_RET:
+          pop(r, D(p)); if (faulted) break; p += UOP_SIZE;
+        // falls through
         case K.RET: {
           const sp = load<u64>(r, RSP << 3);
           const to = read64(sp);
@@ -629,39 +696,21 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           target = to;
           break;
         }
-        case K.PUSH: {
-          const sp = load<u64>(r, RSP << 3) - 8;
-          write64(sp, S64(r, p));
-          if (faulted & FAULTED) break;
-          store<u64>(r, sp, RSP << 3);
-          if (faulted) {
-            target = next(page, p);
-            break;
-          }
-          p += UOP_SIZE;
-          continue;
-        }
-        case K.PUSHI: {
-          const sp = load<u64>(r, RSP << 3) - 8;
-          write64(sp, I64(p));
-          if (faulted & FAULTED) break;
-          store<u64>(r, sp, RSP << 3);
-          if (faulted) {
-            target = next(page, p);
-            break;
-          }
-          p += UOP_SIZE;
-          continue;
-        }
-        case K.POP: {
-          const sp = load<u64>(r, RSP << 3);
-          const v = read64(sp);
-          if (faulted) break;
-          store<u64>(r, sp + 8, RSP << 3);
-          store<u64>(r + D(p), v);
-          p += UOP_SIZE;
-          continue;
-        }
+        case PAIR.PUSH_PUSH:
+          push(r, S64(r, p)); if (faulted) { target = next(page, p); break; } p += UOP_SIZE;
+        // falls through
+        case K.PUSH:
+          push(r, S64(r, p)); if (faulted) { target = next(page, p); break; } p += UOP_SIZE; continue;
+        case PAIR.PUSH_MOV64:
+          push(r, S64(r, p)); if (faulted) { target = next(page, p); break; } p += UOP_SIZE;
+          put<u64, u64>(r + D(p), S<u64, u64>(r, p)); p += UOP_SIZE; continue;
+        case K.PUSHI:
+          push(r, I64(p)); if (faulted) { target = next(page, p); break; } p += UOP_SIZE; continue;
+        case PAIR.POP_POP:
+          pop(r, D(p)); if (faulted) break; p += UOP_SIZE;
+        // falls through
+        case K.POP:
+          pop(r, D(p)); if (faulted) break; p += UOP_SIZE; continue;
         case K.LEAVE: {
           const sp = load<u64>(r, RBP << 3);
           const v = read64(sp);
@@ -742,6 +791,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
             continue;
           }
         }
+        from = p;
       }
       break;
     }

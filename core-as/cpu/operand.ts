@@ -121,7 +121,7 @@ export function segmentLimitFault(target: u64): bool {
 
 /** True when the fault in flight, at a non-canonical address, came from a stack reference of the micro-op. */
 export function faultedOnStack(p: u32): bool {
-  const properties = kindProperties(load<u16>(p, U_KIND));
+  const properties = kindProperties(load<u8>(p, U_KIND));
   if (properties & STACK) return true;
   if (familyOf(properties) === F.X) {
     const x = load<u32>(p, U_SUB) & 0xffff;

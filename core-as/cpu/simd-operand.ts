@@ -181,7 +181,7 @@ export function simdSpecial(p: u32): i32 {
 /** Runs a SIMD micro-op of any kind. Faults, and LEAVE_BLOCK after a store, are in `faulted`. */
 export function simdRun(p: u32): void {
   if (!simdCheck(p)) return;
-  const kind: i32 = load<u16>(p, U_KIND);
+  const kind: i32 = load<u8>(p, U_KIND);
   if (kind === K.SIMD_R) simdCompute(p, 0);
   else if (kind === K.SIMD_LD) {
     const operand = simdLoadOperand(p);
@@ -199,7 +199,7 @@ export function simdCompute(p: u32, operand: u32): bool {
     cpu,
     load<u32>(p, U_SUB),
     load<u8>(p, U_D),
-    <i32>load<u16>(p, U_KIND) === K.SIMD_LD ? 0xff : load<u8>(p, U_S),
+    <i32>load<u8>(p, U_KIND) === K.SIMD_LD ? 0xff : load<u8>(p, U_S),
     simdVvvv(imm),
     (<u32>imm) & 0xff,
     simdFlags(imm),

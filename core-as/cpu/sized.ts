@@ -6,6 +6,7 @@ import { E_LINEAR, TLB_WRITE, tlbBank } from '../mmu/banks';
 import { slowRead, slowWrite, tlbEntry } from '../mmu/tlb';
 import { addCarries, aux16, aux32, aux64, aux8, auxCarryOverflow, keepCarry, setLazy, subBorrows } from './flags';
 import { rmwAddress, rmwBegin, rmwPointer, setRmwPointer } from './operand';
+import { FAULTED, RSP, faulted } from './state';
 import { mulHighSigned, shiftSized } from './alu';
 import { SUB_SIZE_SHIFT, U_BASE, U_D, U_DISP, U_IDX, U_IMM, U_S, U_SCALE, U_SUB } from './uops';
 
@@ -140,6 +141,26 @@ export function write64(a: u64, v: u64): void {
   write<u64, u64>(a, v);
 }
 
+/** PUSH in 64-bit mode. */
+// @ts-ignore: decorator
+@inline
+export function push(r: u32, v: u64): void {
+  const sp = load<u64>(r, RSP << 3) - 8;
+  write64(sp, v);
+  if (!(faulted & FAULTED)) store<u64>(r, sp, RSP << 3);
+}
+
+/** POP of a register in 64-bit mode. */
+// @ts-ignore: decorator
+@inline
+export function pop(r: u32, d: u32): void {
+  const sp = load<u64>(r, RSP << 3);
+  const v = read64(sp);
+  if (faulted) return;
+  store<u64>(r, sp + 8, RSP << 3);
+  store<u64>(r + d, v);
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Arithmetic with flags
 
@@ -171,6 +192,38 @@ export function sub<T, V>(r: u32, d: u32, b: V, c: u32, stores: bool): void {
   const v: V = a - b - <V>c;
   if (stores) put<T, V>(r + d, v);
   setLazy(r, extend<T, V>(v), aux<T, V>(subBorrows<V>(a, b, v)));
+}
+
+/** CMP d, b: whether they are equal, d is below b, or not above it. */
+// @ts-ignore: decorator
+@inline
+export function equal<T, V>(r: u32, d: u32, b: V): bool {
+  const a = get<T, V>(r + d);
+  sub<T, V>(r, d, b, 0, false);
+  return a === b;
+}
+// @ts-ignore: decorator
+@inline
+export function below<T, V>(r: u32, d: u32, b: V): bool {
+  const a = get<T, V>(r + d);
+  sub<T, V>(r, d, b, 0, false);
+  return a < b;
+}
+// @ts-ignore: decorator
+@inline
+export function notAbove<T, V>(r: u32, d: u32, b: V): bool {
+  const a = get<T, V>(r + d);
+  sub<T, V>(r, d, b, 0, false);
+  return a <= b;
+}
+
+/** TEST d, b: whether they have no bit in common. */
+// @ts-ignore: decorator
+@inline
+export function disjoint<T, V>(r: u32, d: u32, b: V): bool {
+  const v: V = get<T, V>(r + d) & b;
+  setLazy(r, extend<T, V>(v), 0);
+  return v === 0;
 }
 
 /** Stores a logical result. */

@@ -8,8 +8,10 @@
 import { R_PAGE, R_PAGE_HIGH, R_TEMP, R_ZERO } from '../layout';
 
 export const UOP_SIZE: u32 = 32;
-/** u16 K. */
+/** u8: K. */
 export const U_KIND: u32 = 0;
+/** u8: what the interpreter does: K, or a pair of it and the next micro-op (fuse.ts). */
+export const U_OP: u32 = 1;
 /** u8: length of the guest instruction. */
 export const U_LEN: u32 = 2;
 /** u8: number of the instruction in its block, from 0. */
@@ -29,6 +31,8 @@ export const U_SEG: u32 = 11;
 export const U_DISP: u32 = 12;
 /** u64: immediate, or a branch's target relative to the page address. */
 export const U_IMM: u32 = 16;
+/** u32: direct branches: the block that their target was last found in. */
+export const U_NEXT: u32 = 12;
 /** u32: direct branches: the target block's first micro-op, once known and in the same page. */
 export const U_LINK: u32 = 24;
 /** u32: bits 0-15 X (for K.CALL_X) or a detail, bits 16-19 operand size in bytes, bits 20-23 SUB_*. */

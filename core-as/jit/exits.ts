@@ -238,7 +238,7 @@ export function leaveWithStatus(site: u32): void {
 
 /** Offset in the page (perhaps beyond it) of the instruction after the micro-op's. */
 export function offsetAfter(p: u32): i64 {
-  if (load<u16>(p, U_KIND) === K.END) return load<i64>(p, U_IMM);
+  if (load<u8>(p, U_KIND) === K.END) return load<i64>(p, U_IMM);
   return <i64>load<u16>(p, U_OFF) + <i64>load<u8>(p, U_LEN);
 }
 

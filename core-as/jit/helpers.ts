@@ -115,7 +115,7 @@ export function jitString(site: u32, from: u64): u32 {
 const RUN_OK: i32 = -1;
 
 function runUop(p: u32, page: u64, next: u64): i32 {
-  switch (<i32>load<u16>(p, U_KIND)) {
+  switch (<i32>load<u8>(p, U_KIND)) {
     case K.CALL_X: {
       store<u64>(cpu, next, R_RIP);
       const status = execute(p, page);
@@ -143,7 +143,7 @@ function runUop(p: u32, page: u64, next: u64): i32 {
       const sub = load<u32>(p, U_SUB);
       const size = (sub >> SUB_SIZE_SHIFT) & 15;
       const d: u32 = load<u8>(p, U_D);
-      const count: u32 = <i32>load<u16>(p, U_KIND) === K.SHIFT_I ? load<u32>(p, U_IMM) : load<u8>(cpu, 8);
+      const count: u32 = <i32>load<u8>(p, U_KIND) === K.SHIFT_I ? load<u32>(p, U_IMM) : load<u8>(cpu, 8);
       writeRegister(d, size, shiftSized(sub & 7, readRegister(d, size), count, size));
       break;
     }

@@ -373,7 +373,7 @@ function unlinkPage(linearPage: u32): void {
     if (load<u32>(block, B_MODE) === MODE_DEAD) continue;
     for (let p = block + BLOCK_HEADER; ; p += UOP_SIZE) {
       if (load<u32>(p, U_SUB) === SUB_LINKABLE) store<u32>(p, 0, U_LINK);
-      if (endsBlock(load<u16>(p, U_KIND))) break;
+      if (endsBlock(load<u8>(p, U_KIND))) break;
     }
   }
 }

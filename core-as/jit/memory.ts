@@ -141,7 +141,7 @@ export function pushPointer(): u32 {
 
 /** The access is done by a helper when the check fails. */
 function mayCall(p: u32): bool {
-  const family = familyOf(kindProperties(load<u16>(p, U_KIND)));
+  const family = familyOf(kindProperties(load<u8>(p, U_KIND)));
   return (family === F.LOAD || family === F.STORE) && isCalled(p);
 }
 
@@ -181,7 +181,7 @@ export function checkAccess(p: u32, end: u32): void {
 
 /** Pushes the address of the access that describe() found. */
 function pushAccessAddress(p: u32): void {
-  const properties = kindProperties(load<u16>(p, U_KIND));
+  const properties = kindProperties(load<u8>(p, U_KIND));
   if (properties & STACK) pushBaseAddress(accessBase, accessDisplacement);
   else pushAddress(p, (properties & SEGMENTED) !== 0);
 }

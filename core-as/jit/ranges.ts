@@ -123,7 +123,7 @@ function describeStack(bytes: i64, base: u32): void {
 
 /** Finds out which memory a micro-op accesses in line. False: none. */
 export function describe(p: u32): bool {
-  const properties = kindProperties(load<u16>(p, U_KIND));
+  const properties = kindProperties(load<u8>(p, U_KIND));
   accessWrites = (properties & WRITES_MEMORY) !== 0;
   switch (familyOf(properties)) {
     case F.LOAD:
@@ -227,7 +227,7 @@ export function planRange(p: u32, end: u32): i32 {
     stepIn(AHEAD, q);
     q += UOP_SIZE;
     if (q >= end) break;
-    if (isRun(load<u16>(q, U_KIND)) && !isInLine(q)) break;
+    if (isRun(load<u8>(q, U_KIND)) && !isInLine(q)) break;
     if (!describe(q) || !addressValue(AHEAD) || foundValue !== wanted) continue;
     const from = min<i64>(first, foundOffset);
     const to = max<i64>(last, foundOffset + accessBytes);
@@ -260,7 +260,7 @@ export function planRange(p: u32, end: u32): i32 {
 
 /** A micro-op of F.X or F.SIMD is translated, and not run by a helper. */
 export function isInLine(p: u32): bool {
-  return <i32>load<u16>(p, U_KIND) === K.CALL_X ? isXInLine(p) : isVectorInLine(p);
+  return <i32>load<u8>(p, U_KIND) === K.CALL_X ? isXInLine(p) : isVectorInLine(p);
 }
 
 /** A micro-op has been translated. */
@@ -269,7 +269,7 @@ export function stepValues(p: u32): void {
 }
 
 function stepIn(table: u32, p: u32): void {
-  const kind: i32 = load<u16>(p, U_KIND);
+  const kind: i32 = load<u8>(p, U_KIND);
   const properties = kindProperties(kind);
   const d: u32 = load<u8>(p, U_D);
   switch (familyOf(properties)) {

@@ -190,7 +190,7 @@ function takeBlock(work: u32): bool {
   store<u32>(work, page, 4);
   for (let p = block + BLOCK_HEADER; ; p += UOP_SIZE) {
     uops++;
-    if (endsBlock(load<u16>(p, U_KIND))) break;
+    if (endsBlock(load<u8>(p, U_KIND))) break;
   }
   return true;
 }
@@ -232,7 +232,7 @@ function collect(first: u32): void {
 /** Notes the blocks that a block with its first micro-op at `p` leads to. */
 function findFrom(p: u32, page: u32): void {
   for (; ; p += UOP_SIZE) {
-    const properties = kindProperties(load<u16>(p, U_KIND));
+    const properties = kindProperties(load<u8>(p, U_KIND));
     if (properties & TARGET) find(page, load<i64>(p, U_IMM), 0);
     if (familyOf(properties) === F.CALL) {
       find(page, <i64>load<u16>(p, U_OFF) + <i64>load<u8>(p, U_LEN), START_ENTRY);
@@ -269,7 +269,7 @@ function cut(page: u32, p: u32, block: u32): i32 {
   if (load<u8>(startMark(page, offset)) & START_ENTRY) store<u8>(n, 1, N_ENTRY);
   const first: u32 = load<u8>(p, U_INDEX);
   for (;;) {
-    const kind: i32 = load<u16>(p, U_KIND);
+    const kind: i32 = load<u8>(p, U_KIND);
     const properties = kindProperties(kind);
     const family = familyOf(properties);
     const at: u32 = load<u16>(p, U_OFF);
@@ -285,7 +285,7 @@ function cut(page: u32, p: u32, block: u32): i32 {
       store<u32>(n, p, N_END);
       store<u16>(n, <u16>(load<u8>(p - UOP_SIZE, U_INDEX) + 1 - first), N_COUNT);
       store<i16>(n, <i16>target(page, load<i64>(p - UOP_SIZE, U_IMM)), N_TAKEN);
-      if (load<u16>(p, U_KIND) !== K.END) store<i16>(n, <i16>cut(page, p, 0), N_FALL);
+      if (load<u8>(p, U_KIND) !== K.END) store<i16>(n, <i16>cut(page, p, 0), N_FALL);
       else store<i16>(n, <i16>target(page, load<i64>(p, U_IMM)), N_FALL);
       return number;
     }

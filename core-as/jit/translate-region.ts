@@ -70,7 +70,7 @@ function noteRegisters(): void {
 }
 
 function noteRegistersOf(p: u32): void {
-  const properties = kindProperties(load<u16>(p, U_KIND));
+  const properties = kindProperties(load<u8>(p, U_KIND));
   switch (familyOf(properties)) {
     case F.X:
       if (isXInLine(p)) {

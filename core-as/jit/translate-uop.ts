@@ -318,7 +318,7 @@ function translateCarry(p: u32, d: u32, s: u32, log2: u32, subtract: bool, immed
 
 /** The micro-op cannot end the region and sets all flags without reading one: what they were before it is of no interest. */
 function replacesFlags(p: u32): bool {
-  const properties = kindProperties(load<u16>(p, U_KIND));
+  const properties = kindProperties(load<u8>(p, U_KIND));
   return (properties & (WRITES_FLAGS | READS_FLAGS | READS_MEMORY | WRITES_MEMORY | HELPER)) === WRITES_FLAGS;
 }
 

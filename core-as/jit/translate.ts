@@ -97,7 +97,7 @@ export function translateNode(number: u32): bool {
   for (let p = first; p < end; p += UOP_SIZE) {
     if (w.at + UOP_ROOM > limit || !hasRoomForSites()) return false;
     const start = w.at;
-    const kind: i32 = load<u16>(p, U_KIND);
+    const kind: i32 = load<u8>(p, U_KIND);
     const properties = kindProperties(kind);
     switch (familyOf(properties)) {
       case F.JCC:
@@ -232,7 +232,7 @@ function translateCall(p: u32, direct: bool, to: i32, ways: u64, end: u32): void
 function translateReturn(p: u32, ways: u64, end: u32): void {
   readMemory(p, 3, end);
   w.set(LOCAL_TARGET);
-  const popped = 8 + (load<u16>(p, U_KIND) === K.RETI ? load<i64>(p, U_IMM) : 0);
+  const popped = 8 + (load<u8>(p, U_KIND) === K.RETI ? load<i64>(p, U_IMM) : 0);
   moveStack(popped);
   storeRegisters();
   chooseWay(ways);

@@ -136,7 +136,7 @@ export function halves(p: u32): u32 {
 }
 
 export function inMemory(p: u32): bool {
-  return load<u16>(p, U_KIND) !== K.SIMD_R;
+  return load<u8>(p, U_KIND) !== K.SIMD_R;
 }
 
 /** The only reason to leave the region for the instruction is that its memory operand is not to be had. */
@@ -150,7 +150,7 @@ export function vectorBytes(p: u32): u32 {
 
 /** True when a SIMD_* micro-op is translated: the operation itself, or a call of HELPER_VECTOR around which its operands are. */
 export function isVectorInLine(p: u32): bool {
-  const kind: i32 = load<u16>(p, U_KIND);
+  const kind: i32 = load<u8>(p, U_KIND);
   const imm = load<u64>(p, U_IMM);
   if (kind === K.SIMD_SPECIAL || imm & UOP_SIMD_MMX || simdFeatureOff(simdFeature(imm))) return false;
   // Of an instruction that is several micro-ops.
@@ -164,7 +164,7 @@ export function isVectorInLine(p: u32): bool {
 
 /** True when the operation of a micro-op that isVectorInLine is WebAssembly, and no helper's. */
 export function isOperationInLine(p: u32): bool {
-  const kind: i32 = load<u16>(p, U_KIND);
+  const kind: i32 = load<u8>(p, U_KIND);
   const id = operation(p);
   if (id <= op.OP_PACKUSDW) return id === op.OP_PANDN || isUnpack(id) || binaryOpcode(id) !== 0;
   if (id >= op.OP_PSLLW_I && id <= op.OP_PSRAD_I) return true;

@@ -223,7 +223,7 @@ export function translateVector(p: u32, end: u32): void {
   }
   if (!isOperationInLine(p)) callOperation(p);
   else if (id >= op.OP_FP_FIRST) translateScalar(p, id);
-  else if (<i32>load<u16>(p, U_KIND) === K.SIMD_ST) translateStore(p, id);
+  else if (<i32>load<u8>(p, U_KIND) === K.SIMD_ST) translateStore(p, id);
   else translateOperation(p, id);
 }
 

@@ -74,7 +74,7 @@ function lastUop(n: u32): u32 {
 // @ts-ignore: decorator
 @inline
 function lastProperties(n: u32): u32 {
-  return kindProperties(load<u16>(lastUop(n), U_KIND));
+  return kindProperties(load<u8>(lastUop(n), U_KIND));
 }
 
 /** The node after a call, or -1. */

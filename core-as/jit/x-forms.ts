@@ -31,7 +31,7 @@ function hasAtomic(operation: u32): bool {
 
 /** True when an instruction of kind CALL_X is translated in line. */
 export function isXInLine(p: u32): bool {
-  if (<i32>load<u16>(p, U_KIND) !== K.CALL_X) return false;
+  if (<i32>load<u8>(p, U_KIND) !== K.CALL_X) return false;
   const size = xBytes(p);
   switch (xOf(p)) {
     case X.MUL:

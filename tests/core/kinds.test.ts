@@ -104,7 +104,7 @@ function decoded(): Uop[] {
   const uops: Uop[] = [];
   let p = core.firstUop(machine.codeLinear(CODE_OFFSET));
   for (; p !== 0; p += UOP_SIZE) {
-    const kind = machine.view.getUint16(p + U_KIND, true);
+    const kind = machine.view.getUint8(p + U_KIND);
     const byte = (at: number): number => machine.bytes[p + at] ?? 0;
     const properties = core.kindProperties(kind);
     uops.push({ kind, properties, d: byte(U_D), s: byte(U_S), base: byte(U_BASE), index: byte(U_IDX) });
