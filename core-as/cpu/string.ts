@@ -57,8 +57,9 @@ export function stringInstruction(p: u32, size: u32, x: u32): bool {
   if (!count) setCount(mask, 0);
   const stepped = mustStep || debuggerSteps;
   while (count) {
-    if (!backwards && (x === X.MOVS || x === X.STOS) && !stepped) {
-      const done = x === X.MOVS ? bulkMove(seg & 7, mask, size, count) : bulkStore(mask, size, count);
+    if ((x === X.MOVS || x === X.STOS) && !stepped) {
+      const done =
+        x === X.MOVS ? bulkMove(seg & 7, mask, size, count, backwards) : bulkStore(mask, size, count, backwards);
       if (faulted & FAULTED) return false;
       if (done) {
         count -= done;
@@ -161,49 +162,62 @@ function element(seg: u32, mask: u64, size: u32, x: u32, step: u64): void {
   }
 }
 
-/** Elements from an offset to the end of its page (of a linear address) and to the wrap of the address size. */
-function elementsToEdge(linear: u64, offset: u64, mask: u64, size: u32): u64 {
-  const page = (0x1000 - (linear & 0xfff)) / size;
+/**
+ * Elements from an offset up to the end of its page (of a linear address) and to the wrap of the address size; backwards, those down to the page's
+ * beginning and to offset 0. 0 when the first one lies in two pages.
+ */
+function elementsToEdge(linear: u64, offset: u64, mask: u64, size: u32, backwards: bool): u64 {
+  const room = 0x1000 - (linear & 0xfff);
+  if (room < size) return 0;
+  const page = backwards ? (linear & 0xfff) / size + 1 : room / size;
   if (mask === u64.MAX_VALUE) return page;
-  return min<u64>(page, (mask - offset + 1) / size);
+  return min<u64>(page, backwards ? offset / size + 1 : (mask - offset + 1) / size);
 }
 
-/** As many elements of a forward MOVS as lie in one page at both ends; 0 when it must go element by element. */
-function bulkMove(seg: u32, mask: u64, size: u32, count: u64): u64 {
+/** As many elements of a MOVS as lie in one page at both ends; 0 when it must go element by element. */
+function bulkMove(seg: u32, mask: u64, size: u32, count: u64, backwards: bool): u64 {
   const fromOffset = gpr(RSI) & mask;
   const toOffset = gpr(RDI) & mask;
   const from = linearAddress(seg, fromOffset, size, false);
   const to = linearAddress(ES, toOffset, size, true);
   if (faulted & FAULTED) return 0;
-  let n = min<u64>(elementsToEdge(from, fromOffset, mask, size), elementsToEdge(to, toOffset, mask, size));
+  let n = min<u64>(
+    elementsToEdge(from, fromOffset, mask, size, backwards),
+    elementsToEdge(to, toOffset, mask, size, backwards),
+  );
   n = min<u64>(n, count);
   if (n < 2) return 0;
   const bytes = <u32>n * size;
-  linearAddress(seg, fromOffset, bytes, false);
-  linearAddress(ES, toOffset, bytes, true);
+  // From the first element down to the lowest one.
+  const down: u64 = backwards ? bytes - size : 0;
+  linearAddress(seg, fromOffset - down, bytes, false);
+  linearAddress(ES, toOffset - down, bytes, true);
   if (faulted & FAULTED) return outsideSegment();
-  const source = readPointer(from);
+  const source = readPointer(from - down);
   if (!source) return 0;
-  const target = writePointer(to);
+  const target = writePointer(to - down);
   if (!target) return 0;
-  // An overlapping forward copy repeats the bytes between the two addresses; memory.copy would not.
-  if (target > source && target < source + bytes) return 0;
+  // A copy onto what it has still to read repeats the bytes between the two addresses; memory.copy would not.
+  const ahead: u32 = backwards ? source - target : target - source;
+  if (ahead && ahead < bytes) return 0;
   memory.copy(target, source, bytes);
-  advance(RSI, mask, bytes);
-  advance(RDI, mask, bytes);
+  const by: u64 = backwards ? 0 - <u64>bytes : bytes;
+  advance(RSI, mask, by);
+  advance(RDI, mask, by);
   return n;
 }
 
-function bulkStore(mask: u64, size: u32, count: u64): u64 {
+function bulkStore(mask: u64, size: u32, count: u64, backwards: bool): u64 {
   const offset = gpr(RDI) & mask;
   const to = linearAddress(ES, offset, size, true);
   if (faulted & FAULTED) return 0;
-  const n = min<u64>(elementsToEdge(to, offset, mask, size), count);
+  const n = min<u64>(elementsToEdge(to, offset, mask, size, backwards), count);
   if (n < 2) return 0;
   const bytes = <u32>n * size;
-  linearAddress(ES, offset, bytes, true);
+  const down: u64 = backwards ? bytes - size : 0;
+  linearAddress(ES, offset - down, bytes, true);
   if (faulted & FAULTED) return outsideSegment();
-  const target = writePointer(to);
+  const target = writePointer(to - down);
   if (!target) return 0;
   const value = readRegister(RAX, size);
   const byte = value & 0xff;
@@ -212,7 +226,7 @@ function bulkStore(mask: u64, size: u32, count: u64): u64 {
   else if (size === 8) for (let i: u32 = 0; i < bytes; i += 8) store<u64>(target + i, value);
   else if (size === 4) for (let i: u32 = 0; i < bytes; i += 4) store<u32>(target + i, <u32>value);
   else for (let i: u32 = 0; i < bytes; i += 2) store<u16>(target + i, <u16>value);
-  advance(RDI, mask, bytes);
+  advance(RDI, mask, backwards ? 0 - <u64>bytes : bytes);
   return n;
 }
 
