@@ -1,8 +1,7 @@
 /** The MachineHost of Node: worker threads, the process's clock, messages on standard error. */
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { Worker } from 'node:worker_threads';
-import type { MachineHost, VcpuThread, VcpuThreadStart } from '../devices/machine/host.ts';
+import type { MachineHost } from '../devices/machine/host.ts';
 import type { BackendOpeners } from '../devices/backends/kinds.ts';
 import { nodeBackends } from './backends.ts';
 import { openDisk } from './disk/open-disk.ts';
@@ -11,12 +10,15 @@ import { CAN_PIN } from './affinity.ts';
 import { openFlashFile } from './flash-file.ts';
 import { clockSince, makeClockOrigin } from './clock.ts';
 import { collectGarbage } from './garbage.ts';
+import { WaitingThread } from './waiting-thread.ts';
 import { wire } from './wire.ts';
 
 export interface NodeHostOptions {
   readonly core: WebAssembly.Module;
   /** Entry of the vCPU workers; absent: the machine runs inline. */
   readonly workerUrl?: URL | undefined;
+  /** A thread for vCPU 0 that was started already. */
+  readonly firstThread?: WaitingThread | undefined;
   /** Where messages for the user go; standard error by default. */
   readonly message?: ((text: string) => void) | undefined;
   /**
@@ -29,28 +31,6 @@ export interface NodeHostOptions {
 
 /** A timer that only keeps the process alive may be as long as timers get. */
 const KEEP_ALIVE_MS = 0x7fff_ffff;
-
-function spawn(
-  workerUrl: URL,
-  start: VcpuThreadStart,
-  failed: (error: Error) => void,
-  message: (text: string) => void,
-): VcpuThread {
-  const worker = new Worker(workerUrl, { workerData: start, execArgv: [], name: `vcpu${start.vcpu}` });
-  let ended = false;
-  worker.on('message', (text: unknown) => message(String(text)));
-  worker.on('error', (error: unknown) => {
-    failed(error instanceof Error ? error : new Error(String(error)));
-  });
-  worker.on('exit', () => {
-    ended = true;
-  });
-  return {
-    terminate: async () => {
-      if (!ended) await worker.terminate();
-    },
-  };
-}
 
 /** Standard error in raw terminal mode needs the carriage return that cooked mode would add. */
 export function writeMessage(text: string): void {
@@ -67,13 +47,20 @@ export function createNodeHost(options: NodeHostOptions): MachineHost {
   const clockOrigin = makeClockOrigin();
   const { workerUrl } = options;
   const message = options.message ?? writeMessage;
+  let { firstThread } = options;
   return {
     core: options.core,
     clockOrigin,
     nowNs: clockSince(clockOrigin),
     yieldNow: () => new Promise((resolve) => setImmediate(resolve)),
     collectGarbage,
-    spawnVcpu: workerUrl ? (start, failed) => spawn(workerUrl, start, failed, message) : undefined,
+    spawnVcpu: workerUrl
+      ? (start, failed) => {
+          const thread = firstThread ?? new WaitingThread(workerUrl, `vcpu${start.vcpu}`, message);
+          firstThread = undefined;
+          return thread.run(start, failed);
+        }
+      : undefined,
     pinsVcpus: CAN_PIN,
     wire,
     keepAlive: () => {

@@ -1,14 +1,12 @@
 /** Integer arithmetic with flags for operands whose size is known at run time only: the less frequent instructions. */
 import { R_LAZY_AUX } from '../layout';
 import {
-  AUX_CARRY,
+  AUX_OVERFLOW_BITS,
   addCarries,
   auxCarryOverflow,
   carry,
   keepCarry,
   lazyAux,
-  overflow,
-  setCarry,
   setLazy,
   signExtend,
   subBorrows,
@@ -165,18 +163,9 @@ export function shiftSized(operation: u32, value: u64, count: u32, sizeBytes: u3
   }
 }
 
+/** Rotates set CF and OF and leave the others. */
 function rotateFlags(cf: u32, ov: u32): void {
-  setCarry(cpu, cf);
-  if (overflow(cpu) !== (ov & 1)) flipOverflow();
-}
-
-function flipOverflow(): void {
-  // OF is carry ^ bit 30: flipping bit 30 flips OF alone.
-  setLazyAux(lazyAux(cpu) ^ (AUX_CARRY >> 1));
-}
-
-function setLazyAux(aux: u32): void {
-  store<u32>(cpu, aux, R_LAZY_AUX);
+  store<u32>(cpu, (lazyAux(cpu) & ~AUX_OVERFLOW_BITS) | auxCarryOverflow(cf, ov & 1), R_LAZY_AUX);
 }
 
 /** SHLD (right false) or SHRD of `value` with bits from `other`. Counts beyond a 16-bit operand repeat the pair as processors do. */

@@ -20,6 +20,7 @@ import { NameError, Registry } from '../registry/registry.ts';
 import { openRuntimeDir, RuntimeDirError } from '../registry/runtime-dir.ts';
 import { hasRebooted, isMonitored, monitor, reportReboot } from '../monitor.ts';
 import { createNodeHost, ignoreLostReaders, writeMessage } from '../node-host.ts';
+import { WaitingThread } from '../waiting-thread.ts';
 import { openCheckpoint } from '../registry/checkpoint-file.ts';
 import { RunFolder } from '../run-folder.ts';
 import { register, type Registration } from '../registry/registration.ts';
@@ -48,6 +49,8 @@ async function run(argv: readonly string[]): Promise<number> {
     checkpoint = undefined;
   }
   if (watches) return monitor(argv, settings.name);
+  const workerUrl = vcpuWorkerUrl();
+  const firstThread = workerUrl && new WaitingThread(workerUrl, 'vcpu0', writeMessage);
   const registration = await register(settings.name, programName, writeMessage);
 
   let left = false;
@@ -59,7 +62,8 @@ async function run(argv: readonly string[]): Promise<number> {
   const serial = new SerialOpener(leave, undefined, writeMessage);
   const host = createNodeHost({
     core: await loadCore(),
-    workerUrl: vcpuWorkerUrl(),
+    workerUrl,
+    firstThread,
     readFile: async (path) => loaded?.get(path) ?? readFile(path),
     backends: { character: (address) => serial.open(address) },
   });
