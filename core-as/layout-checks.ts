@@ -25,6 +25,7 @@ import {
   T0,
   T1,
   UOP_SIZE,
+  U_AT,
   U_BASE,
   U_D,
   U_DISP,
@@ -290,7 +291,7 @@ assert(L.CACHE_PAGES + L.CACHE_PAGES_SIZE === L.CACHE_BLOCKS && L.CACHE_BLOCKS %
 
 assert(U_KIND === 0 && follows(U_KIND + 1, U_OP, 1));
 assert(follows(U_OP + 1, U_LEN, 1));
-assert(U_NEXT === U_DISP, 'branches have no memory operand');
+assert(U_AT === U_BASE && U_NEXT === U_DISP, 'branches have no memory operand');
 assert(follows(U_LEN + 1, U_INDEX, 1));
 assert(follows(U_INDEX + 1, U_OFF, 2));
 assert(follows(U_OFF + 2, U_D, 1));

@@ -11,7 +11,7 @@ import { HOT, compileNow, compilesAtOnce, queueAgain, queueBlock } from '../jit/
 import { R_ICOUNT, R_INT_SHADOW, R_JIT_STATUS, R_JIT_TARGET, R_PENDING, R_RIP } from '../layout';
 import { itlbBank } from '../mmu/banks';
 import { codePage, itlbEntry } from '../mmu/tlb';
-import { B_ADDRESS, B_HEAT, B_JIT, B_MODE, B_PAGE2, BLOCK_HEADER, findBlock } from './code-cache';
+import { B_HEAT, B_JIT, B_MODE, B_PAGE2, BLOCK_HEADER, findBlock } from './code-cache';
 import { decodeBlock } from './decode-block';
 import { deliverFault } from './exception';
 import { drainStores } from './fence';
@@ -86,6 +86,7 @@ import {
   SUB_LINKABLE,
   SUB_SIZE_SHIFT,
   UOP_SIZE,
+  U_AT,
   U_IMM,
   U_INDEX,
   U_LEN,
@@ -151,7 +152,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
   let p: u32 = 0;
   /** The micro-op to go on at, where a region was left aside. */
   let resume: u32 = 0;
-  /** The direct branch that led to `target`, which is not linked; 0: it was something else. */
+  /** The branch that led to `target`; 0: it was something else. */
   let from: u32 = 0;
 
   // Enters the block at `target`, then runs it; each turn of the outer loop is one block.
@@ -193,15 +194,17 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         store<u64>(r, page + 0x80000000, REG_PAGE_HIGH);
       }
       const linear = linearPage ? linearPage | ((<u32>target) & 0xfff) : 0;
+      const key = mode | modeBits;
       let block: u32 = 0;
       if (from) {
         block = load<u32>(from, U_NEXT);
-        if (!block || load<u32>(block, B_ADDRESS) !== linear || load<u32>(block, B_MODE) !== mode) {
-          block = linear ? findBlock(linear, mode) : 0;
+        if (!block || load<u32>(from, U_AT) !== linear || load<u32>(block, B_MODE) !== key) {
+          block = linear ? findBlock(linear, key) : 0;
+          store<u32>(from, linear, U_AT);
           store<u32>(from, block, U_NEXT);
         }
         from = 0;
-      } else if (linear) block = findBlock(linear, mode | modeBits);
+      } else if (linear) block = findBlock(linear, key);
       if (block && (!load<u32>(block, B_PAGE2) || codePage(nextPage(page)) === load<u32>(block, B_PAGE2))) {
         p = block + BLOCK_HEADER;
         if (!modeBits || compilesAtOnce) {
@@ -253,7 +256,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         }
       } else {
         clearFault();
-        p = decodeBlock(linear, target, mode | modeBits);
+        p = decodeBlock(linear, target, key);
         if (!p) {
           store<u64>(r, target - csBase, R_RIP);
           deliverFault();
@@ -264,7 +267,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           continue;
         }
         // So that it is compiled as well.
-        if (compilesAtOnce && linear && findBlock(linear, mode | modeBits)) continue;
+        if (compilesAtOnce && linear && findBlock(linear, key)) continue;
       }
     }
 
@@ -644,8 +647,10 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           break;
         case K.JMPR:
           target = S64(r, p);
-          if (isCanonical(target)) noteTarget(p, target - page);
-          else raiseGp();
+          if (isCanonical(target)) {
+            noteTarget(p, target - page);
+            from = p;
+          } else raiseGp();
           break;
         case K.CALL: {
           const sp = load<u64>(r, RSP << 3) - 8;
@@ -667,6 +672,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           store<u64>(r, sp, RSP << 3);
           noteTarget(p, to - page);
           target = to;
+          from = p;
           break;
         }
         case PAIR.POP_RET:
@@ -682,6 +688,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           }
           store<u64>(r, sp + 8, RSP << 3);
           target = to;
+          from = p;
           break;
         }
         case K.RETI: {
@@ -694,6 +701,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           }
           store<u64>(r, sp + 8 + load<u64>(p, U_IMM), RSP << 3);
           target = to;
+          from = p;
           break;
         }
         case PAIR.PUSH_PUSH:

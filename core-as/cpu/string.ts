@@ -193,10 +193,13 @@ function bulkMove(seg: u32, mask: u64, size: u32, count: u64, backwards: bool): 
   linearAddress(seg, fromOffset - down, bytes, false);
   linearAddress(ES, toOffset - down, bytes, true);
   if (faulted & FAULTED) return outsideSegment();
-  const source = readPointer(from - down);
-  if (!source) return 0;
-  const target = writePointer(to - down);
-  if (!target) return 0;
+  // Asked for by the first element's address, which a page fault reports.
+  const firstSource = readPointer(from);
+  if (!firstSource) return 0;
+  const firstTarget = writePointer(to);
+  if (!firstTarget) return 0;
+  const source = firstSource - <u32>down;
+  const target = firstTarget - <u32>down;
   // A copy onto what it has still to read repeats the bytes between the two addresses; memory.copy would not.
   const ahead: u32 = backwards ? source - target : target - source;
   if (ahead && ahead < bytes) return 0;
@@ -217,8 +220,9 @@ function bulkStore(mask: u64, size: u32, count: u64, backwards: bool): u64 {
   const down: u64 = backwards ? bytes - size : 0;
   linearAddress(ES, offset - down, bytes, true);
   if (faulted & FAULTED) return outsideSegment();
-  const target = writePointer(to - down);
-  if (!target) return 0;
+  const first = writePointer(to);
+  if (!first) return 0;
+  const target = first - <u32>down;
   const value = readRegister(RAX, size);
   const byte = value & 0xff;
   const uniform = value === (byte * 0x0101010101010101) >> (64 - (size << 3));

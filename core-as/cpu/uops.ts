@@ -31,7 +31,8 @@ export const U_SEG: u32 = 11;
 export const U_DISP: u32 = 12;
 /** u64: immediate, or a branch's target relative to the page address. */
 export const U_IMM: u32 = 16;
-/** u32: direct branches: the block that their target was last found in. */
+/** u32: branches: where in linear memory they last went, unless they were linked, and the block that was found there. */
+export const U_AT: u32 = 8;
 export const U_NEXT: u32 = 12;
 /** u32: direct branches: the target block's first micro-op, once known and in the same page. */
 export const U_LINK: u32 = 24;

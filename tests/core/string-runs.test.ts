@@ -3,7 +3,7 @@
  * page boundaries, and ends of memory in the middle of a run.
  */
 import { beforeAll, expect, test } from 'vitest';
-import { VCPU, R_GPR, R_RIP } from '../../core-as/layout.ts';
+import { R_CR2, R_GPR, R_RIP, VCPU } from '../../core-as/layout.ts';
 import { compileCore } from '../support/compile-core.ts';
 import { drawInput, start } from '../vectors/random-state.ts';
 import { Prng } from '../vectors/random.ts';
@@ -65,11 +65,19 @@ function imageOffset(address: bigint, size: number, writes: boolean): number | u
   return window.imageOffset + Number(address - window.address);
 }
 
-/** What a run does, an element at a time: the image afterwards, elements done, and whether one faulted. */
+/** Address of the first byte of an access that faults: the access's, or that of its second page. */
+function firstAbsent(address: bigint, size: number, writes: boolean): bigint {
+  return imageOffset(address, 1, writes) === undefined
+    ? address
+    : address + BigInt(size) - ((address + BigInt(size)) & 0xfffn);
+}
+
+/** What a run does, an element at a time: the image afterwards, and elements done. */
 function expected({ stores, size, backwards, count, from, to, value }: Run): {
   image: Buffer;
   done: number;
-  faulted: boolean;
+  /** Where a page fault was; undefined: there was none. */
+  fault: bigint | undefined;
 } {
   const image = Buffer.from(machine.background);
   const element = Buffer.alloc(8);
@@ -78,11 +86,12 @@ function expected({ stores, size, backwards, count, from, to, value }: Run): {
     const away = BigInt(done * size) * (backwards ? -1n : 1n);
     const source = stores ? 0 : imageOffset(from + away, size, false);
     const target = imageOffset(to + away, size, true);
-    if (source === undefined || target === undefined) return { image, done, faulted: true };
+    if (source === undefined) return { image, done, fault: firstAbsent(from + away, size, false) };
+    if (target === undefined) return { image, done, fault: firstAbsent(to + away, size, true) };
     if (!stores) image.copy(element, 0, source, source + size);
     element.copy(image, target, 0, size);
   }
-  return { image, done: count, faulted: false };
+  return { image, done: count, fault: undefined };
 }
 
 test('runs in bulk do what their elements do', { timeout: 300_000 }, () => {
@@ -109,17 +118,18 @@ test('runs in bulk do what their elements do', { timeout: 300_000 }, () => {
       if (machine.view.getBigUint64(VCPU + R_RIP, true) === BigInt(CODE_ADDRESS + AT + code.length)) break;
     }
     machine.writeCode(AT, undefined, code.length);
-    const { image, done, faulted } = expected(run);
+    const { image, done, fault } = expected(run);
     const moved = BigInt(done * size) * (backwards ? -1n : 1n);
     const register = (n: number): bigint => machine.view.getBigUint64(VCPU + R_GPR + n * 8, true);
     const same =
-      exception >= 0 === faulted &&
+      exception >= 0 === (fault !== undefined) &&
+      (fault === undefined || machine.view.getBigUint64(VCPU + R_CR2, true) === fault) &&
       register(RCX) === BigInt(count - done) &&
       register(RDI) === to + moved &&
       register(RSI) === (stores ? from : from + moved) &&
       machine.image.equals(image);
     if (!same) wrong.push(run);
-    if (faulted) faults++;
+    if (fault !== undefined) faults++;
   }
   expect(wrong.slice(0, 3)).toEqual([]);
   expect(faults).toBeGreaterThan(RUNS / 10);
