@@ -31,6 +31,7 @@ export class Display implements ViewOwner {
   readonly frame = new Frame();
   readonly #views = new Set<DisplayView>();
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #lastLookMs = -Infinity;
   /** Looks left at the higher rate. */
   #busyLooks = 0;
   #closed = false;
@@ -111,9 +112,12 @@ export class Display implements ViewOwner {
   }
 
   #schedule(): void {
-    const delayMs = this.#busyLooks > 0 ? BUSY_REFRESH_MS : REFRESH_MS;
+    const intervalMs = this.#busyLooks > 0 ? BUSY_REFRESH_MS : REFRESH_MS;
+    // From look to look: the time that a viewer takes to draw is not added.
+    const delayMs = Math.max(0, this.#lastLookMs + intervalMs - performance.now());
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
+      this.#lastLookMs = performance.now();
       if (this.#busyLooks > 0) this.#busyLooks--;
       if (![...this.#views].some((view) => view.wanted)) return;
       this.refresh();

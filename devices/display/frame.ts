@@ -14,6 +14,8 @@ const PAGE_PIXELS = 1024;
 const SCROLL_MINIMUM_SHARE = 0.25;
 /** And it counts when this share of the rows is found moved by the same distance. */
 const SCROLL_MATCH_SHARE = 0.5;
+/** Of a row every so many pixels are looked at; what the others hold is compared afterwards. No divisor of a glyph's width: every column counts. */
+const SCROLL_STEP_PIXELS = 5;
 
 /** Rows that moved: what lies at `y` now lay at `sourceY` before. The whole width moves. */
 export interface Scroll {
@@ -92,11 +94,10 @@ export class Frame {
       const tileColumn = Math.floor(x / TILE_PIXELS);
       const segmentEnd = Math.min(end, row * width + Math.min(width, (tileColumn + 1) * TILE_PIXELS));
       while (at < segmentEnd && pixels[at] === source[at]) at++;
-      if (at < segmentEnd) {
-        pixels.set(source.subarray(at, segmentEnd), at);
-        tiles.set(Math.floor(row / TILE_PIXELS) * tiles.columns + tileColumn);
-        at = segmentEnd;
-      }
+      if (at === segmentEnd) continue;
+      tiles.set(Math.floor(row / TILE_PIXELS) * tiles.columns + tileColumn);
+      // Pixel by pixel: making two views of so few costs more than the copying.
+      for (; at < segmentEnd; at++) pixels[at] = source[at] ?? 0;
     }
   }
 
@@ -136,7 +137,8 @@ export class Frame {
     for (let row = 0; row < rows; row++) {
       let hash = 0x811c9dc5 | 0;
       const end = (row + 1) * this.#width;
-      for (let at = row * this.#width; at < end; at++) hash = Math.imul(hash ^ (pixels[at] ?? 0), 0x01000193);
+      for (let at = row * this.#width; at < end; at += SCROLL_STEP_PIXELS)
+        hash = Math.imul(hash ^ (pixels[at] ?? 0), 0x01000193);
       hashes[row] = hash;
     }
     return hashes;

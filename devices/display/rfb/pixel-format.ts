@@ -113,18 +113,35 @@ export class PixelFormat {
   }
 
   /** Pixels of a part of the frame as numbers in the client's format. What lies outside the frame is black. */
-  convert(frame: Frame, { x, y, width, height }: Rectangle): Uint32Array {
-    const out = new Uint32Array(width * height);
+  convert(frame: Frame, rectangle: Rectangle): Uint32Array {
+    const out = new Uint32Array(rectangle.width * rectangle.height);
+    this.#convertInto(frame, rectangle, out);
+    return out;
+  }
+
+  #convertInto(frame: Frame, { x, y, width, height }: Rectangle, out: Uint32Array): void {
     const columns = Math.max(0, Math.min(width, frame.width - x));
     const rows = Math.max(0, Math.min(height, frame.height - y));
     for (let row = 0; row < rows; row++) {
       const from = (y + row) * frame.width + x;
       const source = frame.pixels.subarray(from, from + columns);
-      if (this.#identical) out.set(source, row * width);
-      else this.#convertRow(source, out, row * width);
+      const at = row * width;
+      if (this.#identical) for (let i = 0; i < columns; i++) out[at + i] = (source[i] ?? 0) & 0xffffff;
+      else this.#convertRow(source, out, at);
     }
-    if (this.#identical) for (let i = 0; i < out.length; i++) out[i] = (out[i] ?? 0) & 0xffffff;
-    return out;
+  }
+
+  /** A message of `headerBytes`, a multiple of 4, and the pixels of a part of the frame as PIXELs behind them. */
+  rawMessage(frame: Frame, rectangle: Rectangle, headerBytes: number): Uint8Array<ArrayBuffer> {
+    const pixelCount = rectangle.width * rectangle.height;
+    const message = new Uint8Array(headerBytes + pixelCount * this.bytesPerPixel);
+    // Typed arrays of every host that runs this are little-endian, too.
+    if (this.bytesPerPixel === 4 && !this.bigEndian) {
+      this.#convertInto(frame, rectangle, new Uint32Array(message.buffer, headerBytes, pixelCount));
+    } else {
+      this.writePixels(this.convert(frame, rectangle), message, headerBytes);
+    }
+    return message;
   }
 
   #convertRow(source: Uint32Array, out: Uint32Array, at: number): void {

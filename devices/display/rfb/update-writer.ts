@@ -157,6 +157,11 @@ export class UpdateWriter {
   async #pixels(rectangle: Rectangle): Promise<Uint8Array | undefined> {
     const format = this.#format;
     const { width, height } = rectangle;
+    if (this.#encoding === P.ENCODING_RAW) {
+      const message = format.rawMessage(this.frame, rectangle, RECTANGLE_HEADER_BYTES);
+      writeHeader(message, rectangle, P.ENCODING_RAW);
+      return message;
+    }
     const pixels = format.convert(this.frame, rectangle);
     switch (this.#encoding) {
       case P.ENCODING_HEXTILE:
@@ -171,7 +176,7 @@ export class UpdateWriter {
         return this.#compressed(rectangle, P.ENCODING_ZLIB, this.#zlib, plain(pixels, format));
       }
       default:
-        return withHeader(rectangle, P.ENCODING_RAW, plain(pixels, format));
+        throw new RangeError(`encoding ${this.#encoding}`);
     }
   }
 
@@ -199,13 +204,17 @@ function plain(pixels: Uint32Array, format: PixelFormat): Uint8Array<ArrayBuffer
 
 function rectangleHeader(rectangle: Rectangle, encoding: number, moreBytes = 0): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(RECTANGLE_HEADER_BYTES + moreBytes);
+  writeHeader(bytes, rectangle, encoding);
+  return bytes;
+}
+
+function writeHeader(bytes: Uint8Array<ArrayBuffer>, rectangle: Rectangle, encoding: number): void {
   const fields = new DataView(bytes.buffer);
   fields.setUint16(0, rectangle.x);
   fields.setUint16(2, rectangle.y);
   fields.setUint16(4, rectangle.width);
   fields.setUint16(6, rectangle.height);
   fields.setInt32(8, encoding);
-  return bytes;
 }
 
 function withHeader(rectangle: Rectangle, encoding: number, data: Uint8Array): Uint8Array {
