@@ -467,8 +467,11 @@ export const CACHE_TLB_SIZE = (TLB_SPACE_COUNT - 1) * TLB_SPACE_SIZE;
 /** u16 per linear page: the write entry that leads to it (core-as/mmu/writers.ts). */
 export const CACHE_WRITERS = CACHE_TLB + CACHE_TLB_SIZE;
 export const CACHE_WRITERS_SIZE = PAGE_FLAGS_SIZE * 2;
+/** Page tables that walks ended in (core-as/mmu/table-cache.ts). */
+export const CACHE_TABLES = CACHE_WRITERS + CACHE_WRITERS_SIZE;
+export const CACHE_TABLES_SIZE = 0x1000;
 /** Compiled regions (core-as/jit/jit.ts): u32 linear pages of each region. */
-export const CACHE_REGIONS = CACHE_WRITERS + CACHE_WRITERS_SIZE;
+export const CACHE_REGIONS = CACHE_TABLES + CACHE_TABLES_SIZE;
 /** Slots of the core's table that regions can have, and pages of a region; the host grows the table by so many slots. */
 export const REGION_SLOTS = 0x8000;
 export const REGION_PAGES = 8;

@@ -112,8 +112,8 @@ export function allocate(lengthBytes: u32): u32 {
 /** Bytes that a processor's caches load at once: a block's header and first micro-op lie in one of those. */
 const LINE_BYTES: u32 = 64;
 
-/** There is room for a block of the longest size. */
-export function hasRoomForBlock(): bool {
+/** Makes a block of the longest size begin at freeBlock; false when there is no room for it. */
+export function beginBlock(): bool {
   freeBlock = (freeBlock + (LINE_BYTES - 1)) & ~(LINE_BYTES - 1);
   return freeBlock + MAX_BLOCK_BYTES <= blocksEnd;
 }

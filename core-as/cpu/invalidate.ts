@@ -10,7 +10,7 @@ import {
   dropBlocksOf,
   firstBlockOfPage,
   freeBlock,
-  hasRoomForBlock,
+  beginBlock,
   ringSeen,
   setRingSeen,
 } from './code-cache';
@@ -30,7 +30,7 @@ function dropAllCode(): void {
 
 /** Where a block of the longest size can go; starts the cache again when it is full. */
 export function reserveBlock(): u32 {
-  if (!hasRoomForBlock()) dropAllCode();
+  if (!beginBlock()) dropAllCode();
   return freeBlock;
 }
 

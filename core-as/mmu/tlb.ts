@@ -56,6 +56,7 @@ import { accessAllowed } from '../cpu/watchpoints';
 import { drainStores } from '../cpu/fence';
 import { WORK_DEVICE, WORK_DROP_CODE, WORK_HOST_CALL, charge } from '../cpu/work';
 import { newGeneration, newGenerationOfSpace, resumeGeneration } from './generation';
+import { bindTables, forgetTables } from './table-cache';
 import { bindWriters, noteWriter } from './writers';
 import { isCodePage, isWatchedPage, noteWrite, ramRead, ramWrite } from './physical';
 import {
@@ -140,6 +141,7 @@ function currentPcid(): u32 {
 
 /** Drops every translation. */
 export function flushAll(): void {
+  forgetTables();
   newGeneration();
   for (let n: u32 = 0; n < SPACES; n++) {
     if (n === space) continue;
@@ -156,6 +158,7 @@ export function flushAll(): void {
 /** Makes every bank of a new instance empty, the one that stays empty included. */
 export function initTlb(): void {
   bindWriters(cpu);
+  bindTables(cpu);
   clear(cpu + CHECKED_BANK, TLB_BANK_SIZE);
   for (let n: u32 = 0; n < SPACES; n++) {
     store<u32>(spaceNotes(n), n ? SPACE_FREE : 0, SPACE_PCID);
@@ -168,6 +171,7 @@ export function initTlb(): void {
 
 /** Drops what a CR3 write drops: everything of the address space but global pages (SDM vol. 3, 4.10.4.1). */
 export function flushNonGlobal(): void {
+  forgetTables();
   newGenerationOfSpace();
   clearLocalsOfSpace(space);
 }
@@ -197,12 +201,15 @@ export function switchSpace(pcid: u32, flush: bool): void {
   // A free one may still have global pages that were dropped meanwhile.
   if (free) clearSpace(to);
   else if (flush || found === SPACES) clearLocalsOfSpace(to);
-  if (free || flush || found === SPACES) newGenerationOfSpace();
-  else resumeGeneration();
+  if (free || flush || found === SPACES) {
+    newGenerationOfSpace();
+    forgetTables();
+  } else resumeGeneration();
 }
 
 /** INVPCID of one PCID: what it has of translations that are not global. */
 export function flushPcid(pcid: u32): void {
+  forgetTables();
   for (let n: u32 = 0; n < SPACES; n++) {
     if (load<u32>(spaceNotes(n), SPACE_PCID) !== pcid) continue;
     clearLocalsOfSpace(n);
@@ -251,6 +258,7 @@ function flushPage4K(address: u64): void {
  * tell when there can be any.
  */
 export function flushPage(address: u64): void {
+  forgetTables();
   const high = <i64>address < 0;
   if ((high ? hugeHigh : hugeLow) & regionBit(address, 30)) {
     flushAll();

@@ -19,6 +19,7 @@ import {
 } from '../cpu/state';
 import { FEATURE_PDPE1GB, hasFeature, isAmd } from '../cpu/features';
 import { ramRead, ramWrite } from './physical';
+import { forgetTable, knownTable, rememberTable } from './table-cache';
 
 /** MAXPHYADDR that CPUID reports. */
 export const PHYSICAL_ADDRESS_BITS: u32 = 40;
@@ -106,6 +107,12 @@ export function walk(address: u64, access: u32): u64 {
   return gpa;
 }
 
+/** Forgets the table that a walk began at, and has it begin at the root. */
+function walkAfresh(address: u64): u64 {
+  forgetTable(address);
+  return WALK_AGAIN;
+}
+
 function walkOnce(address: u64, access: u32): u64 {
   const cr0 = load<u64>(cpu, R_CR0);
   walkGlobal = false;
@@ -122,6 +129,9 @@ function walkOnce(address: u64, access: u32): u64 {
   let nx: u64 = 0;
   let table: u64;
   let level: i32;
+  /** The tables' root, when the one at the end of the walk is to be remembered by it; what was known of that one. */
+  let root: u64 = 0;
+  let known: u64 = 0;
   if (longMode) {
     if (!isCanonical(address)) {
       if (!(access & ACCESS_PROBE)) raiseNonCanonical(address);
@@ -129,6 +139,15 @@ function walkOnce(address: u64, access: u32): u64 {
     }
     table = load<u64>(cpu, R_CR3) & 0x000ffffffffff000;
     level = 3;
+    if (!(access & ACCESS_PROBE)) {
+      known = knownTable(address, table);
+      if (known) {
+        table = known & PHYSICAL_MASK & ~0xfff;
+        rights = known;
+        nx = known & PTE_NX;
+        level = 0;
+      } else root = table;
+    }
   } else {
     const pdpte = readEntry64((load<u64>(cpu, R_CR3) & 0xffffffe0) + ((address >> 27) & 0x18));
     if (!(pdpte & PTE_P)) return pageFault(address, 0, access);
@@ -140,6 +159,8 @@ function walkOnce(address: u64, access: u32): u64 {
   for (;;) {
     slot = table + ((address >> (12 + 9 * <u64>level - 3)) & 0xff8);
     entry = readEntry64(slot);
+    // A fault forgets what the walk went by (SDM vol. 3, 4.10.4.1): the tables may allow by now what they did not.
+    if (known && (!(entry & PTE_P) || entry & reserved)) return walkAfresh(address);
     if (!(entry & PTE_P)) return pageFault(address, 0, access);
     if (entry & reserved) return pageFault(address, PF_P | PF_RSVD, access);
     // Where a leaf of that level would have G, AMD reserves the bit: PML4Es, and PDPEs that refer to a table.
@@ -159,8 +180,11 @@ function walkOnce(address: u64, access: u32): u64 {
     if (!(entry & PTE_A) && !(access & ACCESS_PROBE) && !setBits64(slot, entry, PTE_A)) return WALK_AGAIN;
     table = entry & PHYSICAL_MASK & ~0xfff;
     level--;
+    if (level === 0 && root) rememberTable(address, root, table | (rights & (PTE_W | PTE_U)) | nx | PTE_P);
   }
-  if (!allowed(rights, nx !== 0, access, cr0, cr4)) return pageFault(address, PF_P, access);
+  if (!allowed(rights, nx !== 0, access, cr0, cr4)) {
+    return known ? walkAfresh(address) : pageFault(address, PF_P, access);
+  }
   if (!(access & ACCESS_PROBE)) {
     let bits: u64 = PTE_A;
     if (access & ACCESS_WRITE) bits |= PTE_D;
