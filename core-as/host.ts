@@ -38,6 +38,14 @@ export declare function hostMmioWrite(gpa: f64, size: u32, value: u32): void;
 @external("env", "hostRandom")
 export declare function hostRandom(): u32;
 
+/**
+ * With CFGF_PAGED: linear address of the 2 MiB chunk of guest-physical memory by its number, which is brought in if it is not there. 0: there is
+ * no room for it.
+ */
+// @ts-ignore: decorator
+@external("env", "hostChunk")
+export declare function hostChunk(index: u32): u32;
+
 /** Something that the user may want to read about: NOTE_*; a and b are its details. */
 // @ts-ignore: decorator
 @external("env", "hostNote")

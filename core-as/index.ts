@@ -11,7 +11,7 @@ import { mapRam } from './mmu/physical';
 import { initTlb, probe, readPointer, writePointer } from './mmu/tlb';
 
 export { debugStep, run, stateChanged, stepOne, vcpuReset } from './cpu/run';
-export { commitChunk, flushAllVcpus, noteWrite } from './mmu/physical';
+export { commitChunk, dropChunkCode, flushAllVcpus, noteWrite } from './mmu/physical';
 export {
   platformReset,
   pmTimerValue,

@@ -71,8 +71,11 @@ assert(popcnt(L.VCPU_STRIDE) === 1);
 assert(L.PAGE_FLAGS_SIZE === 1 << 20);
 assert(L.CHUNK_SIZE === 1 << L.CHUNK_SHIFT);
 assert(L.CHUNKS_SIZE === L.CHUNK_COUNT * 4);
-assert((L.CHUNK_RAM | L.CHUNK_READONLY | L.CHUNK_BUSY | L.CHUNK_DEVICE) < L.CHUNK_SIZE);
-assert(popcnt(L.CHUNK_RAM | L.CHUNK_READONLY | L.CHUNK_BUSY | L.CHUNK_DEVICE) === 4);
+assert(L.CHUNK_OUT === 1 << 6 && L.CHUNK_OUT < L.CHUNK_SIZE);
+assert(
+  (L.CHUNK_RAM | L.CHUNK_READONLY | L.CHUNK_BUSY | L.CHUNK_DEVICE | L.CHUNK_IDLE | L.CHUNK_CLEAN | L.CHUNK_OUT) ===
+    2 * L.CHUNK_OUT - 1,
+);
 assert(popcnt(L.PAGE_CODE | L.PAGE_TRACKED | L.PAGE_DIRTY) === 3);
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -95,7 +98,8 @@ assert(follows(L.CFG_INSNS_PER_SECOND + 8, L.DET_NOW_NS, 8));
 assert(follows(L.DET_NOW_NS + 8, L.CFG_TIME_OFFSET_NS, 8));
 assert(follows(L.CFG_TIME_OFFSET_NS + 8, L.CFG_FEATURES_ON, 8));
 assert(follows(L.CFG_FEATURES_ON + 8, L.CFG_ROM_BYTES, 4));
-assert(follows(L.CFG_ROM_BYTES + 4, L.INTC_LOCK, 4));
+assert(follows(L.CFG_ROM_BYTES + 4, L.MEMORY_LOW, 4));
+assert(follows(L.MEMORY_LOW + 4, L.INTC_LOCK, 4));
 assert(follows(L.INTC_LOCK + 4, L.HOST_DOORBELL, 4));
 assert(follows(L.HOST_DOORBELL + 4, L.HOST_UART_EVENTS, 4));
 assert(follows(L.HOST_UART_EVENTS + 4, L.SUSPEND_REASON, 4));

@@ -58,6 +58,8 @@ export const CFG_TIME_OFFSET_NS = SHARED + 0x50;
 export const CFG_FEATURES_ON = SHARED + 0x58;
 /** u32: bytes of boot ROM, which end at 4 GiB; what else lies in its lowest chunk is not memory. */
 export const CFG_ROM_BYTES = SHARED + 0x60;
+/** u32 atomic, with CFGF_PAGED: few chunks are left that can be given out: vCPUs that had to be given one rest at the next block boundary. */
+export const MEMORY_LOW = SHARED + 0x64;
 
 /** Writes to unknown MSRs are ignored and reads return 0 (-w). */
 export const CFGF_IGNORE_MSRS = 1;
@@ -79,6 +81,8 @@ export const CFGF_JIT = 128;
 export const CFGF_PAUSE_EXITS = 256;
 /** With CFGF_JIT: 64-bit code is compiled before it runs at all, hot or not. */
 export const CFGF_JIT_ALWAYS = 512;
+/** The host brings in chunks that the pool has no room for (docs/memory.md). */
+export const CFGF_PAGED = 1024;
 
 /** i32 atomic: lock around the platform interrupt controllers, timers and UARTs (0 free, 1 held). */
 export const INTC_LOCK = SHARED + 0x80;
@@ -183,6 +187,12 @@ export const CHUNK_READONLY = 2;
 export const CHUNK_BUSY = 4;
 /** Memory of a device, mapped where its BAR says: RAM outside CFG_LOWMEM and CFG_HIGHMEM. */
 export const CHUNK_DEVICE = 8;
+/** Nobody has touched the chunk since all vCPUs were told to drop their translations: it may be taken away. Whoever touches it clears the bit. */
+export const CHUNK_IDLE = 16;
+/** The swap file holds the same bytes. Whoever writes to the chunk clears the bit. */
+export const CHUNK_CLEAN = 32;
+/** The chunk's bytes are in the swap file alone; it has no linear address. */
+export const CHUNK_OUT = 64;
 
 /** One byte per 4 KiB page of linear memory. */
 export const PAGE_FLAGS = (CHUNKS + CHUNKS_SIZE + 0xfffff) & ~0xfffff;
@@ -322,6 +332,8 @@ export const PEND_STOP = 16;
 export const PEND_KICK = 32;
 /** The vCPU itself asks for a look at the clock: it has done much work (core-as/cpu/work.ts). */
 export const PEND_LOOK = 64;
+/** The vCPU was given a chunk while MEMORY_LOW was set. */
+export const PEND_MEMORY = 128;
 
 // What run() leaves behind when it returns.
 /** u32: EXIT_*. */
@@ -343,6 +355,8 @@ export const EXIT_STOPPED = 3;
 export const EXIT_HALTED_FOREVER = 4;
 /** Internal error: guest memory pool exhausted or a broken invariant; R_EXIT_DETAIL says which (ERR_*). */
 export const EXIT_ERROR = 5;
+/** MEMORY_LOW: call run() again when it is clear, or when the doorbell rings. */
+export const EXIT_MEMORY = 6;
 
 export const ERR_POOL_EXHAUSTED = 1;
 

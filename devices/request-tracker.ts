@@ -8,8 +8,14 @@ interface Request {
 export class RequestTracker {
   readonly #requests = new Set<Request>();
 
-  /** `bug` hears of exceptions out of completions: a completion must not throw. */
-  constructor(private readonly bug: (error: unknown) => void) {}
+  /**
+   * `bug` hears of exceptions out of completions: a completion must not throw. `hold` keeps the guest memory that was given out for a request
+   * in its place (GuestMemory.hold).
+   */
+  constructor(
+    private readonly bug: (error: unknown) => void,
+    private readonly hold: () => () => void = () => () => undefined,
+  ) {}
 
   /** Requests whose backend has not answered yet, abandoned ones included: their data may still move. */
   get inFlight(): number {
@@ -17,12 +23,14 @@ export class RequestTracker {
   }
 
   /**
-   * Follows a request. Exactly one of `done` and `failed` is called when the backend answers, unless the request was abandoned
+   * Follows a request, which has taken its views of guest memory just before. Exactly one of `done` and `failed` is called when the backend answers, unless the request was abandoned
    * meanwhile.
    */
   begin<T>(work: Promise<T>, done: (result: T) => void, failed: (error: unknown) => void): void {
+    const release = this.hold();
     const finish = (complete: () => void): void => {
       this.#requests.delete(request);
+      release();
       if (request.abandoned) return;
       try {
         complete();

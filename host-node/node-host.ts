@@ -10,6 +10,7 @@ import { CAN_PIN } from './affinity.ts';
 import { openFlashFile } from './flash-file.ts';
 import { clockSince, makeClockOrigin } from './clock.ts';
 import { collectGarbage } from './garbage.ts';
+import { openSwapFile } from './swap-file.ts';
 import { WaitingThread } from './waiting-thread.ts';
 import { wire } from './wire.ts';
 
@@ -70,6 +71,7 @@ export function createNodeHost(options: NodeHostOptions): MachineHost {
     message,
     readFile: options.readFile ?? ((path) => readFile(path)),
     openFlash: openFlashFile,
+    openSwap: openSwapFile,
     backends: {
       ...nodeBackends,
       block: (settings) => openDisk(settings, message),

@@ -20,13 +20,16 @@ import {
   EXIT_ERROR,
   EXIT_HALTED_FOREVER,
   EXIT_HLT,
+  EXIT_MEMORY,
   EXIT_STOPPED,
   EXIT_SUSPEND,
   HALTED_CPUS,
+  MEMORY_LOW,
   PEND_INIT,
   PEND_INTR,
   PEND_KICK,
   PEND_LOOK,
+  PEND_MEMORY,
   PEND_NMI,
   PEND_SIPI,
   PEND_STOP,
@@ -351,6 +354,11 @@ function serviceEvents(): i32 {
   if (pending & PEND_STOP) {
     atomic.and<u32>(cpu, ~PEND_STOP, R_PENDING);
     return exit(EXIT_STOPPED);
+  }
+  if (pending & PEND_MEMORY) {
+    // The bit stays while memory is low: it keeps the vCPU from running on.
+    if (atomic.load<u32>(MEMORY_LOW)) return exit(EXIT_MEMORY);
+    atomic.and<u32>(cpu, ~PEND_MEMORY, R_PENDING);
   }
   if (pending & PEND_INIT) {
     atomic.and<u32>(cpu, ~PEND_INIT, R_PENDING);

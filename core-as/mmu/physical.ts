@@ -1,7 +1,9 @@
 /** Guest-physical memory: 2 MiB chunks of the pool in linear memory, and the marks on pages that hold decoded code. */
-import { NOTE_POOL_EXHAUSTED, hostNote } from '../host';
+import { NOTE_POOL_EXHAUSTED, hostChunk, hostNote } from '../host';
 import { kickVcpu } from '../kick';
 import {
+  CFGF_PAGED,
+  CFG_FLAGS,
   CFG_HIGHMEM,
   CFG_LOWMEM,
   CFG_NCPUS,
@@ -10,8 +12,11 @@ import {
   CFG_ROM_BYTES,
   CHUNKS,
   CHUNK_BUSY,
+  CHUNK_CLEAN,
   CHUNK_COUNT,
   CHUNK_DEVICE,
+  CHUNK_IDLE,
+  CHUNK_OUT,
   CHUNK_RAM,
   CHUNK_READONLY,
   CHUNK_SHIFT,
@@ -42,8 +47,14 @@ export function commitChunk(index: u32): u32 {
   for (;;) {
     const entry = atomic.load<u32>(slot);
     if (!(entry & CHUNK_RAM)) return 0;
-    if (entry & ~CHUNK_FLAGS) return entry & ~CHUNK_FLAGS;
+    if (entry & ~CHUNK_FLAGS) {
+      if (!(entry & CHUNK_IDLE)) return entry & ~CHUNK_FLAGS;
+      // It is in use again. The host takes it away by the same kind of exchange: one of the two is first.
+      if (atomic.cmpxchg<u32>(slot, entry, entry & ~CHUNK_IDLE) === entry) return entry & ~CHUNK_FLAGS;
+      continue;
+    }
     if (entry & CHUNK_BUSY) continue;
+    if (entry & CHUNK_OUT) return broughtIn(index);
     // One thread takes the chunk; the others spin for the few instructions that takes.
     if (atomic.cmpxchg<u32>(slot, entry, entry | CHUNK_BUSY) !== entry) continue;
     const number = atomic.add<u32>(POOL_USED_CHUNKS, 1);
@@ -51,16 +62,23 @@ export function commitChunk(index: u32): u32 {
     if (start + CHUNK_SIZE > (<u64>load<u32>(CFG_POOL_END_PAGES)) << 16) {
       atomic.sub<u32>(POOL_USED_CHUNKS, 1);
       atomic.store<u32>(slot, entry);
-      if (atomic.xchg<u32>(POOL_EXHAUSTED, 1) === 0) {
-        hostNote(NOTE_POOL_EXHAUSTED, <f64>((<u64>index) << CHUNK_SHIFT), 0);
-        const count = load<u32>(CFG_NCPUS);
-        for (let i: u32 = 0; i < count; i++) kickVcpu(i, PEND_STOP);
-      }
-      return 0;
+      return broughtIn(index);
     }
     atomic.store<u32>(slot, (<u32>start) | entry);
     return <u32>start;
   }
+}
+
+/** Asks the host for a chunk that the pool has no room for. Without an answer the machine stops. */
+function broughtIn(index: u32): u32 {
+  const linear: u32 = load<u32>(CFG_FLAGS) & CFGF_PAGED ? hostChunk(index) : 0;
+  if (linear) return linear;
+  if (atomic.xchg<u32>(POOL_EXHAUSTED, 1) === 0) {
+    hostNote(NOTE_POOL_EXHAUSTED, <f64>((<u64>index) << CHUNK_SHIFT), 0);
+    const count = load<u32>(CFG_NCPUS);
+    for (let i: u32 = 0; i < count; i++) kickVcpu(i, PEND_STOP);
+  }
+  return 0;
 }
 
 /** True when the byte is RAM (or read-only memory). */
@@ -77,7 +95,7 @@ export function ramRead(gpa: u64): u32 {
   const entry = load<u32>(CHUNKS + ((<u32>index) << 2));
   if (!(entry & CHUNK_RAM) || !(entry & CHUNK_DEVICE || inRam(gpa))) return 0;
   let base = entry & ~CHUNK_FLAGS;
-  if (!base) base = commitChunk(<u32>index);
+  if (!base || entry & CHUNK_IDLE) base = commitChunk(<u32>index);
   return base ? base + ((<u32>gpa) & (CHUNK_SIZE - 1)) : 0;
 }
 
@@ -85,8 +103,12 @@ export function ramRead(gpa: u64): u32 {
 export function ramWrite(gpa: u64): u32 {
   const index = gpa >> CHUNK_SHIFT;
   if (index >= <u64>CHUNK_COUNT) return 0;
-  if (load<u32>(CHUNKS + ((<u32>index) << 2)) & CHUNK_READONLY) return 0;
-  return ramRead(gpa);
+  const slot = CHUNKS + ((<u32>index) << 2);
+  if (load<u32>(slot) & CHUNK_READONLY) return 0;
+  const linear = ramRead(gpa);
+  // Looked at after the chunk is there: it may just have been brought in.
+  if (load<u32>(slot) & CHUNK_CLEAN) atomic.and<u32>(slot, ~CHUNK_CLEAN);
+  return linear;
 }
 
 /** Marks RAM in the chunk table as CFG_LOWMEM and CFG_HIGHMEM say; nothing is committed. */
@@ -108,6 +130,8 @@ export function mapRam(): void {
 export const RING_BECAME_CODE: u32 = 0x80000000;
 /** An entry of the code ring: all translations must go. */
 export const RING_FLUSH: u32 = 0x40000000;
+/** An entry of the code ring: the 2 MiB of linear memory with this number get other contents; their decoded code must go. */
+export const RING_DROP_CHUNK: u32 = 0x20000000;
 
 function announce(entry: u32): void {
   // The slot is written before the sequence moves; a reader that is more than a ring behind drops everything.
@@ -123,6 +147,19 @@ function announce(entry: u32): void {
 /** Makes every vCPU drop its translations at its next block boundary; it then shows the ring's sequence in R_RING_SEEN. */
 export function flushAllVcpus(): void {
   announce(RING_FLUSH);
+}
+
+/** Makes every vCPU drop its decoded code of 2 MiB of linear memory, in which nothing runs any more. False when there is none. */
+export function dropChunkCode(linear: u32): bool {
+  let found = false;
+  const first = PAGE_FLAGS + (linear >> 12);
+  for (let flags = first; flags < first + (CHUNK_SIZE >> 12); flags++) {
+    if (!(load<u8>(flags) & PAGE_CODE)) continue;
+    atomic.and<u8>(flags, ~PAGE_CODE);
+    found = true;
+  }
+  if (found) announce((linear >> CHUNK_SHIFT) | RING_DROP_CHUNK);
+  return found;
 }
 
 /** True when no store to the linear page may go by a translation: it holds decoded code, or its first store is to be seen. */

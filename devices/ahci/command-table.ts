@@ -46,6 +46,8 @@ export class PrdTable implements AtaData {
   readonly #gpa: number;
   readonly #count: number;
   #regions: GuestRegions;
+  /** What keeps the views that were given out. */
+  readonly #holds: (() => void)[] = [];
 
   constructor(memory: GuestMemory, { tableGpa, prdCount }: CommandHeader) {
     this.#memory = memory;
@@ -58,12 +60,23 @@ export class PrdTable implements AtaData {
     this.#collect(lengthBytes);
     const found = this.#regions.lengthBytes;
     if (found < lengthBytes) throw new DataLengthError(`descriptors for ${found} of ${lengthBytes} bytes`);
-    return this.#regions.views();
+    return this.#views();
   }
 
   available(limitBytes: number): Uint8Array[] {
     this.#collect(limitBytes);
-    return this.#regions.views();
+    return this.#views();
+  }
+
+  #views(): Uint8Array[] {
+    const views = this.#regions.views();
+    this.#holds.push(this.#memory.hold());
+    return views;
+  }
+
+  /** Nobody uses the views any more. */
+  release(): void {
+    for (const release of this.#holds.splice(0)) release();
   }
 
   #collect(limitBytes: number): void {

@@ -367,6 +367,7 @@ export class AhciPort {
     try {
       outcome = device.execute({ registers, packet, data });
     } catch (error) {
+      data.release();
       this.#running &= ~bit;
       this.#exclusive = false;
       this.#failed(slot, queued, error);
@@ -376,6 +377,7 @@ export class AhciPort {
       this.#running &= ~bit;
       this.#exclusive = false;
       data.written(outcome.storedBytes);
+      data.release();
       this.#finish(slot, registers, data, outcome);
       return;
     }
@@ -394,9 +396,13 @@ export class AhciPort {
       (result) => {
         // Also of an abandoned command: its data has landed in memory that may hold code.
         data.written(result.storedBytes);
+        data.release();
         end(() => this.#finish(slot, registers, data, result));
       },
-      (error: unknown) => end(() => this.#failed(slot, queued, error)),
+      (error: unknown) => {
+        data.release();
+        end(() => this.#failed(slot, queued, error));
+      },
     );
     this.#host.track(work);
   }

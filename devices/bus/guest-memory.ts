@@ -26,9 +26,19 @@ export interface GuestMemory {
 
   /**
    * Views of the range, in order; one view a 2 MiB chunk at most, since chunks are not neighbours in linear memory.
-   * The views stay valid for the life of the machine. After writing through them call {@link written}.
+   * The views are valid until the caller gives the thread back, and as long as a {@link hold} that was taken before that. After writing
+   * through them call {@link written}, also before.
    */
   views(gpa: number, lengthBytes: number): Uint8Array[];
+
+  /**
+   * Keeps views that were given out since this thread's turn began, or since the last hold, valid until the returned function is called. A
+   * device takes a hold of what it hands to a backend (RequestTracker does that).
+   */
+  hold(): () => void;
+
+  /** Views for rings: they are the memory that vCPUs see, and valid until `release` is called. */
+  keep(gpa: number, lengthBytes: number): { readonly views: readonly Uint8Array[]; readonly release: () => void };
 
   /** Tells the core that bytes were changed through {@link views}, so that decoded code of those pages is dropped. */
   written(gpa: number, lengthBytes: number): void;

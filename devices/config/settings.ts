@@ -93,6 +93,10 @@ export interface MachineSettings {
   readonly topology: Topology;
   /** Guest memory, a multiple of 4096. */
   readonly memoryBytes: number;
+  /** Guest memory that the process holds at a time at most; undefined: what fits. */
+  readonly residentBytes: number | undefined;
+  /** Where the rest of it goes; undefined: where the host keeps such files. */
+  readonly swapPath: string | undefined;
   /** NUMA domains in the order of their numbers (-n); empty: the guest sees one. Their memory adds up to `memoryBytes`. */
   readonly domains: readonly NumaDomain[];
   /** Pinning as given, by vCPU. */
@@ -128,6 +132,9 @@ export interface PciFunctionSettings {
 /** Modules beside the first; more than any kernel takes. */
 const MAX_MODULES = 64;
 const PAGE_BYTES = 4096;
+/** What one instruction of each vCPU may touch, code, tables of pages and devices' requests besides, must have a place at the same time. */
+const LEAST_RESIDENT_BYTES = 32 * 2 ** 20;
+const LEAST_RESIDENT_BYTES_A_VCPU = 16 * 2 ** 20;
 /** VM_MAXMEMDOM of FreeBSD. */
 const MAX_DOMAINS = 8;
 const ALL_GLOBALS = [...GLOBAL_VARIABLES, ...WEBHYVE_VARIABLES];
@@ -205,6 +212,17 @@ function readMemoryBytes(tree: ConfigTree, domains: readonly NumaDomain[]): numb
   return memorySize(tree, readString(tree, 'memory.size') ?? '');
 }
 
+function readResidentBytes(tree: ConfigTree, cpus: number): number | undefined {
+  const text = readString(tree, 'memory.resident');
+  if (text === undefined) return undefined;
+  const bytes = memorySize(tree, text);
+  const leastBytes = LEAST_RESIDENT_BYTES + cpus * LEAST_RESIDENT_BYTES_A_VCPU;
+  if (bytes < leastBytes) {
+    throw tree.exit(`memory.resident: ${cpus} vCPUs need ${leastBytes / 2 ** 20} MiB at least, not ${text}`);
+  }
+  return bytes;
+}
+
 function readLpc(tree: ConfigTree): LpcSettings {
   const com = (port: number): string | undefined => readString(tree, `lpc.com${port}.path`);
   return {
@@ -240,6 +258,8 @@ export function machineSettings(tree: ConfigTree): MachineSettings {
     uuid: readString(tree, 'uuid'),
     topology,
     memoryBytes,
+    residentBytes: readResidentBytes(tree, topology.cpus),
+    swapPath: readString(tree, 'memory.swap'),
     domains,
     cpusets,
     flags: {

@@ -32,7 +32,11 @@ export function readStatistics(machine: Machine, vcpu: number): Statistic[] {
   });
   return [
     { name: RETIRED, value: state.u64(vcpuBlock(vcpu) + R_ICOUNT) },
-    { name: 'Resident memory', value: BigInt(state.u32(POOL_USED_CHUNKS) * CHUNK_SIZE) },
+    {
+      name: 'Resident memory',
+      value: BigInt(machine.pager?.residentBytes ?? state.u32(POOL_USED_CHUNKS) * CHUNK_SIZE),
+    },
+    ...swapStatistics(machine),
     { name: 'Wired memory', value: BigInt(machine.settings.flags.wired ? lowBytes + highBytes : 0) },
     { name: 'vm exits due to pause', value: state.u64(vcpuBlock(vcpu) + R_PAUSE_EXITS) },
     { name: 'machine time (ns)', value: BigInt(Math.floor(machine.clock.nowNs())) },
@@ -41,6 +45,18 @@ export function readStatistics(machine: Machine, vcpu: number): Statistic[] {
     ...Object.entries(machine.platform.devices.counters()).flatMap(([device, counters]) =>
       Object.entries(counters).map(([name, value]) => ({ name: `${device}: ${name}`, value: BigInt(value) })),
     ),
+  ];
+}
+
+function swapStatistics({ pager }: Machine): Statistic[] {
+  if (!pager) return [];
+  const { evictions, chunksBroughtIn, chunksWritten, rests } = pager.counters;
+  return [
+    { name: 'Swapped memory', value: BigInt(pager.swappedBytes) },
+    { name: 'chunks evicted', value: BigInt(evictions) },
+    { name: 'chunks written to swap', value: BigInt(chunksWritten) },
+    { name: 'chunks read from swap', value: BigInt(chunksBroughtIn) },
+    { name: 'rests for memory', value: BigInt(rests) },
   ];
 }
 

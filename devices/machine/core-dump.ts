@@ -1,5 +1,6 @@
 /** A machine that stands still, as the source of a core file (-C). Memory that the guest never touched stays untouched. */
 import {
+  CHUNK_OUT,
   CHUNK_SIZE,
   CHUNKS,
   R_GDT_BASE,
@@ -38,8 +39,13 @@ export function coreSource(machine: Machine): CoreSource {
     ranges.some((range) => gpa >= range.gpa && gpa + lengthBytes <= range.gpa + range.lengthBytes);
   /** A chunk's bytes; undefined when nobody touched it. */
   const chunk = (index: number): Uint8Array | undefined => {
-    const linear = (state.u32(CHUNKS + 4 * index) & CHUNK_ADDRESS_MASK) >>> 0;
-    return linear === 0 ? undefined : new Uint8Array(buffer, linear, CHUNK_SIZE);
+    const entry = state.u32(CHUNKS + 4 * index);
+    const linear = (entry & CHUNK_ADDRESS_MASK) >>> 0;
+    if (linear !== 0) return new Uint8Array(buffer, linear, CHUNK_SIZE);
+    if ((entry & CHUNK_OUT) === 0) return undefined;
+    const bytes = new Uint8Array(CHUNK_SIZE);
+    machine.pager?.readOutside(index, 0, bytes);
+    return bytes;
   };
   return {
     vcpus: Array.from({ length: plan.vcpus }, (_, vcpu) => vcpuState(machine, vcpu)),

@@ -64,6 +64,8 @@ export function directImports(vcpu: number, target: MailboxTarget, sources: Impo
         return 0;
       });
     },
+    // Without other threads nothing that is not there yet will be.
+    hostChunk: (index) => Math.max(target.chunk(index >>> 0, vcpu), 0) | 0,
     hostNote: (note, a, b) => target.note(vcpu, note >>> 0, a, b),
   };
 }
@@ -78,6 +80,7 @@ export function mailboxImports(mailbox: MailboxClient, sources: ImportSources): 
     hostPortWrite: (port, size, value) => mailbox.portWrite(port, size, value),
     hostMmioRead: (gpa, size) => mailbox.mmioRead(gpa, size) | 0,
     hostMmioWrite: (gpa, size, value) => mailbox.mmioWrite(gpa, size, value),
+    hostChunk: (index) => mailbox.chunk(index >>> 0) | 0,
     hostNote: (note, a, b) => mailbox.note(note >>> 0, a, b),
   };
 }

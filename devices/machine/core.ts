@@ -78,6 +78,8 @@ export interface CoreExports {
   uartWrite(uart: number, register: number, value: number): void;
   /** After a snapshot was restored: 0 when the shared state or a vCPU's holds what it cannot. */
   restoredStateIsSound(): number;
+  /** Makes every vCPU drop its decoded code of a chunk at a linear address. False (0) when there is none. */
+  dropChunkCode(linear: number): number;
   /** Makes every vCPU drop its translations; each shows in R_RING_SEEN that it has. */
   flushAllVcpus(): void;
   /** Lets hot code be compiled; compiled regions go into the core's table from `firstSlot` on (0: never). */
@@ -93,6 +95,8 @@ export interface CoreImports {
   hostMmioRead(gpa: number, size: number): number;
   hostMmioWrite(gpa: number, size: number, value: number): void;
   hostRandom(): number;
+  /** Linear address of a chunk of guest memory, which is brought in (docs/memory.md); 0: there is no room. */
+  hostChunk(index: number): number;
   hostNote(note: number, a: number, b: number): void;
 }
 
@@ -124,9 +128,16 @@ function chunksOf(bytes: number): number {
 
 /**
  * Splits guest RAM into the part below the PCI hole and the part from 4 GiB up, and sizes the linear memory: the pool holds
- * all of guest RAM, the ROM and device memory when that fits in what a 32-bit Wasm memory has left, otherwise as much as fits.
+ * all of guest RAM, the ROM and device memory when that fits in what a 32-bit Wasm memory has left, otherwise as much as fits. Of guest
+ * RAM it holds `residentBytes` at most.
  */
-export function planMemory(guestBytes: number, vcpus: number, romChunks = 0, deviceBytes = 0): MemoryPlan {
+export function planMemory(
+  guestBytes: number,
+  vcpus: number,
+  romChunks = 0,
+  deviceBytes = 0,
+  residentBytes = Infinity,
+): MemoryPlan {
   if (!Number.isInteger(vcpus) || vcpus < 1 || vcpus > MAX_VCPUS) {
     throw new MemoryConfigError(`${vcpus} vCPUs requested but only ${MAX_VCPUS} available`);
   }
@@ -139,7 +150,9 @@ export function planMemory(guestBytes: number, vcpus: number, romChunks = 0, dev
     throw new MemoryConfigError(`guest memory of ${guestBytes} bytes exceeds ${LOWMEM_LIMIT + limit}`);
   const poolStart = Math.ceil((CACHES + vcpus * CODE_CACHE_BYTES) / CHUNK_SIZE) * CHUNK_SIZE;
   const wanted =
-    poolStart + (chunksOf(lowBytes) + chunksOf(highBytes) + romChunks + chunksOf(deviceBytes)) * CHUNK_SIZE;
+    poolStart +
+    (Math.min(chunksOf(lowBytes) + chunksOf(highBytes), chunksOf(residentBytes)) + romChunks + chunksOf(deviceBytes)) *
+      CHUNK_SIZE;
   const poolEndPages = Math.max(MIN_WASM_PAGES, Math.min(wanted / WASM_PAGE_BYTES, MAX_WASM_PAGES));
   return { vcpus, lowBytes, highBytes, poolStart, poolEndPages };
 }

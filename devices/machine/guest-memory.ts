@@ -1,4 +1,4 @@
-/** GuestMemory over the core's linear memory: bounds checked here, chunks committed by the core. */
+/** GuestMemory over the core's linear memory, all of which has its place there: bounds checked here, chunks committed by the core. */
 import { CHUNK_SIZE } from '../../core-as/layout.ts';
 import { GuestAddressError, type GuestMemory } from '../bus/guest-memory.ts';
 import { chunkIndexOf, type CoreExports } from './core.ts';
@@ -8,8 +8,10 @@ const FOUR_GIB = 0x1_0000_0000;
 /** The part of the core that guest memory needs; the devices' thread's own instance. */
 export type ChunkSource = Pick<CoreExports, 'commitChunk' | 'noteWrite'>;
 
+const NOTHING_TO_RELEASE = (): void => undefined;
+
 export class CoreGuestMemory implements GuestMemory {
-  readonly #buffer: ArrayBufferLike;
+  protected readonly buffer: ArrayBufferLike;
   /** Views of the chunks seen so far, by chunk index: a chunk never moves once it is committed. */
   readonly #chunks = new Map<number, Uint8Array>();
   readonly #scratch = new Uint8Array(8);
@@ -19,9 +21,9 @@ export class CoreGuestMemory implements GuestMemory {
     memory: WebAssembly.Memory,
     readonly lowBytes: number,
     readonly highBytes: number,
-    private readonly source: ChunkSource,
+    protected readonly source: ChunkSource,
   ) {
-    this.#buffer = memory.buffer;
+    this.buffer = memory.buffer;
   }
 
   /** The chunk table was replaced (restore): addresses seen so far no longer hold. */
@@ -36,7 +38,7 @@ export class CoreGuestMemory implements GuestMemory {
     return end <= this.lowBytes || (gpa >= FOUR_GIB && end <= FOUR_GIB + this.highBytes);
   }
 
-  #check(gpa: number, lengthBytes: number): void {
+  protected check(gpa: number, lengthBytes: number): void {
     if (!this.contains(gpa, lengthBytes)) throw new GuestAddressError(gpa, lengthBytes);
   }
 
@@ -46,14 +48,14 @@ export class CoreGuestMemory implements GuestMemory {
     if (!view) {
       const linear = this.source.commitChunk(index) >>> 0;
       if (linear === 0) throw new GuestAddressError(gpa, 1);
-      view = new Uint8Array(this.#buffer, linear, CHUNK_SIZE);
+      view = new Uint8Array(this.buffer, linear, CHUNK_SIZE);
       this.#chunks.set(index, view);
     }
     return view;
   }
 
   views(gpa: number, lengthBytes: number): Uint8Array[] {
-    this.#check(gpa, lengthBytes);
+    this.check(gpa, lengthBytes);
     const views: Uint8Array[] = [];
     for (let at = gpa, left = lengthBytes; left > 0;) {
       const chunk = this.#chunk(at);
@@ -65,6 +67,17 @@ export class CoreGuestMemory implements GuestMemory {
     }
     return views;
   }
+
+  hold(): () => void {
+    return NOTHING_TO_RELEASE;
+  }
+
+  keep(gpa: number, lengthBytes: number): { readonly views: readonly Uint8Array[]; readonly release: () => void } {
+    return { views: this.views(gpa, lengthBytes), release: NOTHING_TO_RELEASE };
+  }
+
+  /** The devices' thread begins a turn: nobody is in the middle of using views. */
+  turnBegins(): void {}
 
   written(gpa: number, lengthBytes: number): void {
     this.#check(gpa, lengthBytes);

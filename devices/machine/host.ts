@@ -1,5 +1,6 @@
 /** What a machine asks of the host that it runs on (Node, a page, a test). */
 import type { BackendOpeners } from '../backends/kinds.ts';
+import type { SwapFile } from './swap-slots.ts';
 import type { FlashStore } from '../firmware/variable-flash.ts';
 
 /** A vCPU's thread, as the machine sees it. */
@@ -55,6 +56,11 @@ export interface MachineHost {
    * be opened.
    */
   readonly openFlash?: ((path: string) => Promise<FlashStore>) | undefined;
+  /**
+   * A file for guest memory that does not fit the pool: at this path or in this folder, or where the host keeps such files (undefined). It is
+   * gone when it is closed. Absent where there are none; rejects when it cannot be opened.
+   */
+  readonly openSwap?: ((path: string | undefined) => Promise<SwapFile>) | undefined;
   /**
    * Openers of backends by kind. A character backend may be undefined: the machine's console object alone is then attached to the port.
    */

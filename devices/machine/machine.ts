@@ -8,9 +8,11 @@ import {
   CFGF_JIT,
   CFGF_JIT_ALWAYS,
   CFGF_LPC,
+  CFGF_PAGED,
   CFGF_PAUSE_EXITS,
   CFGF_RTC_UTC,
   CFGF_X2APIC,
+  CHUNK_SIZE,
   HOST_UART_EVENTS,
   PEND_STOP,
   POOL_EXHAUSTED,
@@ -45,6 +47,7 @@ import { bootRomChunks, loadBootRom, mapBootRom, plugVariables, type BootRom } f
 import { readStatistics, statisticLines } from './control-stats.ts';
 import { followsBios, initialise8259AsBios, setMemoryTypes, writeBootImage, writeInitialRegisters } from './boot.ts';
 import { MachineClock } from './clock.ts';
+import type { SwapFile } from './swap-slots.ts';
 import {
   Core,
   CoreState,
@@ -85,6 +88,8 @@ import { Stall } from './stall.ts';
 import { MailboxSet } from './mailbox-set.ts';
 import { ringHostDoorbell, type MailboxTarget } from './mailbox.ts';
 import { Notes } from './notes.ts';
+import { PagedGuestMemory } from './paged-memory.ts';
+import { Pager } from './pager.ts';
 import { Platform } from './platform.ts';
 import { notEmulated } from './not-emulated.ts';
 import { readRegisters, type Registers } from './registers.ts';
@@ -122,6 +127,7 @@ interface MachineParts {
   readonly state: CoreState;
   readonly core: Core;
   readonly memory: CoreGuestMemory;
+  readonly pager: Pager | undefined;
   readonly clock: MachineClock;
   readonly platform: Platform;
   readonly fs: MemoryTree;
@@ -132,9 +138,28 @@ interface MachineParts {
 
 function planOrExit(settings: MachineSettings, rom: BootRom | undefined, deviceBytes: number): MemoryPlan {
   try {
-    return planMemory(settings.memoryBytes, settings.topology.cpus, bootRomChunks(rom), deviceBytes);
+    const { memoryBytes, residentBytes, topology } = settings;
+    return planMemory(memoryBytes, topology.cpus, bootRomChunks(rom), deviceBytes, residentBytes);
   } catch (error) {
     throw exitWith(error, MemoryConfigError);
+  }
+}
+
+/** Whether the pool holds all of guest memory, and what else lies in it. */
+function fitsPool(plan: MemoryPlan, rom: BootRom | undefined, deviceBytes: number): boolean {
+  const chunks = (bytes: number): number => Math.ceil(bytes / CHUNK_SIZE);
+  const wanted = chunks(plan.lowBytes) + chunks(plan.highBytes) + bootRomChunks(rom) + chunks(deviceBytes);
+  return plan.poolStart + wanted * CHUNK_SIZE <= plan.poolEndPages * 65536;
+}
+
+async function openSwap(path: string | undefined, host: MachineHost): Promise<SwapFile | undefined> {
+  try {
+    return await host.openSwap?.(path);
+  } catch (error) {
+    const problem = `memory.swap: ${path ?? 'no folder for temporary files'}: ${errnoText(error)}`;
+    if (path !== undefined) throw new BhyveExit(EXIT_ERROR, `${problem}\n`);
+    host.message(problem);
+    return undefined;
   }
 }
 
@@ -166,6 +191,8 @@ export class Machine implements AsyncDisposable {
   readonly exited: Promise<ExitReason>;
   readonly state: CoreState;
   readonly memory: CoreGuestMemory;
+  /** Of a machine whose memory is larger than what its process holds. */
+  readonly pager: Pager | undefined;
   readonly platform: Platform;
   /** Files in memory that the guest mounts with `-s N,virtio-9p,NAME=memory:`. */
   readonly fs: MemoryTree;
@@ -192,6 +219,7 @@ export class Machine implements AsyncDisposable {
   #debugServer: GdbServer | undefined;
   #slices: Promise<void> | undefined;
   #runnerStarted = false;
+  #standsStill = true;
 
   private constructor(parts: MachineParts) {
     this.name = parts.settings.name;
@@ -200,6 +228,7 @@ export class Machine implements AsyncDisposable {
     this.state = parts.state;
     this.core = parts.core;
     this.memory = parts.memory;
+    this.pager = parts.pager;
     this.clock = parts.clock;
     this.platform = parts.platform;
     this.fs = parts.fs;
@@ -275,6 +304,7 @@ export class Machine implements AsyncDisposable {
       ports: new PortBus(),
       mmio: new MmioBus(),
       note: new Notes((text) => host.message(text)).handler,
+      chunk: (index, vcpu) => pager?.chunk(index, vcpu) ?? 0,
       deviceError: (error) => machine?.deviceError(error),
       stalled: () => stall.active,
     };
@@ -291,7 +321,25 @@ export class Machine implements AsyncDisposable {
     };
     const core = Core.instantiate(host.core, state, DEVICES_VCPU, directImports(BOOT_VCPU, target, sources));
     core.exports.machineInit();
-    const guestMemory = new CoreGuestMemory(memory, plan.lowBytes, plan.highBytes, core.exports);
+    const swap = fitsPool(plan, rom, deviceBytes) ? undefined : await openSwap(settings.swapPath, host);
+    const pager =
+      swap &&
+      new Pager({
+        state,
+        plan,
+        exports: core.exports,
+        swap,
+        nowNs: sources.nowNs,
+        standstill: () => machine?.standsStill ?? true,
+        failed: (message) => {
+          host.message(message);
+          machine?.fail(message);
+        },
+      });
+    if (pager) state.setU32(CFG_FLAGS, state.u32(CFG_FLAGS) | CFGF_PAGED);
+    const guestMemory = pager
+      ? new PagedGuestMemory(memory, plan.lowBytes, plan.highBytes, core.exports, pager)
+      : new CoreGuestMemory(memory, plan.lowBytes, plan.highBytes, core.exports);
     if (settings.flags.wired) populate(guestMemory);
     const clock = new MachineClock(state, sources.nowNs);
     const fs = options.fs ?? new MemoryTree();
@@ -377,6 +425,7 @@ export class Machine implements AsyncDisposable {
         state,
         core,
         memory: guestMemory,
+        pager,
         clock,
         platform,
         fs,
@@ -388,6 +437,7 @@ export class Machine implements AsyncDisposable {
       return machine;
     } catch (error) {
       await platform.close('error');
+      pager?.close();
       throw error;
     }
   }
@@ -411,6 +461,7 @@ export class Machine implements AsyncDisposable {
       return;
     }
     this.#runnerStarted = true;
+    this.#standsStill = false;
     this.#runner.start();
   }
 
@@ -465,6 +516,7 @@ export class Machine implements AsyncDisposable {
   runSlices(runSlice: (core: Core) => number): Slices {
     if (this.#status !== 'paused' || this.#slices) throw new Error('the machine does not stand still');
     const loop = new InlineLoop(this.#vcpuCores, { ...this.#inlineDeps(undefined), runSlice });
+    this.#standsStill = false;
     this.clock.resume();
     this.platform.devices.resume();
     // Not before the caller has what it stops them with.
@@ -475,6 +527,7 @@ export class Machine implements AsyncDisposable {
       .catch((error: unknown) => this.deviceError(error))
       .finally(() => {
         this.#slices = undefined;
+        this.#standsStill = this.#status === 'paused';
         if (this.#status === 'paused') this.clock.stop();
       });
     this.#slices = ended;
@@ -489,6 +542,7 @@ export class Machine implements AsyncDisposable {
     if (this.#status !== 'running') return;
     this.#status = 'paused';
     await this.#runner.pause();
+    this.#standsStill = this.status === 'paused';
     await this.platform.devices.pause();
     this.clock.stop();
   }
@@ -498,6 +552,7 @@ export class Machine implements AsyncDisposable {
     this.#status = 'running';
     this.clock.resume();
     this.platform.devices.resume();
+    this.#standsStill = false;
     if (this.#runnerStarted) this.#runner.resume();
     else this.#runner.start();
     this.#runnerStarted = true;
@@ -576,6 +631,11 @@ export class Machine implements AsyncDisposable {
     return this.#status === 'running';
   }
 
+  /** No vCPU is in the middle of anything. */
+  get standsStill(): boolean {
+    return this.#standsStill;
+  }
+
   /** Not started yet: the only time at which a snapshot can be restored into it. */
   get pristine(): boolean {
     return this.#status === 'created';
@@ -652,7 +712,9 @@ export class Machine implements AsyncDisposable {
 
   /** The devices' thread was woken: vCPUs' requests, UART rings, timers, the machine's end. */
   #service(): void {
+    this.memory.turnBegins();
     this.#runner.service();
+    if (this.pager?.busy) this.pager.balance();
     this.clock.runDue();
     const events = Atomics.exchange(this.state.i32, HOST_UART_EVENTS >> 2, 0);
     for (let uart = 0, left = events >>> 0; left !== 0; uart++, left >>>= 1) {
@@ -687,9 +749,12 @@ export class Machine implements AsyncDisposable {
     if (this.settings.flags.stats) for (const line of statisticLines(this)) this.#host.message(line);
     await step(() => this.#debugServer?.close(reason.code));
     await step(() => this.#runner.destroy());
+    this.#standsStill = true;
     this.#pump.stop();
     this.clock.close();
     await step(() => this.platform.close(reason.reason === 'error' ? `error: ${reason.message}` : reason.reason));
+    // A core file is written after the end: its process ends with it.
+    if (!this.settings.flags.guestInCore) await step(() => this.pager?.close());
     this.#releaseProcess?.();
     this.#status = 'ended';
     this.#resolveExited?.(reason);

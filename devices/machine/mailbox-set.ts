@@ -31,7 +31,7 @@ export class MailboxSet {
     const limit = Atomics.load(this.state.i32, MAILBOX_TICKETS >> 2);
     for (const mailbox of this.mailboxes) mailbox.look();
     let served = 0;
-    for (; !this.target.stalled(); served++) {
+    while (!this.target.stalled()) {
       let oldest: MailboxServer | undefined;
       let oldestTicket = limit;
       for (const mailbox of this.mailboxes) {
@@ -42,7 +42,7 @@ export class MailboxSet {
         oldestTicket = ticket;
       }
       if (!oldest) break;
-      oldest.serveOldest();
+      if (oldest.serveOldest()) served++;
     }
     return served;
   }

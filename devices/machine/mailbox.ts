@@ -13,6 +13,7 @@ import { HOST_DOORBELL, MAILBOX_TICKETS, R_MAILBOX } from '../../core-as/layout.
 import { allOnes, type AccessSize, type PortBus } from '../bus/port-bus.ts';
 import type { MmioBus } from '../bus/mmio-bus.ts';
 import { vcpuBlock, type CoreState } from './core.ts';
+import { NOT_YET } from './pager.ts';
 
 /** u32: requests left by the vCPU, counted without wrapping. */
 const MB_HEAD = 0x00;
@@ -50,6 +51,7 @@ const KIND_PORT_WRITE = 2;
 const KIND_MMIO_READ = 3;
 const KIND_MMIO_WRITE = 4;
 const KIND_NOTE = 5;
+const KIND_CHUNK = 6;
 
 export const CONTROL_RUN = 0;
 export const CONTROL_PAUSE = 1;
@@ -153,6 +155,10 @@ export class MailboxClient {
     return false;
   }
 
+  chunk(index: number): number {
+    return this.#call(KIND_CHUNK, 4, index);
+  }
+
   note(note: number, a: number, b: number): void {
     this.#post(KIND_NOTE, note, a, b);
   }
@@ -190,6 +196,8 @@ export interface MailboxTarget {
   readonly ports: PortBus;
   readonly mmio: MmioBus;
   note(vcpu: number, note: number, a: number, b: number): void;
+  /** Linear address of a chunk of guest memory, which is brought in (Pager.chunk); 0: there is no room; NOT_YET: later. */
+  chunk(index: number, vcpu: number): number;
   /** A device threw: a bug of the device, never the guest's to see. */
   deviceError(error: unknown): void;
   /** A device is busy with a reset: nothing is served meanwhile. */
@@ -206,6 +214,8 @@ export class MailboxServer {
   /** Requests served, as MB_TAIL says, and requests seen beyond them. */
   #tail = 0;
   #seen = 0;
+  /** The oldest request has to wait until other vCPUs have got on. */
+  #deferred = false;
   readonly #postedMmio = new Map<number, number>();
 
   constructor(
@@ -220,27 +230,30 @@ export class MailboxServer {
   look(): void {
     const { i32 } = this.state;
     this.#tail = Atomics.load(i32, index(this.vcpu, MB_TAIL));
+    this.#deferred = false;
     this.#seen = Math.min((Atomics.load(i32, index(this.vcpu, MB_HEAD)) - this.#tail) >>> 0, ENTRIES);
   }
 
-  /** Ticket of the oldest request seen and not served; undefined when there is none. */
+  /** Ticket of the oldest request seen and not served; undefined when there is none that can be served now. */
   get ticket(): number | undefined {
-    return this.#seen > 0 ? this.state.data.getInt32(this.#oldest + ENTRY_TICKET, true) : undefined;
+    return this.#seen > 0 && !this.#deferred ? this.state.data.getInt32(this.#oldest + ENTRY_TICKET, true) : undefined;
   }
 
   get #oldest(): number {
     return this.#ring + (this.#tail & (ENTRIES - 1)) * ENTRY_BYTES;
   }
 
-  /** Serves the oldest request seen. */
-  serveOldest(): void {
+  /** Serves the oldest request seen. False: it cannot be served before other vCPUs have got on. */
+  serveOldest(): boolean {
     const { i32 } = this.state;
     const tailWord = index(this.vcpu, MB_TAIL);
     this.#serve(this.#oldest);
+    if (this.#deferred) return false;
     this.#seen--;
     this.#tail = (this.#tail + 1) | 0;
     Atomics.store(i32, tailWord, this.#tail);
     Atomics.notify(i32, tailWord);
+    return true;
   }
 
   #serve(entry: number): void {
@@ -263,12 +276,18 @@ export class MailboxServer {
         case KIND_MMIO_WRITE:
           this.target.mmio.write(address, accessSize(size), value);
           break;
+        case KIND_CHUNK: {
+          const linear = this.target.chunk(address, this.vcpu);
+          this.#deferred = linear === NOT_YET;
+          this.#answer(linear);
+          break;
+        }
         case KIND_NOTE:
           this.target.note(this.vcpu, size, address, value);
           break;
       }
     } catch (error) {
-      this.#answer(allOnes(accessSize(size)));
+      this.#answer(kind === KIND_CHUNK ? 0 : allOnes(accessSize(size)));
       this.target.deviceError(error);
     }
   }

@@ -126,6 +126,7 @@ export class Platform {
   display: MachineDisplay | undefined;
   /** What the processors wait for before they start. */
   readonly startHolds: Promise<void>[] = [];
+  readonly #deviceRams: Uint8Array[] = [];
   readonly #diskContents: DiskContents[] = [];
   /** By the names of their variables. */
   readonly cdDrives = new Map<string, CdDrive>();
@@ -172,6 +173,7 @@ export class Platform {
       configRegister: coreConfigRegister(core.state),
       stall: parts.stall,
       deviceError: parts.deviceError,
+      holdMemory: () => memory.hold(),
       message: (text) => parts.host.message(text),
     });
     this.#setLevelTriggered(SCI_IRQ);
@@ -244,6 +246,11 @@ export class Platform {
     }
   }
 
+  /** The linear address belongs to memory of a device. */
+  isDeviceRam(linear: number): boolean {
+    return this.#deviceRams.some(({ byteOffset, length }) => linear >= byteOffset && linear < byteOffset + length);
+  }
+
   #deviceContext(): DeviceContext {
     const { parts } = this;
     let uartsTaken = 0;
@@ -257,8 +264,11 @@ export class Platform {
       virtioTransport: parts.settings.virtioTransport,
       vmName: parts.settings.name,
       open: (kind, settings) => openBackend(parts.backends, kind, settings),
-      allocateRam: (lengthBytes) =>
-        CoreDeviceRam.allocate(parts.core.state, parts.core.exports, parts.plan, lengthBytes),
+      allocateRam: (lengthBytes) => {
+        const ram = CoreDeviceRam.allocate(parts.core.state, parts.core.exports, parts.plan, lengthBytes);
+        this.#deviceRams.push(ram.bytes);
+        return ram;
+      },
       entropy: (into) => {
         for (let i = 0; i < into.length; i++) into[i] = parts.random() & 0xff;
       },

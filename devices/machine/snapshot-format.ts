@@ -11,6 +11,7 @@
  * for a length that has not been compared with a limit and with the length of the whole. What the values mean is checked where they
  * are used.
  */
+import { CHUNK_COUNT } from '../../core-as/layout.ts';
 import {
   SnapshotError,
   type DeviceState,
@@ -54,6 +55,8 @@ export interface SnapshotHeader {
   readonly activeCpus: number;
   readonly haltedCpus: number;
   readonly usedChunks: number;
+  /** Numbers of the chunks that were in the swap file; their pages follow those of the pool. */
+  readonly outside: readonly number[];
   /** Interrupt controllers, timers and UARTs of the core. */
   readonly platformPiece: number;
   readonly uartRingsPiece: number;
@@ -213,6 +216,8 @@ function parseHeader(record: Readonly<Record<string, unknown>>): SnapshotHeader 
     activeCpus: integerOf(record, 'activeCpus', 0xffff_ffff),
     haltedCpus: integerOf(record, 'haltedCpus', 0xffff_ffff),
     usedChunks: integerOf(record, 'usedChunks', 0xffff_ffff),
+    // Snapshots that are older than swap files have none.
+    outside: record['outside'] === undefined ? [] : integersOf(record, 'outside', CHUNK_COUNT - 1),
     platformPiece: number('platformPiece'),
     uartRingsPiece: number('uartRingsPiece'),
     chunksPiece: number('chunksPiece'),

@@ -54,10 +54,13 @@ import {
 import {
   checkChunkTable,
   CHUNK_TABLE_BYTES,
+  chunkTable,
   countPages,
   mapPages,
   pageMapBytes,
   readPages,
+  RestoredChunks,
+  SavedChunks,
   writePages,
 } from './snapshot-memory.ts';
 
@@ -90,7 +93,9 @@ async function write(machine: Machine, sink: SnapshotSink): Promise<void> {
   const pieces = new PieceList();
   const piece = (start: number, length: number): number => pieces.add(state.u8.subarray(start, start + length));
   const vcpus = Array.from({ length: plan.vcpus }, (_, vcpu) => vcpuBlock(vcpu));
-  const pageMap = mapPages(state, plan);
+  const outside = machine.pager?.outside ?? [];
+  const chunks = new SavedChunks(machine, outside);
+  const pageMap = mapPages(chunks);
   const devices: Record<string, Encoded> = {};
   for (const [name, part] of machine.platform.devices.entries()) devices[name] = encodeState(part.save(), pieces);
   const header: SnapshotHeader = {
@@ -100,9 +105,10 @@ async function write(machine: Machine, sink: SnapshotSink): Promise<void> {
     activeCpus: state.u32(ACTIVE_CPUS),
     haltedCpus: state.u32(HALTED_CPUS),
     usedChunks: state.u32(POOL_USED_CHUNKS),
+    outside,
     platformPiece: piece(PLATFORM, PLATFORM_BYTES),
     uartRingsPiece: piece(UART_RINGS, UART_RINGS_BYTES),
-    chunksPiece: piece(CHUNKS, CHUNK_TABLE_BYTES),
+    chunksPiece: pieces.add(chunkTable(machine)),
     pageMapPiece: pieces.add(pageMap),
     vcpuPieces: vcpus.map((block) => piece(block, VCPU_STATE_SIZE)),
     pending: vcpus.map((block) => state.u32(block + R_PENDING)),
@@ -111,7 +117,7 @@ async function write(machine: Machine, sink: SnapshotSink): Promise<void> {
   const head = packHead(header, pieces.pieces);
   await sink.begin(head.length + countPages(pageMap) * PAGE_BYTES);
   await sink.write(head);
-  await writePages(state, plan, pageMap, sink);
+  await writePages(chunks, pageMap, sink);
 }
 
 function checkFingerprint(machine: Machine, saved: Fingerprint): void {
@@ -127,6 +133,7 @@ function checkFingerprint(machine: Machine, saved: Fingerprint): void {
 interface Restoration {
   readonly header: SnapshotHeader;
   readonly chunks: Uint8Array;
+  readonly places: RestoredChunks;
   readonly pageMap: Uint8Array;
   readonly rings: Uint8Array;
   readonly registers: Registers;
@@ -134,12 +141,13 @@ interface Restoration {
 }
 
 function check(machine: Machine, head: SnapshotHead): Restoration {
-  const { state, plan } = machine;
   const { header } = head;
   checkFingerprint(machine, header.machine);
-  const savedChunks = head.piece('memory', header.chunksPiece, CHUNK_TABLE_BYTES);
-  const chunks = checkChunkTable(state, plan, savedChunks, header.usedChunks);
-  const pageMap = head.piece('memory', header.pageMapPiece, pageMapBytes(header.usedChunks));
+  const savedTable = head.piece('memory', header.chunksPiece, CHUNK_TABLE_BYTES);
+  const chunks = checkChunkTable(machine, savedTable, header.usedChunks, header.outside);
+  const savedChunks = header.usedChunks + header.outside.length;
+  const pageMap = head.piece('memory', header.pageMapPiece, pageMapBytes(savedChunks));
+  const places = new RestoredChunks(machine, chunks, header.usedChunks, header.outside);
   if (head.pageBytes !== countPages(pageMap) * PAGE_BYTES) {
     throw new SnapshotError('the snapshot is cut short', 'memory');
   }
@@ -147,7 +155,7 @@ function check(machine: Machine, head: SnapshotHead): Restoration {
   const registers = registersOf(machine, head);
   const devices = [...machine.platform.devices.entries()].map(([name, part]) => ({ part, state: head.device(name) }));
   checkRegisters(machine, registers);
-  return { header, chunks, pageMap, rings, registers, devices };
+  return { header, chunks, places, pageMap, rings, registers, devices };
 }
 
 /** The core's saved registers and where they go. */
@@ -199,16 +207,18 @@ export async function restoreMachine(
   const source = snapshot instanceof Uint8Array ? new BytesSource(snapshot) : snapshot;
   const head = await readHead(source);
   const { state, plan } = machine;
-  const { header, chunks, pageMap, rings, registers, devices } = check(machine, head);
+  const { header, chunks, places, pageMap, rings, registers, devices } = check(machine, head);
   begins('pausing');
 
   begins('memory');
   machine.clock.stop();
   new Uint8Array(state.memory.buffer, plan.poolStart, state.u32(POOL_USED_CHUNKS) * CHUNK_SIZE).fill(0);
+  machine.pager?.forget();
   state.u8.set(chunks, CHUNKS);
-  state.setU32(POOL_USED_CHUNKS, header.usedChunks);
+  state.setU32(POOL_USED_CHUNKS, places.usedChunks);
   machine.memory.forgetChunks();
-  await readPages(state, plan, pageMap, source);
+  await readPages(places, pageMap, source);
+  machine.pager?.takeStock((linear) => machine.platform.isDeviceRam(linear));
 
   begins('devices');
   for (const { part, state: saved } of devices) restoreDevice(part, saved);

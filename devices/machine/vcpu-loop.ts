@@ -9,8 +9,10 @@ import {
   EXIT_ERROR,
   EXIT_HALTED_FOREVER,
   EXIT_HLT,
+  EXIT_MEMORY,
   EXIT_STOPPED,
   EXIT_SUSPEND,
+  MEMORY_LOW,
   PEND_INTR,
   PEND_NMI,
   R_ACTIVITY,
@@ -22,13 +24,15 @@ import {
   SUSPEND_HALT,
   SUSPEND_REASON,
 } from '../../core-as/layout.ts';
-import { CONTROL_QUIT, THREAD_GONE, THREAD_RUNNING, type MailboxClient } from './mailbox.ts';
+import { CONTROL_QUIT, ringHostDoorbell, THREAD_GONE, THREAD_RUNNING, type MailboxClient } from './mailbox.ts';
 import { vcpuBlock, type Core, type CoreState } from './core.ts';
 
 /** About one millisecond of guest work: what an event waits for at most in inline mode. */
 export const SLICE_INSNS = 100_000;
 /** A sleep without a deadline still looks around now and then, should a wake-up be lost to a host's sleep mode. */
 const LONGEST_SLEEP_NS = 10e9;
+/** How often a vCPU that rests for memory asks the devices' thread to look. */
+const LONGEST_REST_MS = 2;
 
 /** Machine time of the core (core-as/time.ts) on this thread. */
 export function machineNowNs(state: CoreState, hostNowNs: () => number): number {
@@ -37,7 +41,7 @@ export function machineNowNs(state: CoreState, hostNowNs: () => number): number 
 }
 
 /** What a vCPU does next. */
-export type AfterRun = 'again' | 'sleep' | 'stop';
+export type AfterRun = 'again' | 'sleep' | 'rest' | 'stop';
 
 /** Turns the reason why run() returned into what to do next; decides the machine's end where the reason says so. */
 export function afterRun(core: Core, exitReason: number): AfterRun {
@@ -46,6 +50,8 @@ export function afterRun(core: Core, exitReason: number): AfterRun {
       return 'again';
     case EXIT_HLT:
       return 'sleep';
+    case EXIT_MEMORY:
+      return 'rest';
     case EXIT_HALTED_FOREVER:
       core.state.suspend(SUSPEND_HALT);
       return 'stop';
@@ -76,6 +82,18 @@ export function sleepBlocking(state: CoreState, vcpu: number, hostNowNs: () => n
   Atomics.wait(state.i32, (block + R_DOORBELL) >> 2, seen, Math.min(leftNs, LONGEST_SLEEP_NS) / 1e6);
 }
 
+/**
+ * Rests until more memory is ready, or until the doorbell rings: what the code ring asks for is done by run(). The devices' thread, which the
+ * other vCPUs do not wake when they have done that, is asked to look.
+ */
+function restBlocking(state: CoreState, vcpu: number): void {
+  const doorbell = (vcpuBlock(vcpu) + R_DOORBELL) >> 2;
+  const seen = Atomics.load(state.i32, doorbell);
+  if (state.u32(MEMORY_LOW) === 0) return;
+  ringHostDoorbell(state);
+  Atomics.wait(state.i32, doorbell, seen, LONGEST_REST_MS);
+}
+
 /** The life of a vCPU's thread: runs until told to quit, stopping on the way whenever asked. Blocks. */
 export function runVcpuThread(core: Core, mailbox: MailboxClient, hostNowNs: () => number): void {
   const { state, exports, vcpu } = core;
@@ -86,6 +104,7 @@ export function runVcpuThread(core: Core, mailbox: MailboxClient, hostNowNs: () 
     for (let next: AfterRun = 'again'; next !== 'stop';) {
       next = afterRun(core, exports.run(SLICE_INSNS));
       if (next === 'sleep') sleepBlocking(state, vcpu, hostNowNs);
+      else if (next === 'rest') restBlocking(state, vcpu);
     }
     // A stop that nobody asked for is the machine's end: rest until the devices' thread, told by the doorbell, says QUIT.
     if (state.u32(SUSPEND_REASON) !== 0) mailbox.park();

@@ -39,6 +39,8 @@ const MAX_CONFLICT_MESSAGES = 20;
 const STATE_KIND = 'pci';
 const STATE_VERSION = 1;
 
+const NOTHING_TO_RELEASE = (): void => undefined;
+
 export interface PciBusOptions {
   readonly ports: PortBus;
   readonly mmio: MmioBus;
@@ -57,6 +59,8 @@ export interface PciBusOptions {
   readonly configRegister?: ConfigRegister;
   /** Holds back answers to the vCPUs until a promise settles (PciAttachment.stall); absent where accesses are direct calls. */
   readonly stall?: (where: PciAddress, until: Promise<void>) => void;
+  /** GuestMemory.hold(), where chunks of guest memory may move. */
+  readonly holdMemory?: () => () => void;
   /** A device threw: a bug of its own. */
   readonly deviceError?: (error: unknown) => void;
   /** Something for the user to read. */
@@ -195,7 +199,7 @@ export class PciBus implements Device, PortHandler, MmioHandler {
   }
 
   #attachment(where: PciAddress, fn: PciFunction, sources: Map<PciFunction, LineSource>): PciAttachment {
-    const { ports, mmio, interrupts, stall, deviceError } = this.#options;
+    const { ports, mmio, interrupts, stall, holdMemory, deviceError } = this.#options;
     return {
       where,
       pirqs: this.pirqs,
@@ -204,6 +208,7 @@ export class PciBus implements Device, PortHandler, MmioHandler {
       sendMsi: (address, data) => interrupts.sendMsi(address, data),
       setIntx: (asserted) => sources.get(fn)?.(asserted),
       stall: (until) => stall?.(where, until),
+      holdMemory: () => holdMemory?.() ?? NOTHING_TO_RELEASE,
       deviceError: (error) => {
         if (!deviceError) throw error;
         deviceError(error);

@@ -62,6 +62,8 @@ export interface PciAttachment {
    * For a reset by the driver that must drain what is in flight.
    */
   stall(until: Promise<void>): void;
+  /** GuestMemory.hold(). */
+  holdMemory(): () => void;
   /** A bug of the device, never the guest's to see. */
   deviceError(error: unknown): void;
   /** A range became free: other functions' BARs that were in conflict try again. */
@@ -96,7 +98,10 @@ export abstract class PciFunction implements Device {
   badAccesses = 0;
 
   /** Requests that are on their way to a backend. {@link pause} and {@link reset} wait for them. */
-  protected readonly requests = new RequestTracker((error) => this.attachment.deviceError(error));
+  protected readonly requests = new RequestTracker(
+    (error) => this.attachment.deviceError(error),
+    () => this.attachment.holdMemory(),
+  );
   #paused = false;
 
   readonly #config = new Uint8Array(R.CONFIG_SPACE_BYTES);

@@ -29,6 +29,8 @@ function totalLength(segments: readonly Segment[]): number {
 class ChainExchange implements NinePExchange {
   readonly requestBytes: number;
   readonly replyBytes: number;
+  /** What keeps the views that were given out. */
+  readonly #holds: (() => void)[] = [];
 
   constructor(
     private readonly memory: GuestMemory,
@@ -39,7 +41,11 @@ class ChainExchange implements NinePExchange {
   }
 
   #views(segments: readonly Segment[], start: number, end: number): Uint8Array[] {
-    return this.#pieces(segments, start, end).flatMap(({ gpa, lengthBytes }) => this.memory.views(gpa, lengthBytes));
+    const views = this.#pieces(segments, start, end).flatMap(({ gpa, lengthBytes }) =>
+      this.memory.views(gpa, lengthBytes),
+    );
+    this.#holds.push(this.memory.hold());
+    return views;
   }
 
   #pieces(segments: readonly Segment[], start: number, end: number): Segment[] {
@@ -79,6 +85,11 @@ class ChainExchange implements NinePExchange {
       this.memory.write(gpa, bytes.subarray(at, at + lengthBytes));
       at += lengthBytes;
     }
+  }
+
+  /** Nobody uses the views any more. */
+  release(): void {
+    for (const release of this.#holds.splice(0)) release();
   }
 
   /** The answer has this length: code in those pages is no longer what it was. */
@@ -146,10 +157,14 @@ export class VirtioNineP extends VirtioDevice {
 
   async #serve(exchange: ChainExchange): Promise<number> {
     if (this.#ready) await this.#ready;
-    const lengthBytes = await this.#server.serve(exchange);
-    exchange.written(lengthBytes);
-    if (lengthBytes === 0) this.badRequests++;
-    return lengthBytes;
+    try {
+      const lengthBytes = await this.#server.serve(exchange);
+      exchange.written(lengthBytes);
+      if (lengthBytes === 0) this.badRequests++;
+      return lengthBytes;
+    } finally {
+      exchange.release();
+    }
   }
 
   protected override driverReset(): void {

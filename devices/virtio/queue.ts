@@ -160,7 +160,7 @@ export class VirtQueue {
   setPfn(pfn: number): void {
     this.#pfn = pfn;
     this.#start();
-    this.#rings = undefined;
+    this.#releaseRings();
     this.#place = NOWHERE;
     if (pfn === 0) return;
     const desc = pfn * 2 ** PFN_SHIFT;
@@ -187,11 +187,19 @@ export class VirtQueue {
     return 4 + USED_ELEMENT_BYTES * this.#size;
   }
 
+  #releaseRings(): void {
+    if (this.#rings) for (const ring of Object.values(this.#rings) as RingMemory[]) ring.release();
+    this.#rings = undefined;
+  }
+
   #mapRings(): void {
+    const mapped: RingMemory[] = [];
     const map = (part: keyof QueuePlace, lengthBytes: number, alignment: number): RingMemory => {
       const [low, high] = this.#place[part];
       if (low % alignment !== 0) throw new RingError(`the ${part} ring is not aligned`);
-      return new RingMemory(this.#memory, high * 2 ** 32 + low, lengthBytes);
+      const ring = new RingMemory(this.#memory, high * 2 ** 32 + low, lengthBytes);
+      mapped.push(ring);
+      return ring;
     };
     try {
       this.#rings = {
@@ -200,6 +208,7 @@ export class VirtQueue {
         used: map('used', this.#availEventOffset + 2, 4),
       };
     } catch (error) {
+      for (const ring of mapped) ring.release();
       if (error instanceof RingError) this.#break(error.message);
       else if (error instanceof GuestAddressError) this.#break('rings are not in guest memory');
       else throw error;

@@ -18,6 +18,8 @@ export class RingMemory {
   readonly lengthBytes: number;
   readonly #memory: GuestMemory;
   readonly #pieces: Piece[] = [];
+  /** The rings are no longer there: their memory may move. */
+  readonly release: () => void;
   readonly #first: Piece;
 
   /** Throws GuestAddressError when the region is not RAM. */
@@ -26,7 +28,9 @@ export class RingMemory {
     this.lengthBytes = lengthBytes;
     this.#memory = memory;
     let start = 0;
-    for (const bytes of memory.views(gpa, lengthBytes)) {
+    const { views, release } = memory.keep(gpa, lengthBytes);
+    this.release = release;
+    for (const bytes of views) {
       const { buffer, byteOffset, byteLength } = bytes;
       this.#pieces.push({
         start,

@@ -115,6 +115,7 @@ class RandomMachine {
       hostMmioWrite: () => undefined,
       hostRandom: () => this.next(),
       hostNote: () => undefined,
+      hostChunk: () => 0,
     };
     const env: WebAssembly.ModuleImports = { memory, ...answers };
     const regions = new RegionModules(memory, collectGarbage);

@@ -13,7 +13,7 @@ import {
   POOL_USED_CHUNKS,
   STATIC_DATA_END,
 } from '../../core-as/layout.ts';
-import { checkChunkTable, CHUNK_TABLE_BYTES } from '../../devices/machine/snapshot-memory.ts';
+import { checkChunkTable, chunkTable } from '../../devices/machine/snapshot-memory.ts';
 import { MemoryBackend } from '../../devices/block/memory-backend.ts';
 import { SnapshotError } from '../../devices/snapshot.ts';
 import type { Machine } from '../../host-node/index.ts';
@@ -155,9 +155,9 @@ test(`${MUTATIONS} changed snapshots are refused or harmless`, { timeout: 30_000
     }
     restored++;
     await turns(machine);
-    const { state, plan } = machine;
+    const { state } = machine;
     expect(fixedState(machine).equals(before), `mutation ${i}, ${what}`).toBe(true);
-    checkChunkTable(state, plan, state.u8.slice(CHUNKS, CHUNKS + CHUNK_TABLE_BYTES), state.u32(POOL_USED_CHUNKS));
+    checkChunkTable(machine, chunkTable(machine), state.u32(POOL_USED_CHUNKS), machine.pager?.outside ?? []);
     await fresh[Symbol.asyncDispose]();
     const { message } = await machine.exited;
     expect({ errors: machine.deviceErrors, message }, `mutation ${i}, ${what}`).toMatchObject({

@@ -62,6 +62,23 @@ export class FakeMemory implements GuestMemory {
     return views;
   }
 
+  /** Holds and rings that were not released yet. */
+  held = 0;
+
+  hold(): () => void {
+    this.held++;
+    let released = false;
+    return () => {
+      if (!released) this.held--;
+      released = true;
+    };
+  }
+
+  keep(gpa: number, lengthBytes: number): { views: Uint8Array[]; release: () => void } {
+    const views = this.views(gpa, lengthBytes);
+    return { views, release: this.hold() };
+  }
+
   written(gpa: number, lengthBytes: number): void {
     if (!this.contains(gpa, lengthBytes)) throw new GuestAddressError(gpa, lengthBytes);
     this.writtenBytes += lengthBytes;

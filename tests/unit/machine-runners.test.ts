@@ -77,6 +77,7 @@ function rig(mode: 'thread' | 'inline', vcpus: number): Rig {
     ports,
     mmio,
     note: (vcpu, note, a, b) => registers.notes.push([vcpu, note, a, b]),
+    chunk: () => 0,
     deviceError: (error) => registers.errors.push(error),
     stalled: () => false,
   };

@@ -44,6 +44,7 @@ test('a million requests of any kind, size, address and value are served, in ord
     ports,
     mmio,
     note: () => seen.notes++,
+    chunk: () => 0,
     deviceError: () => seen.errors++,
     stalled: () => false,
   });

@@ -38,6 +38,7 @@ beforeEach(() => {
     ports: new PortBus(),
     mmio,
     note: (_vcpu, value) => write(value),
+    chunk: () => 0,
     deviceError: (error) => {
       throw error;
     },

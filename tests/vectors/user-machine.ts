@@ -137,6 +137,7 @@ export class UserMachine {
       hostMmioWrite: () => undefined,
       hostRandom: () => 4,
       hostNote: () => undefined,
+      hostChunk: () => 0,
     };
     const regions = new RegionModules(memory, collectGarbage);
     const install: (typeof regions.imports)['hostJitInstall'] = (address, lengthBytes, slot, count) => {

@@ -59,7 +59,8 @@ const NO_CONTEXT: Context = {
 
 /** A packet whose last descriptor has not come yet. */
 interface Assembly {
-  parts: Uint8Array[];
+  /** Where it lies in guest memory. */
+  regions: { readonly gpa: number; readonly lengthBytes: number }[];
   count: number;
   lengthBytes: number;
   /** Of the first data descriptor: IXSM, TXSM. */
@@ -69,7 +70,7 @@ interface Assembly {
 }
 
 const emptyAssembly = (): Assembly => ({
-  parts: [],
+  regions: [],
   count: 0,
   lengthBytes: 0,
   options: 0,
@@ -152,7 +153,7 @@ export class Transmitter {
       this.host.bad();
       return true;
     }
-    const before = { ...this.#assembly, parts: [...this.#assembly.parts] };
+    const before = { ...this.#assembly, regions: [...this.#assembly.regions] };
     this.#append(view, isExtended, command);
     if (!(command & COMMAND_EOP)) return true;
     const assembly = this.#assembly;
@@ -184,19 +185,16 @@ export class Transmitter {
     if (assembly.count > MAX_PARTS || assembly.lengthBytes > MAX_FRAME_BYTES) assembly.broken = true;
     if (assembly.broken || lengthBytes === 0) return;
     const gpa = view.getUint32(4, true) * 2 ** 32 + view.getUint32(0, true);
-    try {
-      assembly.parts.push(...this.host.memory.views(gpa, lengthBytes));
-    } catch (error) {
-      if (!(error instanceof GuestAddressError)) throw error;
-      assembly.broken = true;
-    }
+    if (this.host.memory.contains(gpa, lengthBytes)) assembly.regions.push({ gpa, lengthBytes });
+    else assembly.broken = true;
   }
 
   /** The packet as a frame, with what is left to do for whoever takes it. */
   #finish(assembly: Assembly, view: DataView, isExtended: boolean, command: number): NetworkFrame | undefined {
-    if (assembly.segmented) return this.#segmented(assembly.parts);
+    const parts = assembly.regions.flatMap(({ gpa, lengthBytes }) => this.host.memory.views(gpa, lengthBytes));
+    if (assembly.segmented) return this.#segmented(parts);
     // The guest changes its memory meanwhile; checksums are of what is sent.
-    let bytes = joined(assembly.parts);
+    let bytes = joined(parts);
     if (bytes.length < ETHERNET_HEADER_BYTES) return undefined;
     let offload: FrameOffload | undefined;
     if (isExtended) {
