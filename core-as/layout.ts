@@ -35,7 +35,7 @@ export const CFG_NCPUS = SHARED + 0x10;
 export const CFG_FLAGS = SHARED + 0x14;
 /** u32: start of the pool of 2 MiB RAM chunks (linear address, 2 MiB aligned). */
 export const CFG_POOL_START = SHARED + 0x18;
-/** u32: end of the pool, in 64 KiB Wasm pages (4 GiB does not fit a u32 as bytes). */
+/** u32: end of the pool, in 64 KiB Wasm pages (4 GiB does not fit a u32 as bytes). With CFGF_PAGED the host keeps some of it to give out itself. */
 export const CFG_POOL_END_PAGES = SHARED + 0x1c;
 /** u32 atomic: 2 MiB chunks handed out so far. */
 export const POOL_USED_CHUNKS = SHARED + 0x20;

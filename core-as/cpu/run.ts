@@ -195,8 +195,8 @@ export function stateChanged(): void {
   flushAll();
   updateMode();
   setIntrWaiting(false);
-  // Whatever was pending for the old state is looked at again.
-  atomic.or<u32>(cpu, PEND_INTR, R_PENDING);
+  // Whatever was pending for the old state is looked at again; so is the code ring, which another instance of this vCPU may have read last.
+  atomic.or<u32>(cpu, PEND_INTR | PEND_KICK, R_PENDING);
 }
 
 function exit(reason: u32): i32 {

@@ -57,16 +57,22 @@ export function commitChunk(index: u32): u32 {
     if (entry & CHUNK_OUT) return broughtIn(index);
     // One thread takes the chunk; the others spin for the few instructions that takes.
     if (atomic.cmpxchg<u32>(slot, entry, entry | CHUNK_BUSY) !== entry) continue;
-    const number = atomic.add<u32>(POOL_USED_CHUNKS, 1);
-    const start = <u64>load<u32>(CFG_POOL_START) + ((<u64>number) << CHUNK_SHIFT);
-    if (start + CHUNK_SIZE > (<u64>load<u32>(CFG_POOL_END_PAGES)) << 16) {
-      atomic.sub<u32>(POOL_USED_CHUNKS, 1);
-      atomic.store<u32>(slot, entry);
-      return broughtIn(index);
-    }
-    atomic.store<u32>(slot, (<u32>start) | entry);
-    return <u32>start;
+    const start = nextOfPool();
+    atomic.store<u32>(slot, start | entry);
+    return start ? start : broughtIn(index);
   }
+}
+
+/** Takes 2 MiB of the pool that were never used; 0: there are no more. The host takes some the same way. */
+function nextOfPool(): u32 {
+  let start: u64;
+  let number: u32;
+  do {
+    number = atomic.load<u32>(POOL_USED_CHUNKS);
+    start = <u64>load<u32>(CFG_POOL_START) + ((<u64>number) << CHUNK_SHIFT);
+    if (start + CHUNK_SIZE > (<u64>load<u32>(CFG_POOL_END_PAGES)) << 16) return 0;
+  } while (atomic.cmpxchg<u32>(POOL_USED_CHUNKS, number, number + 1) !== number);
+  return <u32>start;
 }
 
 /** Asks the host for a chunk that the pool has no room for. Without an answer the machine stops. */

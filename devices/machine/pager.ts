@@ -9,6 +9,7 @@
  */
 import {
   CFG_NCPUS,
+  CFG_POOL_END_PAGES,
   CHUNK_BUSY,
   CHUNK_CLEAN,
   CHUNK_COUNT,
@@ -109,6 +110,9 @@ export class Pager {
     const frames = this.#poolChunks;
     this.#reserve = Math.min(RESERVE + RESERVE_A_VCPU * plan.vcpus, Math.floor(frames / RESERVE_SHARE));
     this.#maxPins = Math.floor(frames / PIN_SHARE);
+    // vCPUs ask for the last chunks: the pager must know before they are used up.
+    const ownBytes = Math.min(frames, 3 * this.#reserve) * CHUNK_SIZE;
+    state.setU32(CFG_POOL_END_PAGES, plan.poolEndPages - ownBytes / WASM_PAGE_BYTES);
     const endGpa = plan.highBytes > 0 ? 0x1_0000_0000 + plan.highBytes : plan.lowBytes;
     this.#endChunk = Math.min(Math.ceil(endGpa / CHUNK_SIZE), CHUNK_COUNT);
   }
@@ -250,10 +254,12 @@ export class Pager {
   /** The next piece of the pool that was never used, as the core takes them. */
   #untouchedFrame(): number | undefined {
     const { i32 } = this.#state;
-    const number = Atomics.add(i32, POOL_USED_CHUNKS >> 2, 1);
-    if (number < this.#poolChunks) return this.#options.plan.poolStart + number * CHUNK_SIZE;
-    Atomics.sub(i32, POOL_USED_CHUNKS >> 2, 1);
-    return undefined;
+    for (;;) {
+      const number = this.#state.u32(POOL_USED_CHUNKS);
+      if (number >= this.#poolChunks) return undefined;
+      if (Atomics.compareExchange(i32, POOL_USED_CHUNKS >> 2, number, number + 1) !== number) continue;
+      return this.#options.plan.poolStart + number * CHUNK_SIZE;
+    }
   }
 
   #droppedFrame(): number | undefined {

@@ -24,16 +24,6 @@ export const GLOBAL_VARIABLES: readonly VariableDeclaration[] = [
   { name: 'vcpu.N.cpuset', type: STRING, help: 'Processors of the host for vCPU N, such as 0,2-4' },
   { name: 'memory.size', type: STRING, default: '256M', help: 'Size of guest memory' },
   { name: 'memory.wired', type: BOOLEAN, default: 'false', help: 'Keep guest memory from being swapped' },
-  {
-    name: 'memory.swap',
-    type: PATH,
-    help: 'File, or folder for a file, that holds what the process has no room for; by default one in the folder for temporary files',
-  },
-  {
-    name: 'memory.resident',
-    type: STRING,
-    help: 'Guest memory that the process holds at a time, as memory.size; by default what fits',
-  },
   { name: 'memory.guest_in_core', type: BOOLEAN, default: 'false', help: 'Guest memory is part of a core dump' },
   { name: 'acpi_tables', type: BOOLEAN, default: 'false', help: 'Write ACPI tables' },
   {
@@ -111,6 +101,8 @@ export const WEBHYVE_VARIABLES: readonly VariableDeclaration[] = [
     default: 'auto',
     help: 'How the kernel is entered; auto looks at the file',
   },
+  { name: 'memory.resident', type: STRING, help: 'Guest memory that the process holds at a time (docs/memory.md)' },
+  { name: 'memory.swap', type: PATH, help: 'File, or folder for a file, that holds the rest of it' },
   { name: 'stats', type: BOOLEAN, default: 'false', help: 'Print counters when the machine ends' },
   {
     name: 'virtio.transport',

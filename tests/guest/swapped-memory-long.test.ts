@@ -1,0 +1,100 @@
+/**
+ * Long runs of guests whose memory does not fit their process (docs/memory.md), with SWAP=1: 6 GiB of a pattern in a guest with 24 GiB, saved and
+ * restored on the way, and a tmpfs of 4 GiB that two vCPUs fill. They take minutes, and 14 GiB of the folder for temporary files.
+ */
+import { execFileSync } from 'node:child_process';
+import { rmSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, expect, test } from 'vitest';
+import { runBhyvectl } from '../../host-node/registry/bhyvectl.ts';
+import { Registry } from '../../host-node/registry/registry.ts';
+import { openRuntimeDir } from '../../host-node/registry/runtime-dir.ts';
+import { BASIC_ARGS, scratchDirectory } from '../support/machine.ts';
+import { bootLinuxProgram, killPrograms, startProgram, type Program } from '../support/machine-program.ts';
+
+const LONG = process.env['SWAP'] !== undefined;
+const TIMEOUT_MS = 1_500_000;
+const GIB = 2 ** 30;
+const RESIDENT_MIB = 2048;
+/** What a process holds beside its guest's memory. */
+const ALLOWANCE_MIB = 400;
+const NAME = `swapped-${process.pid}`;
+const SOURCE = join(import.meta.dirname, 'userland', 'pattern.c');
+
+afterEach(killPrograms);
+
+async function ctl(option: string): Promise<string> {
+  let stdout = '';
+  let stderr = '';
+  const status = await runBhyvectl([`--vm=${NAME}`, option], () => new Registry(openRuntimeDir()), {
+    stdout: (text) => (stdout += text),
+    stderr: (text) => (stderr += text),
+  });
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  return stdout;
+}
+
+async function report(what: string, guest: Program, since: number): Promise<void> {
+  const stats = (await ctl('--get-stats')).split('\n').filter((line) => /memory|chunks/i.test(line));
+  const seconds = Math.round((Date.now() - since) / 1000);
+  console.log(
+    `${what}: ${seconds} s, at most ${Math.round(guest.peakResidentMib())} MiB resident\n${stats.join('\n')}`,
+  );
+}
+
+test.runIf(LONG)('6 GiB of a pattern in a guest with 24 GiB, saved and restored', { timeout: TIMEOUT_MS }, async () => {
+  const scratch = scratchDirectory();
+  try {
+    const program = join(scratch.path, 'pattern');
+    execFileSync('cc', ['-static', '-nostdlib', '-O2', '-fno-stack-protector', '-fno-builtin', '-o', program, SOURCE]);
+    truncateSync(program, 1 << 20);
+    const memory = ['-m', '24G', '-o', `memory.resident=${RESIDENT_MIB}M`, '-o', `memory.swap=${scratch.path}`];
+    const disk = ['-s', `3,virtio-blk,${program},ro`];
+    const begun = Date.now();
+    const guest = await bootLinuxProgram({ args: [...memory, ...disk], name: NAME });
+    await guest.run('dd if=/dev/vda of=/pattern bs=1M count=1 2>/dev/null && chmod +x /pattern');
+    const bytes = 6 * GIB;
+    expect((await guest.run(`/pattern ${bytes} 1`, TIMEOUT_MS)).output).toBe(`${bytes} bytes, 1 rounds, 0 wrong\n`);
+    await report('6 GiB written and checked', guest, begun);
+    expect(guest.peakResidentMib()).toBeLessThan(RESIDENT_MIB + ALLOWANCE_MIB);
+    // Once more, and away in the middle of it.
+    guest.console.send(`/pattern ${bytes} 2 > /out; echo over\n`);
+    await new Promise((resolve) => setTimeout(resolve, 20_000));
+    const file = join(scratch.path, 'saved');
+    const saved = Date.now();
+    await ctl(`--suspend=${file}`);
+    expect(await guest.ended).toEqual({ code: 0, signal: null });
+    console.log(`saved in ${Math.round((Date.now() - saved) / 1000)} s`);
+
+    const again = await startProgram([...BASIC_ARGS, ...memory, ...disk, '-r', file]);
+    await again.console.expect('over\n', { timeout: TIMEOUT_MS });
+    expect((await again.run('cat /out')).output).toBe(`${bytes} bytes, 2 rounds, 0 wrong\n`);
+    await report('restored, and two rounds more', again, saved);
+    expect(again.peakResidentMib()).toBeLessThan(RESIDENT_MIB + ALLOWANCE_MIB);
+  } finally {
+    rmSync(scratch.path, { recursive: true });
+  }
+});
+
+test.runIf(LONG)('two vCPUs fill 4 GiB of tmpfs', { timeout: TIMEOUT_MS }, async () => {
+  const scratch = scratchDirectory();
+  try {
+    const memory = ['-m', '6G', '-o', `memory.resident=${RESIDENT_MIB}M`, '-o', `memory.swap=${scratch.path}`];
+    const begun = Date.now();
+    const guest = await bootLinuxProgram({ args: [...memory, '-c', '2'], name: NAME });
+    const source = (n: number): string => `yes "words of file ${n}, which is one of two"`;
+    const both = (work: (n: number) => string): string => `${[0, 1].map((n) => `( ${work(n)} ) & `).join('')}wait`;
+    await guest.run('mkdir -p /m && mount -t tmpfs -o size=5G m /m');
+    await guest.run(
+      both((n) => `${source(n)} | dd of=/m/${n} bs=1M count=2048 iflag=fullblock 2>/dev/null`),
+      TIMEOUT_MS,
+    );
+    expect((await guest.run('cat /m/0 /m/1 | wc -c', TIMEOUT_MS)).output).toBe(`${4 * GIB}\n`);
+    const check = both((n) => `${source(n)} | head -c 2147483648 | cmp - /m/${n} || echo wrong`);
+    expect((await guest.run(`( ${check} ) 2>&1 | grep -c wrong`, TIMEOUT_MS)).output).toBe('0\n');
+    await report('4 GiB of tmpfs', guest, begun);
+    expect(guest.peakResidentMib()).toBeLessThan(RESIDENT_MIB + ALLOWANCE_MIB);
+  } finally {
+    rmSync(scratch.path, { recursive: true });
+  }
+});
