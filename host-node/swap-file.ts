@@ -19,7 +19,6 @@ function placeOf(path: string | undefined): string {
 }
 
 /** Opens a new file at a path, or in the folder that it names. Rejects when that cannot be: also when the file exists. */
-// eslint-disable-next-line @typescript-eslint/require-await
 export async function openSwapFile(path: string | undefined): Promise<SwapFile> {
   const place = placeOf(path);
   const descriptor = openSync(place, 'wx+', 0o600);

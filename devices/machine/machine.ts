@@ -219,7 +219,10 @@ export class Machine implements AsyncDisposable {
   #debugServer: GdbServer | undefined;
   #slices: Promise<void> | undefined;
   #runnerStarted = false;
-  #standsStill = true;
+  /** vCPUs' own threads may be inside run(). */
+  #threadsRun = false;
+  /** The vCPU that this thread is executing. */
+  #runningHere: number | undefined;
 
   private constructor(parts: MachineParts) {
     this.name = parts.settings.name;
@@ -330,7 +333,7 @@ export class Machine implements AsyncDisposable {
         exports: core.exports,
         swap,
         nowNs: sources.nowNs,
-        standstill: () => machine?.standsStill ?? true,
+        isOutside: (vcpu) => machine?.isOutside(vcpu) ?? true,
         failed: (message) => {
           host.message(message);
           machine?.fail(message);
@@ -461,7 +464,7 @@ export class Machine implements AsyncDisposable {
       return;
     }
     this.#runnerStarted = true;
-    this.#standsStill = false;
+    this.#threadsRun = this.#runner instanceof ThreadRunner;
     this.#runner.start();
   }
 
@@ -516,7 +519,6 @@ export class Machine implements AsyncDisposable {
   runSlices(runSlice: (core: Core) => number): Slices {
     if (this.#status !== 'paused' || this.#slices) throw new Error('the machine does not stand still');
     const loop = new InlineLoop(this.#vcpuCores, { ...this.#inlineDeps(undefined), runSlice });
-    this.#standsStill = false;
     this.clock.resume();
     this.platform.devices.resume();
     // Not before the caller has what it stops them with.
@@ -527,7 +529,6 @@ export class Machine implements AsyncDisposable {
       .catch((error: unknown) => this.deviceError(error))
       .finally(() => {
         this.#slices = undefined;
-        this.#standsStill = this.#status === 'paused';
         if (this.#status === 'paused') this.clock.stop();
       });
     this.#slices = ended;
@@ -542,7 +543,7 @@ export class Machine implements AsyncDisposable {
     if (this.#status !== 'running') return;
     this.#status = 'paused';
     await this.#runner.pause();
-    this.#standsStill = this.status === 'paused';
+    this.#threadsRun &&= this.status !== 'paused';
     await this.platform.devices.pause();
     this.clock.stop();
   }
@@ -552,7 +553,7 @@ export class Machine implements AsyncDisposable {
     this.#status = 'running';
     this.clock.resume();
     this.platform.devices.resume();
-    this.#standsStill = false;
+    this.#threadsRun = this.#runner instanceof ThreadRunner;
     if (this.#runnerStarted) this.#runner.resume();
     else this.#runner.start();
     this.#runnerStarted = true;
@@ -631,9 +632,9 @@ export class Machine implements AsyncDisposable {
     return this.#status === 'running';
   }
 
-  /** No vCPU is in the middle of anything. */
-  get standsStill(): boolean {
-    return this.#standsStill;
+  /** The vCPU is certainly not inside run(). */
+  isOutside(vcpu: number): boolean {
+    return !this.#threadsRun && this.#runningHere !== vcpu;
   }
 
   /** Not started yet: the only time at which a snapshot can be restored into it. */
@@ -701,6 +702,7 @@ export class Machine implements AsyncDisposable {
       yieldNow: () => this.#host.yieldNow(),
       serviceDevices: () => this.#service(),
       nextDeviceDeadlineNs: () => this.clock.nextDeadlineNs,
+      runs: (vcpu) => (this.#runningHere = vcpu),
     };
   }
 
@@ -749,7 +751,7 @@ export class Machine implements AsyncDisposable {
     if (this.settings.flags.stats) for (const line of statisticLines(this)) this.#host.message(line);
     await step(() => this.#debugServer?.close(reason.code));
     await step(() => this.#runner.destroy());
-    this.#standsStill = true;
+    this.#threadsRun = false;
     this.#pump.stop();
     this.clock.close();
     await step(() => this.platform.close(reason.reason === 'error' ? `error: ${reason.message}` : reason.reason));

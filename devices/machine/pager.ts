@@ -56,8 +56,8 @@ export interface PagerOptions {
   readonly plan: MemoryPlan;
   readonly exports: Pick<CoreExports, 'flushAllVcpus' | 'dropChunkCode'>;
   readonly swap: SwapFile;
-  /** No vCPU is inside run(): none holds an address or a translation that it will use again. */
-  readonly standstill: () => boolean;
+  /** The vCPU is not inside run(), and reads the code ring before it executes anything: it holds no address that it will use again. */
+  readonly isOutside: (vcpu: number) => boolean;
   nowNs(): number;
   /** The swap file does not do what it should; the machine ends. */
   readonly failed: (message: string) => void;
@@ -274,10 +274,10 @@ export class Pager {
 
   /** Every vCPU has done what the code ring asked for up to there. */
   #isSeen({ sequence }: Announced): boolean {
-    if (this.#options.standstill()) return true;
     const count = this.#state.u32(CFG_NCPUS);
     for (let vcpu = 0; vcpu < count; vcpu++) {
-      if (((this.#state.u32(vcpuBlock(vcpu) + R_RING_SEEN) - sequence) | 0) < 0) return false;
+      if (((this.#state.u32(vcpuBlock(vcpu) + R_RING_SEEN) - sequence) | 0) >= 0) continue;
+      if (!this.#options.isOutside(vcpu)) return false;
     }
     return true;
   }

@@ -148,6 +148,8 @@ export interface InlineLoopDeps {
   nextDeviceDeadlineNs(): number;
   /** A device is busy with a reset: no vCPU runs meanwhile. */
   stalled(): boolean;
+  /** Which vCPU is inside run(); undefined: none. */
+  runs?(vcpu: number | undefined): void;
   /** What a vCPU does at its turn, instead of running for a slice of time: returns an EXIT_* reason. */
   runSlice?(core: Core): number;
 }
@@ -184,7 +186,9 @@ export class InlineLoop {
       while (this.deps.stalled() && !this.#stopRequested) await this.deps.yieldNow();
       for (const [i, core] of this.cores.entries()) {
         if (this.#sleeping[i] && !this.#wakes(core)) continue;
+        this.deps.runs?.(core.vcpu);
         const next = afterRun(core, this.deps.runSlice?.(core) ?? core.exports.run(SLICE_INSNS));
+        this.deps.runs?.(undefined);
         // A stop left over from an earlier pause is no reason to end.
         if (next === 'stop' && (this.#stopRequested || this.#suspendReason() !== 0)) break;
         this.#sleeping[i] = next === 'sleep' && !this.#wakes(core);

@@ -3,13 +3,22 @@
  * restored on the way, and a tmpfs of 4 GiB that two vCPUs fill. They take minutes, and 14 GiB of the folder for temporary files.
  */
 import { execFileSync } from 'node:child_process';
-import { rmSync, truncateSync } from 'node:fs';
+import { rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { runBhyvectl } from '../../host-node/registry/bhyvectl.ts';
 import { Registry } from '../../host-node/registry/registry.ts';
 import { openRuntimeDir } from '../../host-node/registry/runtime-dir.ts';
-import { BASIC_ARGS, scratchDirectory } from '../support/machine.ts';
+import {
+  BASIC_ARGS,
+  bootLinux,
+  destroyTestMachines,
+  linuxGuest,
+  QUICK_CMDLINE,
+  scratchDirectory,
+  testMachine,
+  type TestMachine,
+} from '../support/machine.ts';
 import { bootLinuxProgram, killPrograms, startProgram, type Program } from '../support/machine-program.ts';
 
 const LONG = process.env['SWAP'] !== undefined;
@@ -22,6 +31,7 @@ const NAME = `swapped-${process.pid}`;
 const SOURCE = join(import.meta.dirname, 'userland', 'pattern.c');
 
 afterEach(killPrograms);
+afterEach(destroyTestMachines);
 
 async function ctl(option: string): Promise<string> {
   let stdout = '';
@@ -41,6 +51,51 @@ async function report(what: string, guest: Program, since: number): Promise<void
     `${what}: ${seconds} s, at most ${Math.round(guest.peakResidentMib())} MiB resident\n${stats.join('\n')}`,
   );
 }
+
+/** Two processes, one on each vCPU, fill files of the tmpfs with bytes of their own and note their sums. */
+const fill = (mib: number): string =>
+  '( mkdir -p /m && mount -t tmpfs -o size=90% m /m && for n in 0 1; do ' +
+  `( taskset $((n+1)) dd if=/dev/urandom of=/m/$n bs=1M count=${mib} 2>/dev/null; md5sum /m/$n > /sum.$n ) & done; wait )`;
+const CHECK = '( for n in 0 1; do ( taskset $((2-n)) md5sum -c -s /sum.$n || echo wrong ) & done; wait )';
+
+test.runIf(LONG)('Linux with 320 MiB in 96, and a disk', { timeout: TIMEOUT_MS }, async () => {
+  const scratch = scratchDirectory();
+  try {
+    const image = join(scratch.path, 'disk.img');
+    writeFileSync(
+      image,
+      Uint8Array.from({ length: 24 << 20 }, (_, i) => (i * 2654435761) >>> 24),
+    );
+    const args = ['-m', '320M', '-c', '2', '-s', `3,virtio-blk,${image}`, '-o'];
+    const guest = await bootLinux({ args: [...args, 'memory.resident=96M'] });
+    const run = async ({ com1 }: TestMachine, command: string): Promise<string> => {
+      const { output, status } = await com1.run(command, { timeout: TIMEOUT_MS });
+      expect(status, `status of: ${command}\n${output}`).toBe(0);
+      return output;
+    };
+    const diskSum = await run(guest, 'md5sum < /dev/vda');
+    await run(guest, fill(70));
+    // The page cache and what it is read into change places while requests are in flight.
+    const both = `( md5sum < /dev/vda > /again & ${CHECK}; wait )`;
+    expect(await run(guest, `echo 3 > /proc/sys/vm/drop_caches; ${both}; cat /again`)).toBe(diskSum);
+    const stats = guest.machine.stats();
+    expect(Number(stats['Swapped memory'])).toBeGreaterThan(100 << 20);
+    expect(Number(stats['Resident memory'])).toBeLessThanOrEqual(96 << 20);
+    const snapshot = await guest.machine.snapshot();
+    await guest[Symbol.asyncDispose]();
+    for (const resident of ['memory.resident=96M', 'memory.resident=320M']) {
+      const words = [...BASIC_ARGS, ...args, resident, 'test'];
+      const again = await testMachine(words, { cmdline: QUICK_CMDLINE, ...(await linuxGuest()) });
+      await again.machine.restore(snapshot);
+      again.machine.start();
+      expect(await run(again, CHECK)).toBe('');
+      expect(again.machine.deviceErrors).toBe(0);
+      await again[Symbol.asyncDispose]();
+    }
+  } finally {
+    rmSync(scratch.path, { recursive: true });
+  }
+});
 
 test.runIf(LONG)('6 GiB of a pattern in a guest with 24 GiB, saved and restored', { timeout: TIMEOUT_MS }, async () => {
   const scratch = scratchDirectory();

@@ -119,7 +119,7 @@ beforeEach(() => {
         return 1;
       },
     },
-    standstill: () => false,
+    isOutside: () => false,
     nowNs: () => nowNs,
     failed: (message) => failures.push(message),
   });
