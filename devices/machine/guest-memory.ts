@@ -80,7 +80,7 @@ export class CoreGuestMemory implements GuestMemory {
   turnBegins(): void {}
 
   written(gpa: number, lengthBytes: number): void {
-    this.#check(gpa, lengthBytes);
+    this.check(gpa, lengthBytes);
     // Devices say so for every few bytes of a ring: no views are made for it.
     for (let at = gpa, left = lengthBytes; left > 0;) {
       const offset = at % CHUNK_SIZE;
