@@ -9,7 +9,7 @@
 %include "processors.nasm"
 
 CHUNKS          equ 128
-ROUNDS          equ 4
+ROUNDS          equ 3
 CHUNK_BYTES     equ 0x200000
 FIRST           equ 0x2000000                   ; the chunks' guest-physical addresses begin at 32 MiB
 WINDOW          equ 0x40000000                  ; the second GiB: reached through tables in the chunks
