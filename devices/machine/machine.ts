@@ -153,8 +153,12 @@ function fitsPool(plan: MemoryPlan, rom: BootRom | undefined, deviceBytes: numbe
 }
 
 async function openSwap(path: string | undefined, host: MachineHost): Promise<SwapFile | undefined> {
+  if (!host.openSwap) {
+    host.message('guest memory is larger than what one machine can hold at a time, and nothing here keeps the rest');
+    return undefined;
+  }
   try {
-    return await host.openSwap?.(path);
+    return await host.openSwap(path);
   } catch (error) {
     const problem = `memory.swap: ${path ?? 'no folder for temporary files'}: ${errnoText(error)}`;
     if (path !== undefined) throw new BhyveExit(EXIT_ERROR, `${problem}\n`);
