@@ -59,6 +59,8 @@ export const NOTE_WRMSR: u32 = 2;
 export const NOTE_TRIPLE_FAULT: u32 = 3;
 /** The pool of RAM chunks is exhausted: a = guest-physical address. */
 export const NOTE_POOL_EXHAUSTED: u32 = 4;
+/** A region was compiled that is to be shown: a = address of its record (jit/abi.ts: DUMP_*). */
+export const NOTE_REGION: u32 = 5;
 
 /**
  * Compiles the WebAssembly module of `length` bytes at `address` and puts its `count` functions into the core's table from `slot` on. 0 when the

@@ -61,6 +61,9 @@ export const CFG_ROM_BYTES = SHARED + 0x60;
 /** u32 atomic, with CFGF_PAGED: few chunks are left that can be given out: vCPUs that had to be given one rest at the next block boundary. */
 export const MEMORY_LOW = SHARED + 0x64;
 
+/** u64: compiled regions that hold the instruction at this linear address are shown (core-as/jit/dump.ts); 0: none. */
+export const CFG_JIT_DUMP = SHARED + 0x68;
+
 /** Writes to unknown MSRs are ignored and reads return 0 (-w). */
 export const CFGF_IGNORE_MSRS = 1;
 /** Local APICs start in x2APIC mode (-x). */

@@ -73,3 +73,21 @@ export const WRITE_OK = 0;
 export const WRITE_FAULT = 1;
 /** Written, but the page held code: leave the region after this instruction. */
 export const WRITE_LEAVE = 2;
+
+// What the host is told of a region that is to be shown (jit/dump.ts): a record, and behind it one for each node.
+/** u64: linear address that its first page is mapped at. */
+export const DUMP_PAGE = 0;
+/** u32: address of the function's body, and its bytes. */
+export const DUMP_BODY = 8;
+export const DUMP_BODY_BYTES = 12;
+/** u32: nodes. */
+export const DUMP_NODES = 16;
+export const DUMP_HEADER = 24;
+/** i64: distance of the node's page from the first one. */
+export const D_DISTANCE = 0;
+/** u32: its first micro-op, and the end of its last one. */
+export const D_FIRST = 8;
+export const D_END = 12;
+/** u32: linear memory address of its page. */
+export const D_LINEAR = 16;
+export const DUMP_NODE_SIZE = 24;

@@ -47,6 +47,7 @@ import {
   R_JIT_ENTRY,
 } from '../layout';
 import { HELPER_COUNT, FORM_GROUPED, S_FORM, S_PAGE, S_TIMES, S_UOP } from './abi';
+import { noteRegion } from './dump';
 import { TYPE_REGION, emitTypes } from './module-types';
 import { siteTable, siteTableBytes } from './exits';
 import {
@@ -276,6 +277,7 @@ export function compileQueued(): void {
     store<u32>(slotSeeds + ((nextSlot + functions) << 2), block);
     store<u32>(slotAsides + ((nextSlot + functions) << 2), 0);
     w.patchLength(length);
+    noteRegion(length + 5, w.at - length - 5, page);
     for (let number: u32 = 0; number < nodeCount; number++) {
       const n = node(number);
       const entered = load<u32>(n, N_BLOCK);

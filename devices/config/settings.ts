@@ -13,7 +13,7 @@ import { BhyveExit, EX_USAGE, EXIT_ERROR } from './errors.ts';
 import { parseMemorySize } from './memory-size.ts';
 import { checkVcpuCount, readTopology, type Topology } from './topology.ts';
 import type { ConfigNode, ConfigTree } from './tree.ts';
-import { BOOLEAN, JIT_MODE } from './variable-types.ts';
+import { BOOLEAN, JIT_MODE, LINEAR_ADDRESS } from './variable-types.ts';
 
 export interface MachineFlags {
   /** -A */
@@ -117,6 +117,8 @@ export interface MachineSettings {
     readonly vendor: string | undefined;
     /** Which code is compiled. */
     readonly jit: 'hot' | 'never' | 'always';
+    /** Compiled regions that hold the instruction at this linear address are shown; 0: none. */
+    readonly shownRegion: bigint;
   };
 }
 
@@ -306,6 +308,7 @@ export function machineSettings(tree: ConfigTree): MachineSettings {
       features: readString(tree, 'cpu.features'),
       vendor: readString(tree, 'cpu.vendor'),
       jit: JIT_MODE.parse(readString(tree, 'cpu.jit') ?? 'true'),
+      shownRegion: LINEAR_ADDRESS.parse(readString(tree, 'jit.dump') ?? '0'),
     },
   };
 }

@@ -39,6 +39,16 @@ export const JIT_MODE: VariableType<'hot' | 'never' | 'always'> = {
       : `Invalid value ${value} for ${name}: a boolean or always is expected`,
 };
 
+/** A linear address of the guest's, up to 64 bits: hexadecimal with `0x`, or decimal. */
+export const LINEAR_ADDRESS: VariableType<bigint> = {
+  label: 'address',
+  parse: (value) => BigInt(value),
+  check: (value, name) =>
+    /^(0x[0-9a-f]{1,16}|[0-9]{1,19})$/i.test(value)
+      ? undefined
+      : `Invalid value ${value} for ${name}: an address is expected`,
+};
+
 /** An integer as strtol(3) with base 0 reads it. */
 export function integer(minimum: number, maximum: number): VariableType<number> {
   return {

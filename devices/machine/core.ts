@@ -10,6 +10,7 @@ import {
   CFG_FLAGS,
   CFG_HIGHMEM,
   CFG_INSNS_PER_SECOND,
+  CFG_JIT_DUMP,
   CFG_LOWMEM,
   CFG_NCPUS,
   CFG_POOL_END_PAGES,
@@ -176,6 +177,8 @@ export interface CoreConfig {
   readonly cpuLevel: number;
   readonly features: FeatureChanges;
   readonly insnsPerSecond: bigint;
+  /** Compiled regions that hold the instruction at this linear address are shown; 0: none. */
+  readonly shownRegion: bigint;
 }
 
 export function vcpuBlock(index: number): number {
@@ -256,6 +259,7 @@ export function writeCoreConfig(state: CoreState, config: CoreConfig): void {
   state.setU64(CFG_FEATURES_ON, config.features.on);
   state.setU64(CFG_FEATURES_OFF, config.features.off);
   state.setU64(CFG_INSNS_PER_SECOND, config.insnsPerSecond);
+  state.setU64(CFG_JIT_DUMP, config.shownRegion);
   state.setF64(CFG_TIME_OFFSET_NS, 0);
   const markRam = (gpa: number, lengthBytes: number): void => {
     const first = gpa / CHUNK_SIZE;

@@ -303,6 +303,7 @@ export class Machine implements AsyncDisposable {
       cpuLevel: cpuLevelOf(tree, settings.cpu.model),
       features: featureChanges(tree, settings.cpu.features, settings.cpu.model),
       insnsPerSecond: BigInt(deterministic?.insnsPerSecond ?? DEFAULT_INSNS_PER_SECOND),
+      shownRegion: settings.cpu.shownRegion,
     });
 
     // Devices call back only once the machine runs, and it exists by then.
@@ -310,7 +311,7 @@ export class Machine implements AsyncDisposable {
     const target: MailboxTarget = {
       ports: new PortBus(),
       mmio: new MmioBus(),
-      note: new Notes((text) => host.message(text)).handler,
+      note: new Notes((text) => host.message(text), memory).handler,
       chunk: (index, vcpu) => pager?.chunk(index, vcpu) ?? 0,
       deviceError: (error) => machine?.deviceError(error),
       stalled: () => stall.active,

@@ -45,6 +45,7 @@ describe('memory plan', () => {
       cpuLevel: 1,
       features: { on: 0n, off: 0n },
       insnsPerSecond: 0n,
+      shownRegion: 0n,
     };
     writeCoreConfig(state, { plan, ...config });
     const ram = (gpa: number): boolean => state.u32(CHUNKS + Math.floor(gpa / CHUNK_SIZE) * 4) === CHUNK_RAM;

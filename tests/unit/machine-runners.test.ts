@@ -56,6 +56,7 @@ function rig(mode: 'thread' | 'inline', vcpus: number): Rig {
     cpuLevel: 1,
     features: { on: 0n, off: 0n },
     insnsPerSecond: 0n,
+    shownRegion: 0n,
   });
   const registers = new Registers();
   const failures: unknown[] = [];

@@ -100,6 +100,7 @@ beforeEach(() => {
     cpuLevel: 1,
     features: { on: 0n, off: 0n },
     insnsPerSecond: 0n,
+    shownRegion: 0n,
   });
   swap = new FakeSwap();
   failures = [];

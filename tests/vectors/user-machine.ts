@@ -117,6 +117,8 @@ export class UserMachine {
   readonly background = Buffer.from(backgroundImage());
   /** Called with each module that the JIT makes. */
   onModule?: (module: Uint8Array) => void;
+  /** Called with what the core has to say (core-as/host.ts: NOTE_*). */
+  onNote?: (note: number, a: number) => void;
   readonly #code: readonly Uint8Array[];
   readonly #codePageNumbers: readonly number[];
   #nextTable = 0x2000;
@@ -136,7 +138,10 @@ export class UserMachine {
       hostMmioRead: () => 0xffffffff,
       hostMmioWrite: () => undefined,
       hostRandom: () => 4,
-      hostNote: () => undefined,
+      hostNote: (note = 0, a = 0) => {
+        this.onNote?.(note, a);
+        return undefined;
+      },
       hostChunk: () => 0,
     };
     const regions = new RegionModules(memory, collectGarbage);

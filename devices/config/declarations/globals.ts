@@ -1,6 +1,6 @@
 /** Variables of the machine as a whole: bhyve_config(5), "CONFIGURATION VARIABLES", and those that webhyve adds. */
 import type { VariableDeclaration } from '../declare.ts';
-import { BOOLEAN, choice, integer, JIT_MODE, PATH, STRING, UUID } from '../variable-types.ts';
+import { BOOLEAN, choice, integer, JIT_MODE, LINEAR_ADDRESS, PATH, STRING, UUID } from '../variable-types.ts';
 
 /** LOADER_PROTOCOLS are the values of `loader.protocol`. */
 export const LOADER_PROTOCOLS = ['auto', 'linux64', 'linux32', 'linux16', 'multiboot', 'pvh', 'freebsd'] as const;
@@ -122,6 +122,11 @@ export const WEBHYVE_VARIABLES: readonly VariableDeclaration[] = [
     type: JIT_MODE,
     default: 'true',
     help: 'Compile hot code; off: interpret everything; always: compile all 64-bit code before it runs, for tests',
+  },
+  {
+    name: 'jit.dump',
+    type: LINEAR_ADDRESS,
+    help: 'Print each compiled region that holds the instruction at this linear address (docs/jit.md)',
   },
   { name: 'cpu.features', type: STRING, help: 'Features to add (+name) and to hide (-name), separated by commas' },
 ];
