@@ -63,3 +63,21 @@ export function withoutInlineStyles(document: Document, root: StyleRoot, open: (
     Reflect.deleteProperty(document, 'createElement');
   }
 }
+
+/** Where xterm.js 6.0.0 keeps what makes the cells of a row. */
+interface RowMaker {
+  readonly _core?: {
+    readonly _renderService?: {
+      readonly _renderer?: { readonly value?: { readonly _rowFactory?: { _document: Document } } };
+    };
+  };
+}
+
+/**
+ * Gives an open terminal's cells the other document, too: xterm.js 6.0.0 makes them with the page's own, and their colours that no class stands for
+ * (24 bits, or changed for contrast) are style attributes. tests/browser/page.test.ts looks at such colours.
+ */
+export function cellsWithoutInlineStyles(terminal: object, document: Document): void {
+  const factory = (terminal as RowMaker)._core?._renderService?._renderer?.value?._rowFactory;
+  if (factory) factory._document = document;
+}

@@ -2,7 +2,12 @@
 import { FitAddon } from '@xterm/addon-fit';
 import { Terminal } from '@xterm/xterm';
 import type { RemoteConsole } from '../remote-console.ts';
-import { documentWithoutInlineStyles, withoutInlineStyles, type StyleRoot } from './csp-document.ts';
+import {
+  cellsWithoutInlineStyles,
+  documentWithoutInlineStyles,
+  withoutInlineStyles,
+  type StyleRoot,
+} from './csp-document.ts';
 import { DARK_THEME, LIGHT_THEME } from './themes.ts';
 
 /** What a terminal needs of a console. */
@@ -38,8 +43,9 @@ export class TerminalView {
     private readonly parent: HTMLElement,
     options: TerminalViewOptions,
   ) {
+    const document = documentWithoutInlineStyles(parent.ownerDocument, options.root);
     this.terminal = new Terminal({
-      documentOverride: documentWithoutInlineStyles(parent.ownerDocument, options.root),
+      documentOverride: document,
       cursorBlink: true,
       fontFamily: FONT,
       fontSize: options.fontSizePx ?? FONT_SIZE_PX,
@@ -50,6 +56,7 @@ export class TerminalView {
     });
     this.terminal.loadAddon(this.#fit);
     withoutInlineStyles(parent.ownerDocument, options.root, () => this.terminal.open(parent));
+    cellsWithoutInlineStyles(this.terminal, document);
     this.terminal.textarea?.setAttribute('aria-label', options.label);
     const { takesKey } = options;
     if (takesKey) this.terminal.attachCustomKeyEventHandler((event) => !takesKey(event));

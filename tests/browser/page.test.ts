@@ -47,6 +47,16 @@ describe('two processors', () => {
       await typeLine(page, 'dmesg | grep -E "unstable|warp|BUG:|Oops|lockup|stall"; echo clock $?');
       await waitForScreen(page, /^clock 1$/m);
 
+      // Colours that no class stands for are styles of a cell, under a policy that allows no style attributes.
+      await typeLine(page, "printf '\\033[38;2;18;52;86m\\033[48;2;255;250;240mtinted\\033[0m %s\\n' done");
+      await waitForScreen(page, /^tinted done$/m);
+      const tinted = await page.evaluate(() => {
+        const cells = [...document.querySelectorAll('.xterm-rows span')];
+        const cell = cells.find((span) => span.textContent === 'tinted');
+        return cell && [getComputedStyle(cell).color, getComputedStyle(cell).backgroundColor];
+      });
+      expect(tinted).toEqual(['rgb(18, 52, 86)', 'rgb(255, 250, 240)']);
+
       // Both processors busy, and one prints: the guest waits for the terminal, and the page for nobody.
       await longTasks(page);
       await typeLine(page, 'clear; (while :; do :; done) & yes 0123456789 | head -n 60000; kill $!; echo flood over');

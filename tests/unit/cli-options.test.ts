@@ -237,6 +237,7 @@ describe('-s and -l', () => {
     ['BootROM,/r', ['lpc.bootrom=/r']],
     ['bootrom,/r,/v', ['lpc.bootrom=/r', 'lpc.bootvars=/v']],
     ['bootrom,/r,fwcfg=qemu', ['lpc.bootrom=/r', 'lpc.fwcfg=qemu']],
+    ['bootrom,/r,opfs:v?base=/b', ['lpc.bootrom=/r', 'lpc.bootvars=opfs:v?base=/b']],
     ['bootrom,/r,/v,fwcfg=qemu', ['lpc.bootrom=/r', 'lpc.bootvars=/v', 'lpc.fwcfg=qemu']],
     ['tpm,swtpm,/s,version=2.0', ['tpm.type=swtpm', 'tpm.path=/s', 'tpm.version=2.0']],
   ])('-l %s', (argument, expected) => {

@@ -16,14 +16,17 @@ function comPort(number: number): LpcDeclaration {
   };
 }
 
-/** `bootrom,ROM[,VARS][,name[=value]...]`. The second field is an option when it holds a `=`. */
+/** What stands before the `=` of an option; a file's name may hold one, as in `opfs:vars.fd?base=BHYVE_VARS.fd`. */
+const OPTION = /^[\w.]+=/;
+
+/** `bootrom,ROM[,VARS][,name[=value]...]`. */
 function applyBootRom(root: ConfigNode, configuration: string | undefined, argument: string): void {
   const [rom, rest] = splitComma(configuration ?? '');
   if (rom === '') throw root.tree.exit(`invalid bootrom option "${argument}"`);
   root.set('lpc.bootrom', rom);
   if (rest === undefined) return;
   const [variables, options] = splitComma(rest);
-  if (variables.includes('=') || variables === '') {
+  if (OPTION.test(variables) || variables === '') {
     applyGenericOptions(root.createNode('lpc'), rest);
   } else {
     root.set('lpc.bootvars', variables);
