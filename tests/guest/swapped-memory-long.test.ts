@@ -122,7 +122,7 @@ test.runIf(LONG)('6 GiB of a pattern in a guest with 24 GiB, saved and restored'
     console.log(`saved in ${Math.round((Date.now() - saved) / 1000)} s`);
 
     const again = await startProgram([...BASIC_ARGS, ...memory, ...disk, '-r', file]);
-    await again.console.expect('over\n', { timeout: TIMEOUT_MS });
+    await again.console.expect(/over\r?\n/, { timeout: TIMEOUT_MS });
     expect((await again.run('cat /out')).output).toBe(`${bytes} bytes, 2 rounds, 0 wrong\n`);
     await report('restored, and two rounds more', again, saved);
     expect(again.peakResidentMib()).toBeLessThan(RESIDENT_MIB + ALLOWANCE_MIB);
