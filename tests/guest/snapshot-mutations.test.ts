@@ -9,7 +9,6 @@ import {
   CFG_POOL_END_PAGES,
   CFG_POOL_START,
   CFG_ROM_BYTES,
-  CHUNKS,
   POOL_USED_CHUNKS,
   STATIC_DATA_END,
 } from '../../core-as/layout.ts';

@@ -101,7 +101,7 @@ test.runIf(LONG)('6 GiB of a pattern in a guest with 24 GiB, saved and restored'
   const scratch = scratchDirectory();
   try {
     const program = join(scratch.path, 'pattern');
-    execFileSync('cc', ['-static', '-nostdlib', '-O2', '-fno-stack-protector', '-fno-builtin', '-o', program, SOURCE]);
+    execFileSync('gcc', ['-static', '-nostdlib', '-O2', '-fno-stack-protector', '-fno-builtin', '-o', program, SOURCE]);
     truncateSync(program, 1 << 20);
     const memory = ['-m', '24G', '-o', `memory.resident=${RESIDENT_MIB}M`, '-o', `memory.swap=${scratch.path}`];
     const disk = ['-s', `3,virtio-blk,${program},ro`];

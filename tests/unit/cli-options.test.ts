@@ -521,6 +521,8 @@ describe('settings', () => {
       uuid: undefined,
       topology: { cpus: 1, sockets: 1, cores: 1, threads: 1 },
       memoryBytes: 256 << 20,
+      residentBytes: undefined,
+      swapPath: undefined,
       domains: [],
       cpusets: [undefined],
       flags: {
@@ -554,7 +556,7 @@ describe('settings', () => {
       keyboardLayout: undefined,
       runFolder: undefined,
       tpm: undefined,
-      cpu: { model: undefined, features: undefined, vendor: 'intel', jit: 'hot' },
+      cpu: { model: undefined, features: undefined, vendor: 'intel', jit: 'hot', shownRegion: 0n },
     });
   });
 
