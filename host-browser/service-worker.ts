@@ -54,6 +54,5 @@ scope.addEventListener('fetch', (event) => {
   const { request } = event;
   const url = new URL(request.url);
   if (request.method !== 'GET' || !request.url.startsWith(scope.registration.scope)) return;
-  const response = CHUNK.test(url.pathname) ? chunk(event) : fetch(request);
-  event.respondWith(response.then(withHeaders));
+  event.respondWith(CHUNK.test(url.pathname) ? chunk(event) : fetch(request).then(withHeaders));
 });

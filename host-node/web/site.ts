@@ -17,6 +17,8 @@ import { browserFolder, contentSecurityPolicy, pageAssets, renderIndex } from '.
 /** Disks are read here and there, everything else from its beginning to its end. */
 const DISK_CHUNK_BYTES = 256 * 1024;
 const FILE_CHUNK_BYTES = 1024 * 1024;
+/** A snapshot is read as a whole: each request costs more than its bytes. */
+const SNAPSHOT_CHUNK_BYTES = 4 * 1024 * 1024;
 const FILES_FOLDER = 'files';
 const SNAPSHOT_NAME = 'snapshot';
 
@@ -168,7 +170,7 @@ export async function writeSite(options: SiteOptions): Promise<SiteReport> {
   }
   if (booted) {
     progress('cutting the snapshot into chunks');
-    const name = await writeChunks(bytesInput(booted.snapshot), target, SNAPSHOT_NAME, FILE_CHUNK_BYTES, counts);
+    const name = await writeChunks(bytesInput(booted.snapshot), target, SNAPSHOT_NAME, SNAPSHOT_CHUNK_BYTES, counts);
     await writeFile(join(target, `${name}.meta`), booted.meta);
     argv.unshift('-r', `${FILES_FOLDER}/${name}`);
   }

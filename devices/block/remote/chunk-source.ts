@@ -7,8 +7,8 @@ import { isChunkIndex, type ChunkIndex } from '../../publish/chunk-index.ts';
 import { FileError, type ByteSource } from './byte-source.ts';
 import { fetchOrExplain, type DownloadHost } from './download.ts';
 
-/** Chunks kept in memory. */
-const MAX_CHUNKS = 64;
+/** Bytes of chunks kept in memory. */
+const MAX_KEPT_BYTES = 64 * 1024 * 1024;
 /** Undoes the compression of a chunk's file. */
 async function gunzip(bytes: ArrayBuffer): Promise<Uint8Array> {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
@@ -73,7 +73,7 @@ export class ChunkSource implements ByteSource {
     }
     this.#chunks.set(number, chunk);
     for (const old of this.#chunks.keys()) {
-      if (this.#chunks.size <= MAX_CHUNKS) break;
+      if (this.#chunks.size * this.index.chunkBytes <= MAX_KEPT_BYTES) break;
       this.#chunks.delete(old);
     }
     return chunk;

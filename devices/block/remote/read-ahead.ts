@@ -2,9 +2,9 @@
 import { SnapshotError, type SnapshotSource } from '../../snapshot.ts';
 import type { ByteSource } from './byte-source.ts';
 
-const PIECE_BYTES = 1024 * 1024;
+const PIECE_BYTES = 4 * 1024 * 1024;
 /** Pieces on their way: more than the connections that a browser opens to one server. */
-const AHEAD = 16;
+const AHEAD = 6;
 
 export class ReadAheadSource implements SnapshotSource {
   readonly lengthBytes: number;
