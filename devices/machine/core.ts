@@ -101,7 +101,7 @@ export interface CoreImports {
   hostNote(note: number, a: number, b: number): void;
 }
 
-const WASM_PAGE_BYTES = 65536;
+export const WASM_PAGE_BYTES = 65536;
 const MAX_WASM_PAGES = 65536;
 /** The core module declares this many pages as its minimum (asconfig.json: initialMemory). */
 const MIN_WASM_PAGES = 512;
@@ -123,8 +123,14 @@ export interface MemoryPlan {
   readonly poolEndPages: number;
 }
 
-function chunksOf(bytes: number): number {
+/** 2 MiB chunks that hold so many bytes. */
+export function chunksOf(bytes: number): number {
   return Math.ceil(bytes / CHUNK_SIZE);
+}
+
+/** Bytes of the pool, the part of linear memory in which the chunks lie. */
+export function poolBytes({ poolStart, poolEndPages }: MemoryPlan): number {
+  return poolEndPages * WASM_PAGE_BYTES - poolStart;
 }
 
 /**

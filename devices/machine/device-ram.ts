@@ -20,7 +20,7 @@ import {
   R_RING_SEEN,
 } from '../../core-as/layout.ts';
 import { DEVICE_RAM_PAGE_BYTES, pageRanges, type DeviceRam, type PageRange } from '../bus/device-ram.ts';
-import { vcpuBlock, type CoreExports, type CoreState, type MemoryPlan } from './core.ts';
+import { poolBytes, vcpuBlock, type CoreExports, type CoreState, type MemoryPlan } from './core.ts';
 
 /** Pages that were made clean while vCPUs could still store to them unseen. */
 interface Unsettled {
@@ -64,7 +64,7 @@ export class CoreDeviceRam implements DeviceRam {
     const chunkCount = Math.ceil(lengthBytes / CHUNK_SIZE);
     const first = Atomics.add(state.i32, POOL_USED_CHUNKS >> 2, chunkCount);
     const linear = plan.poolStart + first * CHUNK_SIZE;
-    if (linear + chunkCount * CHUNK_SIZE > plan.poolEndPages * 65536) throw new RangeError('no room for device memory');
+    if ((first + chunkCount) * CHUNK_SIZE > poolBytes(plan)) throw new RangeError('no room for device memory');
     return new CoreDeviceRam(state, exports, linear, chunkCount);
   }
 

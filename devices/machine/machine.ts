@@ -51,9 +51,11 @@ import type { SwapFile } from './swap-slots.ts';
 import {
   Core,
   CoreState,
+  chunksOf,
   createCoreMemory,
   MemoryConfigError,
   planMemory,
+  poolBytes,
   vcpuBlock,
   writeCoreConfig,
   type MemoryPlan,
@@ -147,9 +149,8 @@ function planOrExit(settings: MachineSettings, rom: BootRom | undefined, deviceB
 
 /** Whether the pool holds all of guest memory, and what else lies in it. */
 function fitsPool(plan: MemoryPlan, rom: BootRom | undefined, deviceBytes: number): boolean {
-  const chunks = (bytes: number): number => Math.ceil(bytes / CHUNK_SIZE);
-  const wanted = chunks(plan.lowBytes) + chunks(plan.highBytes) + bootRomChunks(rom) + chunks(deviceBytes);
-  return plan.poolStart + wanted * CHUNK_SIZE <= plan.poolEndPages * 65536;
+  const wanted = chunksOf(plan.lowBytes) + chunksOf(plan.highBytes) + bootRomChunks(rom) + chunksOf(deviceBytes);
+  return wanted * CHUNK_SIZE <= poolBytes(plan);
 }
 
 async function openSwap(path: string | undefined, host: MachineHost): Promise<SwapFile | undefined> {
@@ -771,7 +772,7 @@ export class Machine implements AsyncDisposable {
     const rip = this.state.u64(vcpuBlock(BOOT_VCPU) + R_RIP);
     const code = this.state.u32(SUSPEND_REASON);
     if (this.#endStatus && code === SUSPEND_ERROR) return { ...this.#endStatus, rip };
-    const poolMib = Math.floor((this.plan.poolEndPages * 65536 - this.plan.poolStart) / 2 ** 20);
+    const poolMib = Math.floor(poolBytes(this.plan) / 2 ** 20);
     let message = this.#errorMessage;
     if (message === undefined && this.state.u32(POOL_EXHAUSTED) !== 0) message = coreErrorMessage(1, poolMib);
     const details = Array.from({ length: this.plan.vcpus }, (_, vcpu) => exitDetail(this.state, vcpu));

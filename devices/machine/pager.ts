@@ -28,10 +28,10 @@ import {
   POOL_USED_CHUNKS,
   R_RING_SEEN,
 } from '../../core-as/layout.ts';
-import { vcpuBlock, type CoreExports, type CoreState, type MemoryPlan } from './core.ts';
+import { WASM_PAGE_BYTES, poolBytes, vcpuBlock, type CoreExports, type CoreState, type MemoryPlan } from './core.ts';
 import { SwapSlots, type SwapFile } from './swap-slots.ts';
+import { isZero } from './zeros.ts';
 
-const WASM_PAGE_BYTES = 65536;
 const PAGES_A_CHUNK = CHUNK_SIZE / 4096;
 /** Chunks that one vCPU may need in the middle of a block, and that all of them may need besides. */
 const RESERVE_A_VCPU = 16;
@@ -118,8 +118,7 @@ export class Pager {
   }
 
   get #poolChunks(): number {
-    const { poolStart, poolEndPages } = this.#options.plan;
-    return Math.floor((poolEndPages * WASM_PAGE_BYTES - poolStart) / CHUNK_SIZE);
+    return Math.floor(poolBytes(this.#options.plan) / CHUNK_SIZE);
   }
 
   /** Chunks in the swap file alone, in order. */
@@ -482,10 +481,4 @@ export class Pager {
     }
     this.balance();
   }
-}
-
-function isZero(bytes: Uint8Array): boolean {
-  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
-  for (let i = 0; i < words.length; i++) if (words[i] !== 0) return false;
-  return true;
 }

@@ -14,8 +14,9 @@ import {
   POOL_USED_CHUNKS,
 } from '../../core-as/layout.ts';
 import { SnapshotError, type SnapshotSink, type SnapshotSource } from '../snapshot.ts';
-import type { CoreState, MemoryPlan } from './core.ts';
+import { poolBytes, type CoreState, type MemoryPlan } from './core.ts';
 import type { Pager } from './pager.ts';
+import { isZero } from './zeros.ts';
 
 const PAGE_BYTES = 4096;
 const PAGES_A_CHUNK = CHUNK_SIZE / PAGE_BYTES;
@@ -74,20 +75,14 @@ export class SavedChunks {
   }
 }
 
-function isZero(words: Int32Array): boolean {
-  for (let i = 0; i < words.length; i++) if (words[i] !== 0) return false;
-  return true;
-}
-
 /** Which pages hold anything. */
 export function mapPages(chunks: SavedChunks): Uint8Array {
   const map = new Uint8Array(pageMapBytes(chunks.count));
   for (let chunk = 0; chunk < chunks.count; chunk++) {
     const bytes = chunks.bytes(chunk);
     for (let page = 0; page < PAGES_A_CHUNK; page++) {
-      const words = new Int32Array(bytes.buffer, bytes.byteOffset + page * PAGE_BYTES, PAGE_BYTES / 4);
       const byte = (chunk * PAGES_A_CHUNK + page) >> 3;
-      if (!isZero(words)) map[byte] = (map[byte] ?? 0) | (1 << (page & 7));
+      if (!isZero(bytes, page * PAGE_BYTES, PAGE_BYTES)) map[byte] = (map[byte] ?? 0) | (1 << (page & 7));
     }
   }
   return map;
@@ -163,7 +158,7 @@ export class RestoredChunks {
     outside: readonly number[],
   ) {
     const { plan, pager } = owner;
-    const poolChunks = Math.floor((plan.poolEndPages * 65536 - plan.poolStart) / CHUNK_SIZE);
+    const poolChunks = Math.floor(poolBytes(plan) / CHUNK_SIZE);
     const inPool = Math.min(usedChunks, poolChunks);
     for (let number = 0; number < inPool; number++) this.#linear.set(number, plan.poolStart + number * CHUNK_SIZE);
     const owners = chunksByNumber(table, plan);
@@ -250,20 +245,20 @@ export function checkChunkTable(
   outside: readonly number[],
 ): Uint8Array {
   const { state, plan, pager } = owner;
-  const poolBytes = plan.poolEndPages * 65536 - plan.poolStart;
+  const ownPoolBytes = poolBytes(plan);
   const entries = new Uint32Array(saved.slice().buffer);
   const ownEntries = new Uint32Array(state.memory.buffer, CHUNKS, CHUNK_COUNT);
   const damaged = (): SnapshotError =>
     new SnapshotError("the snapshot's map of guest memory does not fit this machine", 'memory');
   // What this machine's pool has no room for goes to its swap file.
-  const largestPoolBytes = pager ? 2 ** 32 - plan.poolStart : poolBytes;
+  const largestPoolBytes = pager ? 2 ** 32 - plan.poolStart : ownPoolBytes;
   if (usedChunks * CHUNK_SIZE > largestPoolBytes) throw damaged();
   const taken = new Set<number>();
   const take = (entry: number): void => {
     const number = (entry - (entry & CHUNK_FLAGS) - plan.poolStart) / CHUNK_SIZE;
     if (!Number.isInteger(number) || number < 0 || number >= usedChunks || taken.has(number)) throw damaged();
     // What is no plain RAM has to be where the core looks for it.
-    if ((entry & KIND_FLAGS) !== CHUNK_RAM && (number + 1) * CHUNK_SIZE > poolBytes) throw damaged();
+    if ((entry & KIND_FLAGS) !== CHUNK_RAM && (number + 1) * CHUNK_SIZE > ownPoolBytes) throw damaged();
     taken.add(number);
   };
   const isDevice = (entry: number): boolean => (entry & CHUNK_DEVICE) !== 0;

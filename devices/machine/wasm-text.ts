@@ -2,6 +2,7 @@
  * A WebAssembly function's body as text, an operation a line (core specification 2.0, chapters 5 and 6, and the threads proposal): for reading
  * what core-as/jit makes.
  */
+import { WasmReader } from './wasm-reader.ts';
 
 function names(type: string, operations: string): string[] {
   return operations.split(' ').map((operation) => `${type}.${operation}`);
@@ -110,34 +111,7 @@ const FIRST_ATOMIC = 0x1e;
 const ATOMICS = ['add', 'sub', 'and', 'or', 'xor', 'xchg', 'cmpxchg'];
 const ATOMIC_FORMS = ['i32 rmw', 'i64 rmw', 'i32 rmw8', 'i32 rmw16', 'i64 rmw8', 'i64 rmw16', 'i64 rmw32'];
 
-class Reader {
-  at = 0;
-  constructor(readonly bytes: Uint8Array) {}
-
-  byte(): number {
-    const value = this.bytes[this.at++];
-    if (value === undefined) throw new RangeError('the body ends in the middle of an operation');
-    return value;
-  }
-
-  unsigned(): number {
-    let value = 0;
-    for (let shift = 0; ; shift += 7) {
-      const byte = this.byte();
-      value += (byte & 0x7f) * 2 ** shift;
-      if (byte < 0x80) return value;
-    }
-  }
-
-  signed(): bigint {
-    let value = 0n;
-    for (let shift = 0n; ; shift += 7n) {
-      const byte = this.byte();
-      value |= BigInt(byte & 0x7f) << shift;
-      if (byte < 0x80) return BigInt.asIntN(Number(shift) + 7, value);
-    }
-  }
-
+class BodyReader extends WasmReader {
   type(): string {
     const type = this.byte();
     return type === VOID ? '' : ` (result ${TYPES.get(type) ?? type.toString(16)})`;
@@ -159,7 +133,7 @@ class Reader {
 export function wasmText(body: Uint8Array): string[] {
   const lines: string[] = [];
   try {
-    readBody(new Reader(body), lines);
+    readBody(new BodyReader(body), lines);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     lines.push(`;; ${error.message}`);
@@ -167,7 +141,7 @@ export function wasmText(body: Uint8Array): string[] {
   return lines;
 }
 
-function readBody(reader: Reader, lines: string[]): void {
+function readBody(reader: BodyReader, lines: string[]): void {
   for (let groups = reader.unsigned(); groups > 0; groups--) {
     const count = reader.unsigned();
     lines.push(`(local ${count} x ${TYPES.get(reader.byte()) ?? '?'})`);
@@ -182,7 +156,7 @@ function readBody(reader: Reader, lines: string[]): void {
   }
 }
 
-function operation(reader: Reader, opcode: number): string {
+function operation(reader: BodyReader, opcode: number): string {
   const memory = MEMORY[opcode - FIRST_MEMORY];
   if (memory !== undefined) return memory + reader.place();
   const numeric = NUMERIC[opcode - FIRST_NUMERIC];
@@ -222,7 +196,7 @@ function operation(reader: Reader, opcode: number): string {
   }
 }
 
-function vectorOperation(reader: Reader): string {
+function vectorOperation(reader: BodyReader): string {
   const number = reader.unsigned();
   const name = VECTOR.get(number);
   if (name === undefined) throw new RangeError(`vector operation ${number} is not one of core-as/jit`);
@@ -230,7 +204,7 @@ function vectorOperation(reader: Reader): string {
   return number === VECTOR_CONST || number === SHUFFLE ? `${name} ${reader.hex(16)}` : name;
 }
 
-function atomicOperation(reader: Reader): string {
+function atomicOperation(reader: BodyReader): string {
   const number = reader.unsigned();
   if (number === FENCE) {
     reader.byte();

@@ -2,12 +2,11 @@
 import { CHUNK_SIZE } from '../../core-as/layout.ts';
 import { BhyveExit } from '../config/index.ts';
 import type { GuestMemory } from '../bus/guest-memory.ts';
-import type { MemoryPlan } from './core.ts';
+import { poolBytes, type MemoryPlan } from './core.ts';
 import type { MachineHost } from './host.ts';
 
 const EXIT_ERROR = 4;
 const FOUR_GIB = 0x1_0000_0000;
-const WASM_PAGE_BYTES = 65536;
 const HOST_PAGE_BYTES = 4096;
 
 const mib = (bytes: number): number => Math.floor(bytes / 2 ** 20);
@@ -20,9 +19,9 @@ function refuse(reason: string): never {
 /** Exits with status 4 where not all of guest memory can be kept in the host's. Before the machine's memory is made. */
 export function checkWired(plan: MemoryPlan, host: MachineHost): void {
   const guestBytes = plan.lowBytes + plan.highBytes;
-  const poolBytes = plan.poolEndPages * WASM_PAGE_BYTES - plan.poolStart;
-  if (guestBytes > poolBytes) {
-    refuse(`${mib(guestBytes)} MiB of guest memory cannot be wired: a machine holds ${mib(poolBytes)} MiB at a time`);
+  const heldBytes = poolBytes(plan);
+  if (guestBytes > heldBytes) {
+    refuse(`${mib(guestBytes)} MiB of guest memory cannot be wired: a machine holds ${mib(heldBytes)} MiB at a time`);
   }
   const { refusal, warning } = host.wire?.(guestBytes) ?? { warning: 'nothing here keeps memory from being swapped' };
   if (refusal !== undefined) refuse(refusal);

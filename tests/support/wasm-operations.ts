@@ -1,4 +1,6 @@
-/** How many operations the functions of a WebAssembly module have (core specification, chapter 5). */
+/** How many operations the functions of a WebAssembly module have (core specification, chapter 5): those that the core makes. */
+import { WasmReader } from '../../devices/machine/wasm-reader.ts';
+import { wasmText } from '../../devices/machine/wasm-text.ts';
 
 export interface ModuleSize {
   readonly functions: number;
@@ -11,99 +13,16 @@ export interface ModuleSize {
 const CODE_SECTION = 10;
 const HEADER_BYTES = 8;
 
-class Reader {
-  at = 0;
-
-  constructor(readonly bytes: Uint8Array) {}
-
-  byte(): number {
-    const value = this.bytes[this.at++];
-    if (value === undefined) throw new Error('the module ends too early');
-    return value;
-  }
-
-  /** An LEB128 number below 2^32. */
-  unsigned(): number {
-    let value = 0;
-    for (let shift = 0; ; shift += 7) {
-      const byte = this.byte();
-      value += (byte & 0x7f) * 2 ** shift;
-      if (byte < 0x80) return value;
-    }
-  }
-
-  /** A signed one, whatever its value. */
-  skipSigned(): void {
-    while (this.byte() >= 0x80);
-  }
-
-  skipMemoryArgument(): void {
-    this.unsigned();
-    this.unsigned();
-  }
-}
-
-/** Reads the immediates of a vector operation (5.4.8). */
-function skipVector(reader: Reader): void {
-  const operation = reader.unsigned();
-  if (operation <= 11 || operation === 92 || operation === 93) reader.skipMemoryArgument();
-  else if (operation === 12 || operation === 13) reader.at += 16;
-  else if (operation >= 21 && operation <= 34) reader.at += 1;
-  else if (operation >= 84 && operation <= 91) {
-    reader.skipMemoryArgument();
-    reader.at += 1;
-  }
-}
-
-/** Reads the immediates of an operation. */
-function skipImmediates(reader: Reader, opcode: number): void {
-  if (opcode >= 0x28 && opcode <= 0x3e) reader.skipMemoryArgument();
-  else if (opcode >= 0x45 && opcode <= 0xc4) return;
-  else {
-    switch (opcode) {
-      case 0x02: // block, loop, if
-      case 0x03:
-      case 0x04:
-      case 0x41: // i32.const, i64.const
-      case 0x42:
-        reader.skipSigned();
-        return;
-      case 0x0c: // br, br_if, call, local.get, local.set, local.tee
-      case 0x0d:
-      case 0x10:
-      case 0x20:
-      case 0x21:
-      case 0x22:
-        reader.unsigned();
-        return;
-      case 0x0e: // br_table
-        for (let left = reader.unsigned() + 1; left > 0; left--) reader.unsigned();
-        return;
-      case 0x11: // call_indirect
-        reader.unsigned();
-        reader.unsigned();
-        return;
-      case 0x05: // else, end, return, drop, select
-      case 0x0b:
-      case 0x0f:
-      case 0x1a:
-      case 0x1b:
-        return;
-      case 0xfd:
-        skipVector(reader);
-        return;
-      case 0xfe: // atomic
-        reader.unsigned();
-        reader.skipMemoryArgument();
-        return;
-      default:
-        throw new Error(`operation ${opcode.toString(16)} is not known here`);
-    }
-  }
+/** Throws when a body holds an operation that wasmText() does not know. */
+function countOperations(body: Uint8Array): number {
+  const lines = wasmText(body).map((line) => line.trim());
+  const remark = lines.find((line) => line.startsWith(';;'));
+  if (remark !== undefined) throw new Error(remark);
+  return lines.filter((line) => line !== 'end' && !line.startsWith('(local ')).length;
 }
 
 export function moduleSize(module: Uint8Array): ModuleSize {
-  const reader = new Reader(module);
+  const reader = new WasmReader(module);
   reader.at = HEADER_BYTES;
   let functions = 0;
   let bodyBytes = 0;
@@ -116,17 +35,9 @@ export function moduleSize(module: Uint8Array): ModuleSize {
       functions = reader.unsigned();
       for (let n = 0; n < functions; n++) {
         const bytes = reader.unsigned();
-        const bodyEnd = reader.at + bytes;
         bodyBytes += bytes;
-        for (let groups = reader.unsigned(); groups > 0; groups--) {
-          reader.unsigned();
-          reader.byte();
-        }
-        while (reader.at < bodyEnd) {
-          const opcode = reader.byte();
-          skipImmediates(reader, opcode);
-          if (opcode !== 0x0b) operations++;
-        }
+        operations += countOperations(module.subarray(reader.at, reader.at + bytes));
+        reader.at += bytes;
       }
     }
     reader.at = end;

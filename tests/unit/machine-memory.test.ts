@@ -10,6 +10,7 @@ import {
   writeCoreConfig,
 } from '../../devices/machine/core.ts';
 import { CoreGuestMemory, type ChunkSource } from '../../devices/machine/guest-memory.ts';
+import { PLAIN_CORE_CONFIG } from '../support/core-config.ts';
 
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
@@ -38,16 +39,7 @@ describe('memory plan', () => {
   test('the chunk table marks RAM and nothing else', () => {
     const plan = planMemory(3 * GIB + 3 * MIB, 1);
     const state = new CoreState(createCoreMemory({ ...plan, poolEndPages: 512 }));
-    const config = {
-      flags: 0,
-      threadsPerCore: 1,
-      coresPerSocket: 1,
-      cpuLevel: 1,
-      features: { on: 0n, off: 0n },
-      insnsPerSecond: 0n,
-      shownRegion: 0n,
-    };
-    writeCoreConfig(state, { plan, ...config });
+    writeCoreConfig(state, { ...PLAIN_CORE_CONFIG, plan });
     const ram = (gpa: number): boolean => state.u32(CHUNKS + Math.floor(gpa / CHUNK_SIZE) * 4) === CHUNK_RAM;
     expect(ram(0)).toBe(true);
     expect(ram(3 * GIB - 1)).toBe(true);

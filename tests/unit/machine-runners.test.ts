@@ -18,6 +18,7 @@ import { InlineRunner, ThreadRunner, type VcpuRunner } from '../../devices/machi
 import { createNodeHost } from '../../host-node/node-host.ts';
 import { compileCore } from '../support/compile-core.ts';
 import { vcpuWorkerForTests } from '../support/machine-worker.ts';
+import { PLAIN_CORE_CONFIG } from '../support/core-config.ts';
 
 let module: WebAssembly.Module;
 let workerUrl: URL;
@@ -48,16 +49,7 @@ function rig(mode: 'thread' | 'inline', vcpus: number): Rig {
   const plan = planMemory(64 * 2 ** 20, vcpus);
   const memory = createCoreMemory(plan);
   const state = new CoreState(memory);
-  writeCoreConfig(state, {
-    plan,
-    flags: 0,
-    threadsPerCore: 1,
-    coresPerSocket: 1,
-    cpuLevel: 1,
-    features: { on: 0n, off: 0n },
-    insnsPerSecond: 0n,
-    shownRegion: 0n,
-  });
+  writeCoreConfig(state, { ...PLAIN_CORE_CONFIG, plan });
   const registers = new Registers();
   const failures: unknown[] = [];
   const ports = new PortBus();

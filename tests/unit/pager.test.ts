@@ -19,6 +19,7 @@ import { GuestAddressError } from '../../devices/bus/guest-memory.ts';
 import { CoreState, createCoreMemory, planMemory, vcpuBlock, writeCoreConfig } from '../../devices/machine/core.ts';
 import { PagedGuestMemory } from '../../devices/machine/paged-memory.ts';
 import { NOT_YET, Pager } from '../../devices/machine/pager.ts';
+import { PLAIN_CORE_CONFIG } from '../support/core-config.ts';
 
 const VCPUS = 2;
 const GUEST_CHUNKS = 96;
@@ -92,16 +93,7 @@ beforeEach(() => {
   new Uint8Array(shared.buffer, 0, CACHES).fill(0);
   new Uint8Array(shared.buffer, plan.poolStart).fill(0);
   state = new CoreState(shared);
-  writeCoreConfig(state, {
-    plan,
-    flags: 0,
-    threadsPerCore: 1,
-    coresPerSocket: 1,
-    cpuLevel: 1,
-    features: { on: 0n, off: 0n },
-    insnsPerSecond: 0n,
-    shownRegion: 0n,
-  });
+  writeCoreConfig(state, { ...PLAIN_CORE_CONFIG, plan });
   swap = new FakeSwap();
   failures = [];
   noted = [];
