@@ -240,3 +240,111 @@ test(
     expect(finished).toBeGreaterThan(STRINGS.length * 110);
   },
 );
+
+/** CMP and TEST of registers and immediates, each size: what the interpreter runs with the branch behind it in one step (core-as/cpu/fuse.ts). */
+const COMPARISONS = [
+  ...[
+    [0x38, 0xc8],
+    [0x84, 0xc8],
+    [0x80, 0xf8, 0x7f],
+    [0xf6, 0xc0, 0x80],
+  ],
+  ...[
+    [0x66, 0x39, 0xc8],
+    [0x66, 0x85, 0xc8],
+  ],
+  ...[
+    [0x39, 0xc8],
+    [0x85, 0xc8],
+    [0x83, 0xf8, 0xff],
+    [0xa9, 0x00, 0x00, 0x00, 0x80],
+  ],
+  ...[
+    [0x48, 0x39, 0xc8],
+    [0x48, 0x85, 0xc8],
+    [0x48, 0x83, 0xf8, 0xff],
+    [0x48, 0xf7, 0xc0, 0, 0, 0, 0x80],
+  ],
+];
+
+test('every comparison with every branch right behind it', { timeout: 300_000 }, async () => {
+  const machines = await bothTiers();
+  const prng = new Prng(SEED);
+  const corners = [0n, 1n, 0x7fn, 0x80n, 0x7fffffffn, 0x80000000n, 0xffffffffn, 1n << 63n, (1n << 64n) - 1n];
+  const inputs = (): Input[] =>
+    Array.from({ length: 40 }, () => {
+      const input = drawInput(prng);
+      for (const n of [0, 1]) if (!prng.chance(3)) input.registers[n] = prng.pick(corners);
+      if (prng.chance(4)) input.registers[1] = input.registers[0] ?? 0n;
+      return input;
+    });
+  let finished = 0;
+  for (const comparison of COMPARISONS) {
+    for (let condition = 0; condition < 16; condition++) {
+      // Jcc over LEA R8, [R8 * 2 + 1]; what the flags are is looked at behind it, too.
+      const branch = [0x70 | condition, 8, 0x4e, 0x8d, 0x04, 0x45, 1, 0, 0, 0];
+      finished += runStream(
+        machines,
+        [comparison, branch].map((code) => Uint8Array.from(code)),
+        0x100,
+        inputs(),
+      );
+    }
+  }
+  expect(finished).toBe(COMPARISONS.length * 16 * 40);
+});
+
+/** PUSH, POP, MOV, loads and RET next to each other, as functions begin and end; LEA R9, [RIP + 9] and PUSH R9 give a RET somewhere to go. */
+const STACK_MOVES = [
+  [[0x50], [0x51], [0x52], [0x41, 0x54]],
+  [[0x55], [0x48, 0x89, 0xe5], [0x53], [0x48, 0x89, 0xfb]],
+  [[0x54], [0x54], [0x5c]],
+  [[0x58], [0x59], [0x5a], [0x41, 0x5c]],
+  [[0x58], [0x5c], [0x58], [0x59]],
+  [
+    [0x48, 0x89, 0xc1],
+    [0x48, 0x89, 0xca],
+    [0x48, 0x89, 0xd0],
+  ],
+  [
+    [0x48, 0x8b, 0x04, 0x24],
+    [0x48, 0x8b, 0x4c, 0x24, 8],
+    [0x48, 0x8b, 0x24, 0x24],
+    [0x48, 0x8b, 0x04, 0x24],
+  ],
+  [[0x4c, 0x8d, 0x0d, 0x05, 0, 0, 0], [0x41, 0x51], [0x53], [0x5d], [0xc3]],
+];
+
+test(
+  'stack and register moves next to each other, also where the second one faults',
+  { timeout: 300_000 },
+  async () => {
+    const machines = await bothTiers();
+    const prng = new Prng(SEED);
+    // Around both ends of a window: below and behind it nothing is mapped.
+    const ends = [
+      DATA_ADDRESS,
+      DATA_ADDRESS + 0x1000n,
+      DATA_ADDRESS + 0x2000n,
+      HIGH_ADDRESS + 0x2000n,
+      READ_ONLY_ADDRESS,
+    ];
+    const inputs = Array.from({ length: 150 }, () => {
+      const input = drawInput(prng);
+      input.registers[4] =
+        prng.pick(ends) + BigInt(prng.below(9) * 8 - 32) + BigInt(prng.chance(6) ? prng.below(8) : 0);
+      return input;
+    });
+    let finished = 0;
+    for (const moves of STACK_MOVES) {
+      finished += runStream(
+        machines,
+        moves.map((code) => Uint8Array.from(code)),
+        0x100,
+        inputs,
+      );
+    }
+    // A RET may go to where nothing stops it.
+    expect(finished).toBeGreaterThan(STACK_MOVES.length * 150 * 0.9);
+  },
+);

@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { runBhyvectl } from '../../host-node/registry/bhyvectl.ts';
 import { Registry } from '../../host-node/registry/registry.ts';
 import { openRuntimeDir } from '../../host-node/registry/runtime-dir.ts';
@@ -21,7 +21,6 @@ import {
 } from '../support/machine.ts';
 import { bootLinuxProgram, killPrograms, startProgram, type Program } from '../support/machine-program.ts';
 
-const LONG = process.env['SWAP'] !== undefined;
 const TIMEOUT_MS = 1_500_000;
 const GIB = 2 ** 30;
 const RESIDENT_MIB = 2048;
@@ -30,6 +29,9 @@ const ALLOWANCE_MIB = 400;
 const NAME = `swapped-${process.pid}`;
 const SOURCE = join(import.meta.dirname, 'userland', 'pattern.c');
 
+beforeEach((context) => {
+  if (process.env['SWAP'] === undefined) context.skip('takes minutes and 14 GiB of a disk: set SWAP=1');
+});
 afterEach(killPrograms);
 afterEach(destroyTestMachines);
 
@@ -58,7 +60,7 @@ const fill = (mib: number): string =>
   `( taskset $((n+1)) dd if=/dev/urandom of=/m/$n bs=1M count=${mib} 2>/dev/null; md5sum /m/$n > /sum.$n ) & done; wait )`;
 const CHECK = '( for n in 0 1; do ( taskset $((2-n)) md5sum -c -s /sum.$n || echo wrong ) & done; wait )';
 
-test.runIf(LONG)('Linux with 320 MiB in 96, and a disk', { timeout: TIMEOUT_MS }, async () => {
+test('Linux with 320 MiB in 96, and a disk', { timeout: TIMEOUT_MS }, async () => {
   const scratch = scratchDirectory();
   try {
     const image = join(scratch.path, 'disk.img');
@@ -97,7 +99,7 @@ test.runIf(LONG)('Linux with 320 MiB in 96, and a disk', { timeout: TIMEOUT_MS }
   }
 });
 
-test.runIf(LONG)('6 GiB of a pattern in a guest with 24 GiB, saved and restored', { timeout: TIMEOUT_MS }, async () => {
+test('6 GiB of a pattern in a guest with 24 GiB, saved and restored', { timeout: TIMEOUT_MS }, async () => {
   const scratch = scratchDirectory();
   try {
     const program = join(scratch.path, 'pattern');
@@ -131,7 +133,7 @@ test.runIf(LONG)('6 GiB of a pattern in a guest with 24 GiB, saved and restored'
   }
 });
 
-test.runIf(LONG)('two vCPUs fill 4 GiB of tmpfs', { timeout: TIMEOUT_MS }, async () => {
+test('two vCPUs fill 4 GiB of tmpfs', { timeout: TIMEOUT_MS }, async () => {
   const scratch = scratchDirectory();
   try {
     const memory = ['-m', '6G', '-o', `memory.resident=${RESIDENT_MIB}M`, '-o', `memory.swap=${scratch.path}`];
