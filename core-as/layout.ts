@@ -151,6 +151,21 @@ export const PCI_CONFIG_ADDRESS = UART + UART_COUNT * UART_STRIDE;
 export const PCI_SLOTS = PCI_CONFIG_ADDRESS + 0x100;
 export const PCI_SLOTS_SIZE = 256 * 4;
 
+/** u32: how many answers of CPUID the configuration changes (`cpuid.*`), and then of each the fields CPUID_*. */
+export const CPUID_OVERRIDES = SHARED + 0x3000;
+export const CPUID_OVERRIDES_MAX = 64;
+export const CPUID_OVERRIDES_SIZE = 8 + CPUID_OVERRIDES_MAX * 24;
+/** Offset of the first entry, and bytes of each. */
+export const CPUID_ENTRIES = 8;
+export const CPUID_ENTRY_SIZE = 24;
+/** u32: EAX of the CPUID; ECX, and whether it counts; the register (its number); bits that are replaced, and by what. */
+export const CPUID_LEAF = 0x00;
+export const CPUID_SUBLEAF = 0x04;
+export const CPUID_ANY_SUBLEAF = 0x08;
+export const CPUID_REGISTER = 0x0c;
+export const CPUID_MASK = 0x10;
+export const CPUID_VALUE = 0x14;
+
 /**
  * Rings between a UART and the host: UARTn's output, then its input. head and tail are u32 atomics inside the UART block
  * (UART_TX_HEAD ...), counted without wrapping; an index is taken modulo UART_RING_SIZE.

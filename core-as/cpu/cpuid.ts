@@ -1,5 +1,22 @@
 /** The leaves of CPUID, as a processor of Intel's or of AMD's has them (SDM vol. 2, CPUID; APM vol. 3, appendix E). */
-import { CFG_CORES, CFG_FLAGS, CFG_THREADS, CFGF_X2APIC, R_CR4, R_INDEX, R_XCR0 } from '../layout';
+import {
+  CFG_CORES,
+  CFG_FLAGS,
+  CFG_THREADS,
+  CFGF_X2APIC,
+  CPUID_ANY_SUBLEAF,
+  CPUID_ENTRIES,
+  CPUID_ENTRY_SIZE,
+  CPUID_LEAF,
+  CPUID_MASK,
+  CPUID_OVERRIDES,
+  CPUID_REGISTER,
+  CPUID_SUBLEAF,
+  CPUID_VALUE,
+  R_CR4,
+  R_INDEX,
+  R_XCR0,
+} from '../layout';
 import { lapicGloballyEnabled } from '../intc/lapic';
 import { PHYSICAL_ADDRESS_BITS } from '../mmu/walk';
 import { CRYSTAL_HZ, TSC_RATIO } from '../time';
@@ -98,6 +115,19 @@ export function cpuid(): void {
   // "bhyve bhyve "
   else if (leaf >= 0x40000000) answer(0x40000000, 0x76796862, 0x68622065, 0x20657679);
   else basicLeaf(min<u32>(leaf, isAmd() ? AMD_MAX_BASIC : INTEL_MAX_BASIC), subleaf);
+  replaceAnswer(leaf, subleaf);
+}
+
+/** What the configuration says of a leaf, in or out of range, takes the place of what the processor would. */
+function replaceAnswer(leaf: u32, subleaf: u32): void {
+  const end: usize = CPUID_OVERRIDES + CPUID_ENTRIES + load<u32>(CPUID_OVERRIDES) * CPUID_ENTRY_SIZE;
+  for (let entry: usize = CPUID_OVERRIDES + CPUID_ENTRIES; entry < end; entry += CPUID_ENTRY_SIZE) {
+    if (load<u32>(entry, CPUID_LEAF) !== leaf) continue;
+    if (load<u32>(entry, CPUID_ANY_SUBLEAF) === 0 && load<u32>(entry, CPUID_SUBLEAF) !== subleaf) continue;
+    const register = load<u32>(entry, CPUID_REGISTER);
+    const mask = load<u32>(entry, CPUID_MASK);
+    setGpr(register, ((<u32>gpr(register)) & ~mask) | load<u32>(entry, CPUID_VALUE));
+  }
 }
 
 /** Leaf 1 EDX. */

@@ -7,7 +7,7 @@ import type { ConfigNode } from './tree.ts';
 import type { VariableType } from './variable-types.ts';
 
 export interface VariableDeclaration {
-  /** Path below the device's node. A part `N` stands for any decimal number (`port.N.path`). */
+  /** Path below the device's node. Parts in capitals stand for others: {@link PLACEHOLDERS} (`port.N.path`). */
   readonly name: string;
   readonly type: VariableType;
   /** What an unset variable counts as; absent when there is nothing or when it is derived. */
@@ -43,6 +43,14 @@ export interface LpcDeclaration {
   apply(node: ConfigNode, configuration: string | undefined, argument: string): void;
 }
 
+/** What the parts of a name in capitals stand for. */
+const PLACEHOLDERS: Readonly<Record<string, string>> = {
+  N: '\\d+',
+  LEAF: '(?:0[xX][\\da-fA-F]{1,8}|\\d+)',
+  SUBLEAF: '(?:0[xX][\\da-fA-F]{1,8}|\\d+)',
+  REGISTER: 'e[abcd]x',
+};
+
 const patterns = new WeakMap<readonly VariableDeclaration[], readonly (readonly [RegExp, VariableDeclaration])[]>();
 
 /** The declaration that covers a variable's path, if there is one. */
@@ -53,7 +61,7 @@ export function findVariable(
   let compiled = patterns.get(declarations);
   if (!compiled) {
     compiled = declarations.map((declaration) => {
-      const parts = declaration.name.split('.').map((part) => (part === 'N' ? '\\d+' : part.replace(/\W/g, '\\$&')));
+      const parts = declaration.name.split('.').map((part) => PLACEHOLDERS[part] ?? part.replace(/\W/g, '\\$&'));
       return [new RegExp(`^${parts.join('\\.')}$`), declaration] as const;
     });
     patterns.set(declarations, compiled);

@@ -1,4 +1,5 @@
 /** The command line and the configuration of a machine. */
+export { type CpuidOverride } from './cpuid-overrides.ts';
 export { BhyveExit, errnoText } from './errors.ts';
 export { ConfigNode, ConfigTree } from './tree.ts';
 export { parseMemorySize } from './memory-size.ts';

@@ -1,5 +1,6 @@
 /** What the configuration tree says about the machine, with defaults filled in and every value checked. */
 import { parseInteger } from './c-numbers.ts';
+import { type CpuidOverride, readCpuidOverrides } from './cpuid-overrides.ts';
 import {
   GLOBAL_VARIABLES,
   type LoaderProtocol,
@@ -119,6 +120,8 @@ export interface MachineSettings {
     readonly jit: 'hot' | 'never' | 'always';
     /** Compiled regions that hold the instruction at this linear address are shown; 0: none. */
     readonly shownRegion: bigint;
+    /** Answers of CPUID that are not the processor's. */
+    readonly cpuid: readonly CpuidOverride[];
   };
 }
 
@@ -309,6 +312,7 @@ export function machineSettings(tree: ConfigTree): MachineSettings {
       vendor: readString(tree, 'cpu.vendor'),
       jit: JIT_MODE.parse(readString(tree, 'cpu.jit') ?? 'true'),
       shownRegion: LINEAR_ADDRESS.parse(readString(tree, 'jit.dump') ?? '0'),
+      cpuid: readCpuidOverrides(tree, ALL_GLOBALS),
     },
   };
 }

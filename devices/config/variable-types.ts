@@ -194,3 +194,30 @@ export function displayLength(minimum: number, maximum: number, standard: number
     },
   };
 }
+
+/** Bits of a register, and which of them count. */
+export interface MaskedBits {
+  readonly value: number;
+  readonly mask: number;
+}
+
+const ALL_BITS = 0xffff_ffff;
+
+/** `VALUE[/MASK]`, 32 bits each, decimal or hexadecimal with `0x`. */
+export const CPUID_VALUE: VariableType<MaskedBits> = {
+  label: '`VALUE[/MASK]`',
+  parse(value) {
+    const [bits = 0, mask = ALL_BITS] = value.split('/').map(Number);
+    return { value: bits, mask };
+  },
+  check(value, name) {
+    const numbers = /^(0x[0-9a-f]{1,8}|\d{1,10})(\/(0x[0-9a-f]{1,8}|\d{1,10}))?$/i.test(value)
+      ? value.split('/').map(Number)
+      : [Infinity];
+    if (numbers.some((number) => number > ALL_BITS)) {
+      return `Invalid value ${value} for ${name}: 32 bits are expected, and perhaps a slash and a mask`;
+    }
+    const [bits = 0, mask = ALL_BITS] = numbers;
+    return (bits & ~mask) !== 0 ? `Invalid value ${value} for ${name}: the mask does not cover it` : undefined;
+  },
+};

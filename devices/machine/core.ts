@@ -22,6 +22,15 @@ import {
   CHUNK_RAM,
   CHUNK_SHIFT,
   CHUNK_SIZE,
+  CPUID_ANY_SUBLEAF,
+  CPUID_ENTRIES,
+  CPUID_ENTRY_SIZE,
+  CPUID_LEAF,
+  CPUID_MASK,
+  CPUID_OVERRIDES,
+  CPUID_REGISTER,
+  CPUID_SUBLEAF,
+  CPUID_VALUE,
   MAX_VCPUS,
   R_ACTIVITY,
   R_CODE_CACHE,
@@ -32,6 +41,7 @@ import {
   VCPU,
   VCPU_STRIDE,
 } from '../../core-as/layout.ts';
+import type { CpuidOverride } from '../config/index.ts';
 import type { FeatureChanges } from './cpu-options.ts';
 import { RegionModules } from './region-modules.ts';
 
@@ -185,6 +195,8 @@ export interface CoreConfig {
   readonly insnsPerSecond: bigint;
   /** Compiled regions that hold the instruction at this linear address are shown; 0: none. */
   readonly shownRegion: bigint;
+  /** What CPUID answers instead of what the processor would. */
+  readonly cpuid: readonly CpuidOverride[];
 }
 
 export function vcpuBlock(index: number): number {
@@ -250,6 +262,20 @@ export class CoreState {
   }
 }
 
+/** Writes what CPUID answers instead of what the processor would. */
+export function writeCpuidOverrides(state: CoreState, overrides: readonly CpuidOverride[]): void {
+  state.setU32(CPUID_OVERRIDES, overrides.length);
+  for (const [index, { leaf, subleaf, register, mask, value }] of overrides.entries()) {
+    const entry = CPUID_OVERRIDES + CPUID_ENTRIES + index * CPUID_ENTRY_SIZE;
+    state.setU32(entry + CPUID_LEAF, leaf);
+    state.setU32(entry + CPUID_SUBLEAF, subleaf ?? 0);
+    state.setU32(entry + CPUID_ANY_SUBLEAF, subleaf === undefined ? 1 : 0);
+    state.setU32(entry + CPUID_REGISTER, register);
+    state.setU32(entry + CPUID_MASK, mask);
+    state.setU32(entry + CPUID_VALUE, value);
+  }
+}
+
 /** Writes CFG_* and the chunk table: which 2 MiB pieces of guest-physical space are RAM (none of them committed yet). */
 export function writeCoreConfig(state: CoreState, config: CoreConfig): void {
   const { plan } = config;
@@ -267,6 +293,7 @@ export function writeCoreConfig(state: CoreState, config: CoreConfig): void {
   state.setU64(CFG_INSNS_PER_SECOND, config.insnsPerSecond);
   state.setU64(CFG_JIT_DUMP, config.shownRegion);
   state.setF64(CFG_TIME_OFFSET_NS, 0);
+  writeCpuidOverrides(state, config.cpuid);
   const markRam = (gpa: number, lengthBytes: number): void => {
     const first = gpa / CHUNK_SIZE;
     for (let i = 0; i < chunksOf(lengthBytes); i++) state.setU32(CHUNKS + (first + i) * 4, CHUNK_RAM);

@@ -305,6 +305,7 @@ export class Machine implements AsyncDisposable {
       features: featureChanges(tree, settings.cpu.features, settings.cpu.model),
       insnsPerSecond: BigInt(deterministic?.insnsPerSecond ?? DEFAULT_INSNS_PER_SECOND),
       shownRegion: settings.cpu.shownRegion,
+      cpuid: settings.cpu.cpuid,
     });
 
     // Devices call back only once the machine runs, and it exists by then.

@@ -101,6 +101,37 @@ test('-x and -a: the mode of the local APIC', async () => {
   expect((await resultOf(code, ['-x', '-a'])) & 0x400).toBe(0);
 });
 
+test('-o cpuid: leaves answer what the configuration says, and the rest of them what the processor says', async () => {
+  // mov eax, leaf; mov ecx, subleaf; cpuid; and for another register than EAX: mov eax, ebx
+  const ebx = [0x89, 0xd8];
+  const ecx = [0x89, 0xc8];
+  const cpuid = (leaf: number, subleaf: number, then: readonly number[], words: readonly string[]): Promise<number> =>
+    resultOf(
+      [0xb8, ...u32(leaf), 0xb9, ...u32(subleaf), 0x0f, 0xa2, ...then],
+      words.flatMap((word) => ['-o', word]),
+    );
+  const features = await cpuid(7, 0, ebx, []);
+  expect(features & (1 << 9)).not.toBe(0);
+  expect(await cpuid(7, 0, ebx, ['cpuid.7.0.ebx=0/0x200'])).toBe((features & ~(1 << 9)) >>> 0);
+  expect(await cpuid(7, 2, ebx, ['cpuid.7.0.ebx=0/0x200', 'cpuid.7.ebx=5'])).toBe(5);
+  expect(await cpuid(7, 0, ebx, ['cpuid.7.0.ebx=2/2', 'cpuid.7.ebx=5'])).toBe(7);
+  expect(await cpuid(1, 99, [], ['cpuid.1.eax=0x000906ea'])).toBe(0x906ea);
+  // Beyond the last leaf, and a hypervisor's name.
+  expect(await cpuid(0x4000_0100, 0, ecx, ['cpuid.0x40000100.ecx=0xFFFFFFFF'])).toBe(0xffff_ffff);
+  expect(await cpuid(0x4000_0100, 0, ebx, ['cpuid.0x40000100.ecx=0xFFFFFFFF'])).toBe(0x7679_6862);
+  for (const [word, said] of [
+    ['cpuid.1.edi=1', /^cpuid\.1\.edi: expected is cpuid\.LEAF/],
+    ['cpuid.0x1ffffffff.eax=1', /expected is cpuid\.LEAF/],
+    ['cpuid.1.eax=0x100000000', /^Invalid value 0x100000000 for cpuid\.1\.eax/],
+    ['cpuid.1.eax=3/1', /the mask does not cover it/],
+  ] as const) {
+    await expect(cpuid(1, 0, [], [word])).rejects.toMatchObject({
+      status: 4,
+      stderrText: expect.stringMatching(new RegExp(said.source.replace('^', ''))) as string,
+    });
+  }
+});
+
 test('-u: the clock shows UTC, and otherwise the host’s local time', async () => {
   const before = process.env['TZ'];
   process.env['TZ'] = 'Asia/Tokyo';

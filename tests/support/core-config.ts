@@ -9,4 +9,5 @@ export const PLAIN_CORE_CONFIG: Omit<CoreConfig, 'plan'> = {
   features: { on: 0n, off: 0n },
   insnsPerSecond: 0n,
   shownRegion: 0n,
+  cpuid: [],
 };

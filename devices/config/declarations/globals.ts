@@ -1,6 +1,16 @@
 /** Variables of the machine as a whole: bhyve_config(5), "CONFIGURATION VARIABLES", and those that webhyve adds. */
 import type { VariableDeclaration } from '../declare.ts';
-import { BOOLEAN, choice, integer, JIT_MODE, LINEAR_ADDRESS, PATH, STRING, UUID } from '../variable-types.ts';
+import {
+  BOOLEAN,
+  choice,
+  CPUID_VALUE,
+  integer,
+  JIT_MODE,
+  LINEAR_ADDRESS,
+  PATH,
+  STRING,
+  UUID,
+} from '../variable-types.ts';
 
 /** LOADER_PROTOCOLS are the values of `loader.protocol`. */
 export const LOADER_PROTOCOLS = ['auto', 'linux64', 'linux32', 'linux16', 'multiboot', 'pvh', 'freebsd'] as const;
@@ -129,4 +139,10 @@ export const WEBHYVE_VARIABLES: readonly VariableDeclaration[] = [
     help: 'Print each compiled region that holds the instruction at this linear address (docs/jit.md)',
   },
   { name: 'cpu.features', type: STRING, help: 'Features to add (+name) and to hide (-name), separated by commas' },
+  {
+    name: 'cpuid.LEAF.REGISTER',
+    type: CPUID_VALUE,
+    help: 'What CPUID answers, whatever ECX is; the bits of MASK alone',
+  },
+  { name: 'cpuid.LEAF.SUBLEAF.REGISTER', type: CPUID_VALUE, help: 'The same for one value of ECX' },
 ];
