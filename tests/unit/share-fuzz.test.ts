@@ -1,9 +1,10 @@
 /**
- * Hostile 9P clients: random messages, half of them nearly right, against both backends, and races of symbolic links and renames from the
- * host's side. Nothing outside a share may be read or written. WEBHYVE_FUZZ_OPERATIONS sets how many messages (default: seconds' worth).
+ * Hostile 9P clients: random messages, half of them nearly right, against both backends, while another process of the host renames a directory
+ * and puts links to the outside in its place. Nothing outside a share may be read or written. WEBHYVE_FUZZ_OPERATIONS sets how many messages
+ * (default: seconds' worth).
  */
 import { fork } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -15,10 +16,17 @@ import { FakeRandom } from '../support/fake-random.ts';
 import { BufferExchange, NinePClient } from '../support/nine-p-client.ts';
 
 const OPERATIONS = Number(process.env['WEBHYVE_FUZZ_OPERATIONS'] ?? 20_000);
+/** In the folder outside: the text of a file, and a name that nobody says. */
+const SECRET = 'what nobody may read';
+const UNTOLD = 'name-that-nobody-says';
+const LONG_MS = 3_600_000;
 const NAMES = [
   'a',
   'b',
+  'd',
+  'aside',
   'out',
+  'secret',
   'secret',
   '..',
   '.',
@@ -42,13 +50,18 @@ beforeEach(() => {
   outside = join(scratch, 'outside');
   mkdirSync(outside);
   mkdirSync(join(scratch, 'share'));
-  writeFileSync(join(outside, 'secret'), 'the secret');
+  writeFileSync(join(outside, 'secret'), SECRET);
+  writeFileSync(join(outside, UNTOLD), SECRET);
 });
 afterEach(() => rmSync(scratch, { recursive: true, force: true }));
 
 function expectOutsideUntouched(): void {
-  expect(readdirSync(outside)).toEqual(['secret']);
-  expect(readFileSync(join(outside, 'secret'), 'utf8')).toBe('the secret');
+  expect(readdirSync(outside).sort()).toEqual([UNTOLD, 'secret'].sort());
+  for (const name of [UNTOLD, 'secret']) {
+    const { mode, uid, gid, nlink } = statSync(join(outside, name));
+    expect([mode & 0o7777, uid, gid, nlink]).toEqual([0o644, process.getuid?.(), process.getgid?.(), 1]);
+    expect(readFileSync(join(outside, name), 'utf8')).toBe(SECRET);
+  }
   expect(readdirSync(scratch).sort()).toEqual(['outside', 'share']);
 }
 
@@ -116,6 +129,8 @@ async function bombard(server: NinePServer, random: FakeRandom, dialect: string,
     const exchange = new BufferExchange(sent, reply);
     const answer = server.serve(exchange).then((length) => {
       expect(length).toBeLessThanOrEqual(reply);
+      const said = Buffer.from(exchange.reply.buffer, 0, length);
+      for (const forbidden of [SECRET, UNTOLD]) if (said.includes(forbidden)) throw new Error(`told of ${forbidden}`);
       pending.delete(answer);
     });
     pending.add(answer);
@@ -131,75 +146,98 @@ async function bombard(server: NinePServer, random: FakeRandom, dialect: string,
   expect(server.backendErrors).toBe(0);
 }
 
+/**
+ * Another process that keeps exchanging a directory of the share, and names that the guest uses, for links to the outside, until it is told
+ * to end: then it says how often it was between a link's making and its end. Whatever the guest puts in its way it moves aside.
+ */
+const RACER = `
+const fs = require('node:fs');
+const [share, outside] = process.argv.slice(2);
+const at = (name) => share + '/' + name;
+const attempt = (change) => { try { change(); return true; } catch { return false; } };
+let [rounds, old] = [0, 0];
+process.on('message', () => process.send(rounds, () => process.exit()));
+process.send('ready');
+(function swap() {
+  for (let i = 0; i < 200; i++) {
+    if (!attempt(() => fs.renameSync(at('d'), at('aside')))) attempt(() => fs.renameSync(at('aside'), at('old' + old++)));
+    if (attempt(() => fs.symlinkSync(outside, at('d')))) rounds++;
+    attempt(() => fs.unlinkSync(at('d')));
+    if (!attempt(() => fs.renameSync(at('aside'), at('d')))) attempt(() => fs.mkdirSync(at('d')));
+    for (const name of i % 20 ? [] : ['a', 'out', 'secret']) {
+      attempt(() => fs.unlinkSync(at(name)));
+      attempt(() => fs.symlinkSync(name === 'secret' ? outside + '/secret' : outside, at(name)));
+    }
+  }
+  setImmediate(swap);
+})();
+`;
+
+/** Runs `work` while the racer runs; resolves to how often the racer got through. */
+async function withRacer(work: () => Promise<void>): Promise<number> {
+  const script = join(outside, 'racer.cjs');
+  writeFileSync(script, RACER);
+  const racer = fork(script, [join(scratch, 'share'), outside], { execArgv: [] });
+  const said = (): Promise<unknown> => new Promise((resolve) => racer.once('message', resolve));
+  await said();
+  rmSync(script);
+  try {
+    await work();
+    const rounds = said();
+    racer.send('end');
+    return Number(await rounds);
+  } finally {
+    racer.kill();
+  }
+}
+
 describe.each(['9P2000.L', '9P2000.u'])('random messages of %s', (dialect) => {
-  test('against a tree in memory', { timeout: 600_000 }, async () => {
+  test('against a tree in memory', { timeout: LONG_MS }, async () => {
     const server = new NinePServer({ backend: new MemoryTree({ maxBytes: 1 << 24 }), readOnly: false });
     await bombard(server, new FakeRandom(16), dialect, OPERATIONS / 2);
     await server.close();
   });
 
-  test.runIf(process.platform === 'linux')('against a folder', { timeout: 600_000 }, async () => {
+  test.runIf(process.platform === 'linux')('against a folder, with races', { timeout: LONG_MS }, async () => {
     const share = FolderShare.open(join(scratch, 'share'), { maxDescriptors: 32 });
     const server = new NinePServer({ backend: share, readOnly: false });
-    await bombard(server, new FakeRandom(17), dialect, OPERATIONS / 4);
+    const rounds = await withRacer(() => bombard(server, new FakeRandom(17), dialect, OPERATIONS / 2));
+    expect(rounds).toBeGreaterThan(0);
     expect(share.nodeCount).toBe(1);
     await server.close();
     expectOutsideUntouched();
   });
 });
 
-/** Another process that keeps exchanging a directory of the share for a link to the outside. */
-const RACER = `
-const fs = require('node:fs');
-const [share, outside] = process.argv.slice(2);
-process.send('ready');
-process.on('disconnect', () => process.exit());
-(function swap() {
-  for (let i = 0; i < 200; i++) {
-    try {
-      fs.renameSync(share + '/d', share + '/aside');
-      fs.symlinkSync(outside, share + '/d');
-      fs.unlinkSync(share + '/d');
-      fs.renameSync(share + '/aside', share + '/d');
-    } catch {}
-  }
-  setImmediate(swap);
-})();
-`;
-
-test.runIf(process.platform === 'linux')('races of links and renames lead nowhere', { timeout: 600_000 }, async () => {
+test.runIf(process.platform === 'linux')('races of links and renames lead nowhere', { timeout: LONG_MS }, async () => {
   const folder = join(scratch, 'share');
   mkdirSync(join(folder, 'd'));
-  const script = join(folder, 'racer.cjs');
-  writeFileSync(script, RACER);
-  const racer = fork(script, [folder, outside], { execArgv: [] });
-  await new Promise((resolve) => racer.once('message', resolve));
   const server = new NinePServer({ backend: FolderShare.open(folder), readOnly: false });
   const client = new NinePClient(server);
   await client.version();
   await client.attach(0);
   let entered = 0;
-  for (let i = 0; i < OPERATIONS / 100; i++) {
-    const attempt = async (): Promise<void> => {
-      const qids = await client.walk(0, 1, 'd');
-      if (qids.length < 1) return;
-      entered++;
-      await client.create(1, 2, `planted${i % 3}`, 0o102).catch(() => undefined);
-      await client.walk(1, 3, 'secret').then(async (found) => {
-        if (found.length < 1) return;
-        await client.lopen(3);
-        expect(new TextDecoder().decode(await client.read(3, 0, 100))).not.toContain('the secret');
-      });
-    };
-    await attempt().catch(() => undefined);
-    for (const fid of [1, 2, 3]) await client.clunk(fid).catch(() => undefined);
-    await client.rename(0, 'd', 0, 'e').catch(() => undefined);
-    await client.rename(0, 'e', 0, 'd').catch(() => undefined);
-  }
-  racer.disconnect();
-  await new Promise((resolve) => racer.once('exit', resolve));
+  const told: string[] = [];
+  /** What a guest would do that hopes to be inside the directory when it becomes a link. */
+  const attempt = async (i: number): Promise<void> => {
+    const qids = await client.walk(0, 1, 'd');
+    if (qids.length < 1) return;
+    entered++;
+    await client.create(1, 2, `planted${i % 3}`, 0o102).catch(() => undefined);
+    if ((await client.walk(1, 3, 'secret')).length < 1) return;
+    await client.lopen(3);
+    told.push(new TextDecoder().decode(await client.read(3, 0, 100)));
+  };
+  await withRacer(async () => {
+    for (let i = 0; i < OPERATIONS / 100; i++) {
+      await attempt(i).catch(() => undefined);
+      for (const fid of [1, 2, 3]) await client.clunk(fid).catch(() => undefined);
+      await client.rename(0, 'd', 0, 'e').catch(() => undefined);
+      await client.rename(0, 'e', 0, 'd').catch(() => undefined);
+    }
+  });
   expect(entered).toBeGreaterThan(0);
+  expect(told.filter((text) => text.includes(SECRET))).toEqual([]);
   await server.close();
-  rmSync(script);
   expectOutsideUntouched();
 });
