@@ -1,15 +1,15 @@
 /**
  * Programs of this host, run by the guest from the host's own file system, on a shared folder: git, make, rsync, small files, random reads
- * and writes against a copy in memory (SHARE_FSX names a static program for that). Takes minutes and needs root, so it runs only when asked
- * for: SHARE_PROGRAMS=1. It prints what each job took.
+ * and writes against a copy in memory (userland/fsx.c), locks. Takes minutes and needs root, so it runs only when asked for: SHARE_PROGRAMS=1. It
+ * prints what each job took.
  */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { bootLinux, scratchDirectory } from '../support/machine.ts';
 
-const fsx = process.env['SHARE_FSX'];
+const FSX = join(import.meta.dirname, 'userland', 'fsx.c');
 
 beforeEach((context) => {
   if (process.env['SHARE_PROGRAMS'] === undefined) context.skip('takes minutes: set SHARE_PROGRAMS=1');
@@ -37,9 +37,20 @@ test('git, make, rsync, fsx and small files on a share', { timeout: 3_600_000 },
     const objects = Array.from({ length: 8 }, (_, i) => `m${i}.o`).join(' ');
     writeFileSync(join(work, 'project', 'main.c'), 'int m7(int); int main(void) { return m7(-7); }\n');
     writeFileSync(join(work, 'project', 'Makefile'), `main: main.o ${objects}\n\t$(CC) -o $@ $^\n`);
-    if (fsx !== undefined) copyFileSync(fsx, join(work, 'fsx'));
+    onHost(`gcc -O2 -o fsx ${FSX}`);
 
-    const args = ['-c', '2', '-m', '1G', '-s', '3,virtio-9p,host=/,ro', '-s', `4,virtio-9p,work=${work}`];
+    const args = [
+      '-c',
+      '2',
+      '-m',
+      '1G',
+      '-s',
+      '3,virtio-9p,host=/,ro',
+      '-s',
+      `4,virtio-9p,work=${work}`,
+      '-s',
+      `5,virtio-9p,again=${work}`,
+    ];
     await using guest = await bootLinux({ variant: 'generic', args });
     const run = async (command: string): Promise<void> => {
       const startedMs = performance.now();
@@ -55,7 +66,12 @@ test('git, make, rsync, fsx and small files on a share', { timeout: 3_600_000 },
     const inside = (line: string): Promise<void> => run(`chroot /host /bin/sh -ec '${line}'`);
     await inside('cd /mnt; dd if=/dev/zero of=big bs=1M count=64 conv=fsync 2>&1 | tail -1');
     await inside('cd /mnt; echo 3 > /proc/sys/vm/drop_caches; dd if=big of=/dev/null bs=1M 2>&1 | tail -1; rm big');
-    if (fsx !== undefined) await inside('cd /mnt; ./fsx t1 4000; ./fsx t2 4000 maps');
+    await inside('cd /mnt; ./fsx t1 20000 1; ./fsx t2 20000 2 maps');
+    // Two at once, and without the guest's cache: what one has written the server must have.
+    await inside('cd /mnt; ./fsx t3 5000 3 maps & ./fsx t4 5000 4; wait $!');
+    await run(`mkdir /host/tmp/again && mount -t 9p -o ${options},cache=none again /host/tmp/again`);
+    await inside('cd /tmp/again; ./fsx t5 10000 5');
+    await run('umount /host/tmp/again');
     await inside(
       'cd /mnt; export HOME=/tmp; git config --global safe.directory "*"; git clone -q repo clone; cd clone; git fsck; git status --short | wc -l',
     );
