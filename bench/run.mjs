@@ -11,10 +11,12 @@ import { measureDisks } from './disks.mjs';
 import { GuestSession } from './guest-session.mjs';
 import { measureIdle } from './idle.mjs';
 import { LEASE, NetworkPeer, networkWorkloads } from './network.mjs';
+import { measureShare } from './share.mjs';
 import { BenchTap, TAP_SETUP } from './tap.mjs';
 import { WORKLOADS } from './workloads.mjs';
 
-const USAGE = 'usage: npm run bench -- [--runs N] [--boot-only | --network-only | --cpu-only | --disks-only]';
+const USAGE =
+  'usage: npm run bench -- [--runs N] [--boot-only | --network-only | --cpu-only | --disks-only | --share-only]';
 const DEFAULT_RUNS = 3;
 /** What the project promises: a boot takes at most this many times as long as on QEMU's TCG. */
 const MAX_BOOT_RATIO = 8;
@@ -26,13 +28,15 @@ const BOOT = 'boot to the prompt';
 const TEMPERATURES = ['cold', 'warm'];
 
 function parseArguments(args) {
-  const options = { runs: DEFAULT_RUNS, bootOnly: false, networkOnly: false, cpuOnly: false, disksOnly: false };
+  const only = { bootOnly: false, networkOnly: false, cpuOnly: false, disksOnly: false, shareOnly: false };
+  const options = { runs: DEFAULT_RUNS, ...only };
   const words = [...args];
   for (let word = words.shift(); word !== undefined; word = words.shift()) {
     if (word === '--boot-only') options.bootOnly = true;
     else if (word === '--network-only') options.networkOnly = true;
     else if (word === '--cpu-only') options.cpuOnly = true;
     else if (word === '--disks-only') options.disksOnly = true;
+    else if (word === '--share-only') options.shareOnly = true;
     else if (word === '--runs') {
       options.runs = Number(words.shift());
       if (!Number.isInteger(options.runs) || options.runs < 1 || options.runs > 100) throw new SetupError(USAGE);
@@ -175,9 +179,13 @@ async function compare(workloads, tap, runs) {
 }
 
 await runMain(async (args) => {
-  const { runs, bootOnly, networkOnly, cpuOnly, disksOnly } = parseArguments(args);
+  const { runs, bootOnly, networkOnly, cpuOnly, disksOnly, shareOnly } = parseArguments(args);
   if (disksOnly) {
     printTable(await measureDisks());
+    return 0;
+  }
+  if (shareOnly) {
+    printTable(await measureShare());
     return 0;
   }
   const withNetwork = !bootOnly && !cpuOnly;
@@ -198,6 +206,8 @@ await runMain(async (args) => {
     if (bootOnly || networkOnly || cpuOnly) return status;
     process.stdout.write('\n');
     printTable(await measureDisks());
+    process.stdout.write('\n');
+    printTable(await measureShare());
     return status;
   } finally {
     for (const peer of peers) peer.close();
