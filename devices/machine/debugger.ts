@@ -2,7 +2,7 @@
  * The machine as a debugger's target. With breakpoints set, the vCPUs take turns on this thread, an instruction at a time. As in bhyve an
  * address is what RIP holds: a debugger knows nothing of the segments of 16-bit code.
  */
-import { EXIT_BUDGET, EXIT_STOPPED, R_RIP } from '../../core-as/layout.ts';
+import { EXIT_BUDGET, EXIT_MEMORY, EXIT_STOPPED, R_RIP } from '../../core-as/layout.ts';
 import type { DebugTarget } from '../debug/debug-target.ts';
 import {
   readControlDescriptor,
@@ -16,6 +16,11 @@ const PAGE_BYTES = 4096n;
 const NOT_MAPPED = 0xffff_ffff_ffff_ffffn;
 /** Instructions between two looks at the event loop. */
 const STEPS_A_SLICE = 5000;
+
+/** run() left before an instruction: the vCPU was to rest for memory, or an earlier stop had not been noticed. */
+function didNothing(exitReason: number): boolean {
+  return exitReason === EXIT_MEMORY || exitReason === EXIT_STOPPED;
+}
 
 export class MachineDebugTarget implements DebugTarget {
   onStopped: ((vcpu: number) => void) | undefined;
@@ -54,7 +59,7 @@ export class MachineDebugTarget implements DebugTarget {
           return EXIT_STOPPED;
         }
         const reason = exports.stepOne();
-        if (passed === vcpu) passed = undefined;
+        if (passed === vcpu && !didNothing(reason)) passed = undefined;
         if (reason !== EXIT_BUDGET) return reason;
       }
       return EXIT_BUDGET;
@@ -70,8 +75,8 @@ export class MachineDebugTarget implements DebugTarget {
     let done = false;
     const slices = this.machine.runSlices((core) => {
       if (core.vcpu !== vcpu || done) return EXIT_BUDGET;
+      if (didNothing(core.exports.debugStep())) return EXIT_BUDGET;
       done = true;
-      core.exports.debugStep();
       slices.stop();
       return EXIT_STOPPED;
     });

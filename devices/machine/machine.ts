@@ -685,6 +685,7 @@ export class Machine implements AsyncDisposable {
       this.#suspend(SUSPEND_ERROR);
     }
     await this.#end();
+    this.pager?.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -762,7 +763,7 @@ export class Machine implements AsyncDisposable {
     this.#pump.stop();
     this.clock.close();
     await step(() => this.platform.close(reason.reason === 'error' ? `error: ${reason.message}` : reason.reason));
-    // A core file is written after the end: its process ends with it.
+    // A core file is written after the end; destroy() closes it then.
     if (!this.settings.flags.guestInCore) await step(() => this.pager?.close());
     this.#releaseProcess?.();
     this.#status = 'ended';

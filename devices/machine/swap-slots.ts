@@ -14,6 +14,7 @@ export class SwapSlots {
   /** Slots that hold what nobody needs. */
   readonly #released: number[] = [];
   #count = 0;
+  #closed = false;
 
   constructor(private readonly file: SwapFile) {}
 
@@ -25,6 +26,7 @@ export class SwapSlots {
   /** Reads part of a chunk. False: it has no slot, and its bytes are zeros. */
   read(chunk: number, offset: number, into: Uint8Array): boolean {
     const slot = this.#slots.get(chunk);
+    if (this.#closed) throw new Error('it is closed');
     if (slot === undefined) into.fill(0);
     else this.file.read(into, slot * CHUNK_SIZE + offset);
     return slot !== undefined;
@@ -32,6 +34,7 @@ export class SwapSlots {
 
   /** Writes part of a chunk; the rest stays what it was. */
   write(chunk: number, offset: number, from: Uint8Array): void {
+    if (this.#closed) throw new Error('it is closed');
     let slot = this.#slots.get(chunk);
     if (slot === undefined) {
       slot = this.#released.pop();
@@ -50,7 +53,10 @@ export class SwapSlots {
     this.#released.push(slot);
   }
 
+  /** Once; what is read or written afterwards is an error. */
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.file.close();
   }
 }

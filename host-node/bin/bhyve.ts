@@ -101,6 +101,7 @@ async function run(argv: readonly string[]): Promise<number> {
   folder?.leave();
   if (reason.reason === 'reset' && registration?.end === undefined) reportReboot();
   if (settings.flags.guestInCore && (reason.reason === 'error' || reason.reason === 'triplefault')) dump(started);
+  await started.destroy();
   await registration?.finish(reason, settings.flags.destroyOnPoweroff && reason.reason === 'poweroff');
   if (left) return LEFT_STATUS;
   return endStatus(reason, registration, programName);

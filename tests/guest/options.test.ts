@@ -1,9 +1,11 @@
 /** Options of bhyve(8) by what a guest, or the host, sees of them. Guests are a few instructions; docs/command-line.md has a row for each option. */
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
+import { MEMORY_LOW, PEND_MEMORY, PEND_STOP } from '../../core-as/layout.ts';
+import { MachineDebugTarget } from '../../devices/machine/debugger.ts';
 import { writeCoreFile } from '../../host-node/core-dump.ts';
 import { destroyTestMachines, payloadMachine, scratchDirectory } from '../support/machine.ts';
 
@@ -197,4 +199,56 @@ test.skipIf(!hasGdb)('-C: gdb opens the core file: threads, registers, memory', 
   } finally {
     scratch.remove();
   }
+});
+
+test.skipIf(process.platform !== 'linux')(
+  '-C: memory of the swap file is there until the machine is destroyed',
+  async () => {
+    // mov eax, 0x12345678; mov [0x300000], eax; and a triple fault without a table of vectors: lidt [0]; ud2
+    const code = [0xb8, ...u32(0x12345678), 0xa3, ...u32(0x300000), 0x0f, 0x01, 0x1d, ...u32(0), 0x0f, 0x0b];
+    const swapFiles = (): number =>
+      readdirSync('/proc/self/fd').filter((name) => {
+        try {
+          return readlinkSync(`/proc/self/fd/${name}`).includes('webhyve-swap');
+        } catch {
+          return false;
+        }
+      }).length;
+    const before = swapFiles();
+    const { machine } = await payloadMachine(code, { args: ['-C', '-m', '1G', '-o', 'memory.resident=64M'] });
+    machine.start();
+    expect(await machine.exited).toMatchObject({ reason: 'triplefault' });
+    expect(swapFiles()).toBe(before + 1);
+    const scratch = scratchDirectory();
+    try {
+      writeCoreFile(machine, join(scratch.path, 'vm.core'));
+    } finally {
+      scratch.remove();
+    }
+    await machine.destroy();
+    expect(swapFiles()).toBe(before);
+  },
+);
+
+describe.each(['thread', 'inline'] as const)('-G, %s', (backend) => {
+  test('a step is a step while the vCPU is to rest for memory, or has an old stop to notice', async () => {
+    // xor ecx, ecx; inc ecx; jmp back to the inc
+    const code = [0x31, 0xc9, 0xff, 0xc1, 0xeb, 0xfc];
+    await using guest = await payloadMachine(code, { args: ['-m', '1G', '-o', 'memory.resident=64M'], backend });
+    const { machine } = guest;
+    machine.start();
+    await expect.poll(() => machine.stats()['instructions retired'] ?? 0n, { timeout: 20_000 }).toBeGreaterThan(1000n);
+    await machine.pause();
+    const target = new MachineDebugTarget(machine);
+    for (const pending of [PEND_MEMORY, PEND_STOP]) {
+      for (let step = 0; step < 4; step++) {
+        const before = machine.registers(0).rip;
+        if (pending === PEND_MEMORY) machine.state.setU32(MEMORY_LOW, 1);
+        machine.state.kick(0, pending);
+        await target.step(0);
+        expect(machine.registers(0).rip).not.toBe(before);
+      }
+    }
+    machine.resume();
+  });
 });

@@ -1,5 +1,6 @@
 /** The 82545EM through its registers and rings. */
 import { expect, test } from 'vitest';
+import { GuestAddressError } from '../../devices/bus/guest-memory.ts';
 import { FULL_OFFLOAD, NO_OFFLOAD, type OffloadCapabilities } from '../../devices/backends/network.ts';
 import { addToSum, finishChecksum, pseudoHeaderSum } from '../../devices/net/checksum.ts';
 import { E1000 } from '../../devices/net/e1000/device.ts';
@@ -122,6 +123,22 @@ test('a legacy descriptor sends, reports and interrupts', () => {
   expect(driver.read(R.ICR)).toBe(0);
   expect(driver.read(R.STATISTICS + 0x80)).toBe(1);
   expect(driver.read(R.STATISTICS + 0x80)).toBe(0);
+});
+
+test('a packet whose memory the host has no room for is dropped, and the next one sent', () => {
+  const { machine, cable, driver } = rig();
+  machine.memory.write(DATA, tcpFrame(10));
+  const { memory } = machine;
+  const views = memory.views.bind(memory);
+  memory.views = (gpa, lengthBytes) => {
+    if (gpa === DATA) throw new GuestAddressError(gpa, lengthBytes);
+    return views(gpa, lengthBytes);
+  };
+  driver.send(DATA, 64);
+  expect([cable.sent.length, driver.read(R.TDH)]).toEqual([0, 1]);
+  memory.views = views;
+  driver.send(DATA, 64);
+  expect(cable.sent.map(({ bytes }) => bytes)).toEqual([tcpFrame(10)]);
 });
 
 test.each([4, 6] as const)('checksums are put in, IPv%i', (version) => {
