@@ -1,6 +1,6 @@
 /** Options of bhyve(8) by what a guest, or the host, sees of them. Guests are a few instructions; docs/command-line.md has a row for each option. */
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -131,6 +131,21 @@ test('-o cpuid: leaves answer what the configuration says, and the rest of them 
       status: 4,
       stderrText: expect.stringMatching(new RegExp(said.source.replace('^', ''))) as string,
     });
+  }
+});
+
+test('-k: a guest sees what a file and one that it includes have set', async () => {
+  const scratch = scratchDirectory();
+  try {
+    writeFileSync(join(scratch.path, 'outer'), '# a machine\ninclude inner\nx86.strictmsr=false\n');
+    writeFileSync(join(scratch.path, 'inner'), 'cpuid.1.eax=0x000906ea\n');
+    const outer = ['-k', join(scratch.path, 'outer')];
+    // mov eax, 1; cpuid
+    expect(await resultOf([0xb8, ...u32(1), 0x0f, 0xa2], outer)).toBe(0x906ea);
+    // mov eax, 1; mov ecx, 0xC0011FFF; rdmsr
+    expect(await resultOf([0xb8, ...u32(1), 0xb9, ...u32(0xc0011fff), 0x0f, 0x32], outer)).toBe(0);
+  } finally {
+    scratch.remove();
   }
 });
 

@@ -1,5 +1,5 @@
 /** Booting real guests in tests: the core, a Linux kernel with its small initramfs, and tiny assembled payloads. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createMachine, type Console, type HostOptions, type Machine } from '../../host-node/index.ts';
@@ -50,9 +50,7 @@ const running = new Set<Machine>();
 export async function testMachine(argv: readonly string[], options: HostOptions = {}): Promise<TestMachine> {
   const { tree } = parseCommandLine(argv, {
     programName: 'bhyve',
-    readTextFile: (path) => {
-      throw new Error(`${path}: tests read no configuration files`);
-    },
+    readTextFile: (path) => readFileSync(path, 'utf8'),
   });
   const messages: string[] = [];
   const machine = await createMachine(tree, {

@@ -556,7 +556,7 @@ describe('settings', () => {
       keyboardLayout: undefined,
       runFolder: undefined,
       tpm: undefined,
-      cpu: { model: undefined, features: undefined, vendor: 'intel', jit: 'hot', shownRegion: 0n },
+      cpu: { model: undefined, features: undefined, vendor: 'intel', jit: 'hot', shownRegion: 0n, cpuid: [] },
     });
   });
 
