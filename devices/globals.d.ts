@@ -68,12 +68,18 @@ declare class Response {
   readonly status: number;
   readonly statusText: string;
   readonly headers: { get(name: string): string | null; has(name: string): boolean };
-  readonly body: ReadableStream<Uint8Array> | null;
+  readonly body: ReadableStream<Uint8Array<ArrayBuffer>> | null;
   arrayBuffer(): Promise<ArrayBuffer>;
   json(): Promise<unknown>;
 }
 
-declare function fetch(url: URL, options?: { readonly headers?: Readonly<Record<string, string>> }): Promise<Response>;
+declare function fetch(
+  url: URL,
+  options?: {
+    readonly headers?: Readonly<Record<string, string>>;
+    readonly cache?: 'default' | 'force-cache' | 'reload';
+  },
+): Promise<Response>;
 
 interface ReadableStreamController<T> {
   enqueue(chunk: T): void;

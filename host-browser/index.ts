@@ -13,7 +13,7 @@ export {
   type RunResult,
 } from '../devices/serial/console.ts';
 export type { LoadProgress } from '../devices/block/remote/download.ts';
-export { Machine, MachineError, type BhyveConfig, type HostOptions } from './machine.ts';
+export { Machine, MachineError, prepareMachine, type BhyveConfig, type HostOptions } from './machine.ts';
 export type {
   AssetUrls,
   DiskActivity,

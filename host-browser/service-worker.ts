@@ -1,6 +1,6 @@
 /**
  * The service worker of published pages (webhyve-site): adds the headers that shared memory needs to what comes from this folder, for servers
- * that send none, and keeps chunks, whose names say what they hold. Nothing from elsewhere passes through it.
+ * that send none. Nothing from elsewhere passes through it.
  */
 
 /** The part of a service worker's scope that is used here; TypeScript's DOM library has only a page's. */
@@ -23,7 +23,7 @@ interface FetchEvent extends ExtendableEvent {
 }
 
 const scope = globalThis as unknown as ServiceWorkerScope;
-const CHUNK_CACHE = 'webhyve-chunks-1';
+/** What the machine's Worker loads most of: it needs no headers, and the detour through this Worker would take as long as the way itself. */
 const CHUNK = /\/[0-9a-f]{16,64}\.chunk$/;
 
 function withHeaders(response: Response): Response {
@@ -37,22 +37,12 @@ function withHeaders(response: Response): Response {
   return new Response(body, { status: response.status, statusText: response.statusText, headers });
 }
 
-async function chunk(event: FetchEvent): Promise<Response> {
-  const { request } = event;
-  const cache = await caches.open(CHUNK_CACHE);
-  const kept = await cache.match(request);
-  if (kept) return kept;
-  const response = await fetch(request);
-  // The page has its answer before the cache has it on a disk. A full quota costs the cache, not the page.
-  if (response.ok) event.waitUntil(cache.put(request, response.clone()).catch(() => undefined));
-  return response;
-}
-
 scope.addEventListener('install', (event) => event.waitUntil(scope.skipWaiting()));
 scope.addEventListener('activate', (event) => event.waitUntil(scope.clients.claim()));
 scope.addEventListener('fetch', (event) => {
   const { request } = event;
   const url = new URL(request.url);
   if (request.method !== 'GET' || !request.url.startsWith(scope.registration.scope)) return;
-  event.respondWith(CHUNK.test(url.pathname) ? chunk(event) : fetch(request).then(withHeaders));
+  if (CHUNK.test(url.pathname)) return;
+  event.respondWith(fetch(request).then(withHeaders));
 });

@@ -1,5 +1,5 @@
 /** The page: puts the command line, the machine, its consoles and its files together. */
-import type { Machine } from '../machine.ts';
+import { prepareMachine, type Machine } from '../machine.ts';
 import { RemoteBridge } from '../remote-bridge.ts';
 import type { LoadProgress } from '../../devices/block/remote/download.ts';
 import { addDisk, setLoader } from './command-edits.ts';
@@ -9,7 +9,6 @@ import { askUse, guessUse, watchDrops } from './dropped-files.ts';
 import { button, download, element, formatBytes } from './elements.ts';
 import { FilesPanel } from './files-panel.ts';
 import { Help } from './help.ts';
-import { isolate } from './isolation.ts';
 import { readPageSettings } from './page-settings.ts';
 import { Session, type SessionState } from './session.ts';
 import { splitWords } from '../shell-words.ts';
@@ -100,6 +99,8 @@ function changed(): void {
   const { state, exit, problem } = session;
   document.body.dataset['state'] = state;
   element('state-text', HTMLSpanElement).textContent = STATE_TEXT[state];
+  // The user is likely to start another one.
+  if (!session.busy) prepareMachine(settings);
   const alive = state === 'running' || state === 'paused';
   for (const id of ['pause', 'reset', 'turn-off', 'save-snapshot'] as const) button(id).disabled = !alive;
   button('turn-off').disabled = !session.busy;
@@ -255,9 +256,7 @@ function listen(): void {
 listen();
 command.text = settings.commandLine;
 changed();
-if (await isolate(settings.serviceWorker)) {
-  if (settings.title !== undefined) document.title = settings.title;
-  const address = new URLSearchParams(location.hash.slice(1)).get('attach');
-  if (address !== null) connectRemote(address);
-  else if (settings.autostart && splitWords(settings.commandLine).length > 0) void start();
-}
+if (settings.title !== undefined) document.title = settings.title;
+const address = new URLSearchParams(location.hash.slice(1)).get('attach');
+if (address !== null) connectRemote(address);
+else if (settings.autostart && splitWords(settings.commandLine).length > 0) void start();

@@ -50,6 +50,17 @@ export type CommandHandlers<C extends Commands> = {
 };
 export type NoteHandlers<N extends Notes> = { readonly [K in keyof N]: (data: N[K]) => void };
 
+/** A note to the other end, from whoever has no {@link PortEnd} yet. */
+export function tellOver<N extends Notes, K extends keyof N & string>(
+  channel: Pick<Channel, 'postMessage'>,
+  name: K,
+  data: N[K],
+  transfer: Transferable[] = [],
+): void {
+  const message: Message = { kind: 'note', name, data };
+  channel.postMessage(message, transfer);
+}
+
 function describeError(error: unknown): ErrorRecord {
   if (error instanceof BhyveExit) {
     const { status, stderrText, stdoutText, message } = error;
@@ -115,7 +126,7 @@ export class PortEnd<
 
   /** Tells the other end. */
   tell<K extends keyof SentNotes & string>(name: K, data: SentNotes[K], transfer: Transferable[] = []): void {
-    this.#post({ kind: 'note', name, data }, transfer);
+    tellOver<SentNotes, K>(this.channel, name, data, transfer);
   }
 
   /** The other end is gone: every wait, now and later, rejects with this. */

@@ -149,6 +149,8 @@ export type MachineCommands = {
 
 /** What the page tells. */
 export type PageNotes = {
+  /** A machine is likely to be asked for soon: what every one needs may be loaded. */
+  prepare: Pick<AssetUrls, 'core' | 'vcpuWorker'>;
   /** Typed bytes. */
   input: { readonly console: string; readonly bytes: Uint8Array };
   /** So many bytes of output have been dealt with. */

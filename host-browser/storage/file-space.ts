@@ -109,7 +109,7 @@ export class FileSpace {
     const url = this.#url(path);
     if (url.pathname.endsWith(CHUNK_INDEX_SUFFIX)) {
       const source = await ChunkSource.open(url, this.#host);
-      return source.read(0, source.sizeBytes);
+      return (await source.read(0, source.sizeBytes)).slice();
     }
     const response = await fetchOrExplain(url, this.#host);
     return readBody(response, url, this.#host, promisedBytes(response));

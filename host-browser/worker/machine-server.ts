@@ -1,5 +1,6 @@
 /** One machine behind its port: builds what the page asks for, drives it, and tells the page what it does. */
 import {
+  machineSettings,
   pciFunctions,
   parseCommandLine,
   treeFromVariables,
@@ -13,6 +14,7 @@ import { vcpuBlock } from '../../devices/machine/core.ts';
 import { useKernel } from '../../devices/machine/kernel-source.ts';
 import { limitMachine } from '../../devices/machine/limits.ts';
 import { Machine } from '../../devices/machine/machine.ts';
+import type { Progress } from '../../devices/block/remote/download.ts';
 import type { CharacterAddress, CharacterBackend } from '../../devices/backends/character.ts';
 import { MAX_CONSOLE_PORTS } from '../../devices/virtio/console.ts';
 import { PortEnd, Transferred, type Channel } from '../port/endpoint.ts';
@@ -35,10 +37,12 @@ import { CanvasDisplay } from './canvas-display.ts';
 import { openPageAudio } from './page-audio.ts';
 import { PageConsole } from './page-console.ts';
 import { provideWaitAsync } from './wait-async.ts';
+import { WaitingVcpus } from './waiting-vcpu.ts';
 
 const PROGRAM_NAME = 'bhyve';
 /** Most bytes of a disk in one answer. */
 const MAX_READ_BYTES = 16 * 1024 * 1024;
+const PROGRESS_PERIOD_MS = 100;
 
 /** Why processors cannot have threads of their own here; undefined when they can. */
 function whyInline(): string | undefined {
@@ -47,6 +51,17 @@ function whyInline(): string | undefined {
     'this page has no shared memory, so all processors share one thread: its server does not send ' +
     'Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp'
   );
+}
+
+/** Passes on what a person can follow: the page has better to do than to draw each piece that arrives. */
+function rarely(progress: Progress): Progress {
+  let lastMs = -Infinity;
+  return (now) => {
+    const nowMs = performance.now();
+    if (now.doneBytes !== now.totalBytes && nowMs - lastMs < PROGRESS_PERIOD_MS) return;
+    lastMs = nowMs;
+    progress(now);
+  };
 }
 
 /** A file that the command line needs before it can be understood (-k). */
@@ -72,6 +87,8 @@ export class MachineServer {
   #controls: MachineControl | undefined;
   #display: CanvasDisplay | undefined;
   readonly #networks: CountedNetwork[] = [];
+  #core: { readonly url: string; readonly module: Promise<WebAssembly.Module> } | undefined;
+  #vcpuWorkers: WaitingVcpus | undefined;
 
   constructor(channel: Channel) {
     this.#port = new PortEnd<Record<never, never>, MachineNotes, MachineCommands, PageNotes>(
@@ -156,6 +173,10 @@ export class MachineServer {
         },
       },
       {
+        prepare: ({ core, vcpuWorker }) => {
+          void this.#loadCore(core);
+          if (whyInline() === undefined) this.#vcpuWorkersOf(vcpuWorker).prepare(1);
+        },
         input: ({ console, bytes }) => this.#consoles.get(console)?.input(bytes),
         taken: ({ console, lengthBytes }) => this.#consoles.get(console)?.taken(lengthBytes),
         key: ({ keysym, code, down }) => this.#display?.key(keysym, code, down),
@@ -187,25 +208,24 @@ export class MachineServer {
     const files = new FileSpace({
       base: recipe.base,
       files: recipe.files,
-      progress: (progress) => this.#port.tell('progress', progress),
+      progress: rarely((progress) => this.#port.tell('progress', progress)),
       message,
     });
     this.#files = files;
-    const core = WebAssembly.compileStreaming(fetch(recipe.assets.core));
-    // Looked at only when it is needed: until then its failure is nobody's.
-    core.catch(() => undefined);
+    const core = this.#loadCore(recipe.assets.core);
     const { tree, fwCfgItems, restoreFile } = await this.#parse(recipe, files, message);
-    const readPath = (path: string): Promise<Uint8Array> => files.readFile(path);
-    const checkpoint = restoreFile === undefined ? undefined : await this.#openCheckpoint(restoreFile, tree, files);
     const inlineReason = recipe.backend === 'inline' || recipe.deterministic ? undefined : whyInline();
     const inline = inlineReason !== undefined || recipe.backend === 'inline' || recipe.deterministic !== undefined;
+    const vcpuWorkers = inline ? undefined : this.#vcpuWorkersOf(recipe.assets.vcpuWorker);
+    // Their scripts are loaded while this thread loads what the machine is made of.
+    vcpuWorkers?.prepare(machineSettings(tree).topology.cpus);
+    const readPath = (path: string): Promise<Uint8Array> => files.readFile(path);
+    const checkpoint = restoreFile === undefined ? undefined : await this.#openCheckpoint(restoreFile, tree, files);
     if (inlineReason !== undefined) message(inlineReason);
     provideWaitAsync(inline ? undefined : new URL(recipe.assets.vcpuWorker));
     const host = createBrowserHost({
-      core: await core.catch((error: unknown) => {
-        throw new Error(`the core ${recipe.assets.core} cannot be loaded: ${String(error)}`, { cause: error });
-      }),
-      vcpuWorker: inline ? undefined : new URL(recipe.assets.vcpuWorker),
+      core: await core,
+      vcpuWorkers,
       readFile: useKernel(tree, recipe, readPath, (url) => files.readFile(url.href)),
       message,
       openFlash: (path) => openFlashStore(path, files, message),
@@ -258,6 +278,26 @@ export class MachineServer {
         keyboardLayout: machine.platform.input.layout.name,
       },
     };
+  }
+
+  /** Compiles the core, or goes on compiling it. */
+  #loadCore(url: string): Promise<WebAssembly.Module> {
+    if (this.#core?.url !== url) {
+      const module = WebAssembly.compileStreaming(fetch(url)).catch((error: unknown) => {
+        // The next one to ask tries again.
+        if (this.#core?.url === url) this.#core = undefined;
+        throw new Error(`the core ${url} cannot be loaded: ${String(error)}`, { cause: error });
+      });
+      // Looked at only when it is needed: until then its failure is nobody's.
+      module.catch(() => undefined);
+      this.#core = { url, module };
+    }
+    return this.#core.module;
+  }
+
+  #vcpuWorkersOf(script: string): WaitingVcpus {
+    if (this.#vcpuWorkers?.script.href !== script) this.#vcpuWorkers = new WaitingVcpus(new URL(script));
+    return this.#vcpuWorkers;
   }
 
   /** Configuration files (-k) come over the network: the command line is read again with each. */

@@ -9,7 +9,7 @@ import { root } from './common.mjs';
 const MODULES = {
   index: 'host-browser/index.ts',
   element: 'host-browser/element.ts',
-  page: 'host-browser/page/main.ts',
+  page: 'host-browser/page/entry.ts',
 };
 const WORKERS = {
   'machine-worker': 'host-browser/worker/machine-worker.ts',

@@ -20,6 +20,8 @@ test('boots to the shell, answers, and shows how the machine ended', async () =>
   try {
     await firefox.goto(server.origin);
     expect(await firefox.text('String(crossOriginIsolated)')).toBe('true');
+    const startable = (): Promise<string> => firefox.text(`String(!document.querySelector('#start').disabled)`);
+    await expect.poll(startable, { timeout: 60_000, interval: 100 }).toBe('true');
     await firefox.text(`document.querySelector('#start').click(), ''`);
     await expect.poll(screen, { timeout: 120_000, interval: 500 }).toMatch(/\/ # ?$/m);
     expect(await firefox.text(`document.querySelector('#engine').textContent`)).toBe('threads · JIT');

@@ -12,6 +12,7 @@ import {
   chromiumMissing,
   chromiumProfile,
   closeChromium,
+  openPage,
   servePage,
   takeScreenshots,
   waitForScreen,
@@ -93,7 +94,7 @@ test('the Shell, typed into through the canvas; a variable that the browser keep
     const page = await context.newPage();
     await page.setViewportSize({ width: 1280, height: 800 });
     const complaints = await watchPage(page);
-    await page.goto(server.origin);
+    await openPage(page, server.origin);
     await page.click('#start');
     await reachShell(page, (code) => page.keyboard.press(code));
     await typeAtDisplay(page, 'echo A-b_C!');
@@ -107,7 +108,7 @@ test('the Shell, typed into through the canvas; a variable that the browser keep
     await page.waitForSelector('body[data-state=off]');
 
     // Another page of this browser, another day.
-    await page.reload();
+    await openPage(page);
     await page.click('#start');
     await reachShell(page, (code) => page.keyboard.press(code));
     await typeAtDisplay(page, `setvar ${VARIABLE}`);
@@ -127,7 +128,7 @@ test('a phone: the Shell by the keys on the screen', { timeout: TEST_MS }, async
   const context = await (await chromiumBrowser()).newContext(phone);
   const page = await context.newPage();
   try {
-    await page.goto(server.origin);
+    await openPage(page, server.origin);
     await page.tap('#start');
     const tap = (code: string): Promise<void> => page.tap(`.screen-key[data-code=${code}]`);
     await page.waitForSelector('.screen-keys:not([hidden])', { timeout: WAIT_MS });

@@ -8,6 +8,7 @@ import {
   chromiumMissing,
   chromiumProfile,
   closeChromium,
+  openPage,
   servePage,
   waitForScreen,
   watchPage,
@@ -40,7 +41,7 @@ for (const isolated of [true, false]) {
         const response = await route.fetch();
         await route.fulfill({ response, body: `delete Atomics.waitAsync;${await response.text()}` });
       });
-      await page.goto(server.origin);
+      await openPage(page, server.origin);
       await page.click('#start');
       await page.waitForSelector('body[data-state=running]');
       expect(await page.textContent('#engine')).toBe(isolated ? 'threads · JIT' : 'inline · JIT');
@@ -67,7 +68,7 @@ test('a full quota is told in a sentence', async () => {
   try {
     const page = await context.newPage();
     const devtools = await context.newCDPSession(page);
-    await page.goto(server.origin);
+    await openPage(page, server.origin);
     await devtools.send('Storage.overrideQuotaForOrigin', { origin: server.origin, quotaSize: 2 * 2 ** 20 });
     await page.click('#start');
     await page.waitForSelector('body[data-state=failed]', { timeout: 60_000 });
@@ -85,7 +86,7 @@ test('a tab behind another one goes on', async () => {
   const context = await (await chromiumBrowser()).newContext();
   const page = await context.newPage();
   try {
-    await page.goto(server.origin);
+    await openPage(page, server.origin);
     await page.click('#start');
     await page.click('#tab-console-com1');
     await waitForScreen(page, /^ready$/m);

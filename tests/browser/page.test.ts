@@ -6,6 +6,7 @@ import {
   closeChromium,
   linuxArgs,
   longTasks,
+  openPage,
   PROMPT,
   servePage,
   takeScreenshots,
@@ -32,7 +33,7 @@ describe('two processors', () => {
     try {
       const complaints = await watchPage(page);
       await watchTasks(page);
-      await page.goto(server.origin);
+      await openPage(page, server.origin);
       expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
       expect(await page.textContent('#state-text')).toBe('Off');
       await takeScreenshots(page, 'off');
@@ -106,7 +107,7 @@ test('a server without headers: one thread, and it says so', async () => {
   const page = await (await chromiumBrowser()).newPage();
   try {
     const complaints = await watchPage(page);
-    await page.goto(server.origin);
+    await openPage(page, server.origin);
     expect(await page.evaluate(() => crossOriginIsolated)).toBe(false);
     await page.click('#start');
     await waitForScreen(page, PROMPT);
@@ -133,7 +134,7 @@ describe('the command line', () => {
     const page = await (await chromiumBrowser()).newPage();
     try {
       const complaints = await watchPage(page);
-      await page.goto(server.origin);
+      await openPage(page, server.origin);
       await page.fill('#command-line', '');
       await page.focus('#command-line');
       await page.keyboard.type('-s 3,virtio-b');

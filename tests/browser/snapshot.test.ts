@@ -1,5 +1,6 @@
 /** One snapshot format, two hosts; and published folders, which start at the shell. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, expect, test } from 'vitest';
@@ -8,6 +9,7 @@ import {
   chromiumMissing,
   closeChromium,
   linuxArgs,
+  openPage,
   PROMPT,
   servePage,
   servePublished,
@@ -41,7 +43,7 @@ test('a machine saved under Node goes on in the tab, and the other way', async (
       writeFileSync(file, await node.machine.snapshot());
     }
     const complaints = await watchPage(page);
-    await page.goto(server.origin);
+    await openPage(page, server.origin);
     await page.setInputFiles('#snapshot-picker', file);
     await page.waitForSelector('body[data-state=running]', { timeout: 60_000 });
     await page.click('#panels');
@@ -73,6 +75,10 @@ test('a published folder starts at the shell on a server that sends no headers',
   try {
     const { server, files } = await servePublished(folder, 'A <demo>');
     expect(files).toBe(3);
+    let chunks = 0;
+    server.server.on('request', ({ url = '' }: IncomingMessage) => {
+      if (url.endsWith('.chunk')) chunks++;
+    });
     const page = await (await chromiumBrowser()).newPage();
     try {
       const complaints = await watchPage(page);
@@ -95,6 +101,16 @@ test('a published folder starts at the shell on a server that sends no headers',
       expect(complaints.errors).toEqual([]);
       // Kernel and initial RAM disk are named, but a restored machine needs neither.
       expect(complaints.requests.filter((url) => /vmlinuz|initramfs/.test(url))).toEqual([]);
+
+      // The next time, the browser has what it needs: the names of chunks say what they hold.
+      expect(chunks).toBeGreaterThan(3);
+      chunks = 0;
+      await openPage(page);
+      await page.click('#start');
+      await page.waitForSelector('body[data-state=running]');
+      await page.keyboard.press('Enter');
+      await waitForScreen(page, PROMPT);
+      expect(chunks).toBe(0);
     } finally {
       await page.close();
       await server.close();

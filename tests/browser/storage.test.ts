@@ -9,6 +9,7 @@ import {
   chromiumMissing,
   chromiumProfile,
   linuxArgs,
+  openPage,
   PROMPT,
   servePage,
   typeLine,
@@ -70,7 +71,7 @@ test('a dropped image is mounted; changes to kept images and to a layer over a s
   try {
     const page = await context.newPage();
     const complaints = await watchPage(page);
-    await page.goto(server.origin);
+    await openPage(page, server.origin);
     await dropFile(page, dropped, 'kept.img');
     await page.waitForSelector('#dropped[open]');
     await page.click('#dropped button[value=opfs]');
@@ -98,7 +99,7 @@ test('a dropped image is mounted; changes to kept images and to a layer over a s
     await powerOff(page);
     expect(readFileSync(base).includes('changed in c')).toBe(false);
 
-    await page.reload();
+    await openPage(page);
     await page.click('#show-files');
     await page.getByRole('button', { name: 'Use as disk opfs:kept.img' }).click();
     await page.click('#show-files');

@@ -105,6 +105,13 @@ export async function servePublished(folder: string, title: string): Promise<{ s
   return { server: await serveStatic({ find, headers: {} }, '127.0.0.1', 0), files };
 }
 
+/** Opens the page, or loads it again, and waits until it can be used. */
+export async function openPage(page: Page, address?: string): Promise<void> {
+  if (address === undefined) await page.reload();
+  else await page.goto(address);
+  await page.waitForSelector('#start:not([disabled])');
+}
+
 /** Notes every task of the page's main thread that takes more than 50 ms, from its next address on. */
 export async function watchTasks(page: Page): Promise<void> {
   await page.addInitScript(() => {

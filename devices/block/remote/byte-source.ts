@@ -8,7 +8,10 @@ export interface ByteSource {
   readonly validator: string;
   /** What came over the network so far. */
   readonly fetchedBytes: number;
-  /** Exactly `lengthBytes` bytes from `offset`; the caller keeps within {@link sizeBytes}. Rejects with a message for the user. */
+  /**
+   * Exactly `lengthBytes` bytes from `offset`, which stay the source's own; the caller keeps within {@link sizeBytes}. Rejects with a message
+   * for the user.
+   */
   read(offset: number, lengthBytes: number): Promise<Uint8Array>;
 }
 

@@ -5,14 +5,29 @@
 import { md5 } from '../../bus/md5.ts';
 import { isChunkIndex, type ChunkIndex } from '../../publish/chunk-index.ts';
 import { FileError, type ByteSource } from './byte-source.ts';
-import { fetchOrExplain, type DownloadHost } from './download.ts';
+import { fetchOrExplain, promisedBytes, type DownloadHost } from './download.ts';
 
 /** Bytes of chunks kept in memory. */
 const MAX_KEPT_BYTES = 64 * 1024 * 1024;
-/** Undoes the compression of a chunk's file. */
-async function gunzip(bytes: ArrayBuffer): Promise<Uint8Array> {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+
+/** Unpacks the file of a chunk of `lengthBytes` bytes while it arrives; undefined when it holds more, or less. */
+async function unpack(
+  body: ReadableStream<Uint8Array<ArrayBuffer>>,
+  lengthBytes: number,
+): Promise<Uint8Array | undefined> {
+  const bytes = new Uint8Array(lengthBytes);
+  const reader = body.pipeThrough(new DecompressionStream('gzip')).getReader();
+  let at = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return at === lengthBytes ? bytes : undefined;
+    if (at + value.length > lengthBytes) {
+      await reader.cancel();
+      return undefined;
+    }
+    bytes.set(value, at);
+    at += value.length;
+  }
 }
 
 export class ChunkSource implements ByteSource {
@@ -39,11 +54,16 @@ export class ChunkSource implements ByteSource {
   }
 
   async read(offset: number, lengthBytes: number): Promise<Uint8Array> {
-    const bytes = new Uint8Array(lengthBytes);
-    if (lengthBytes === 0) return bytes;
+    if (lengthBytes === 0) return new Uint8Array(0);
     const { chunkBytes } = this.index;
     const first = Math.floor(offset / chunkBytes);
     const last = Math.floor((offset + lengthBytes - 1) / chunkBytes);
+    if (first === last) {
+      const content = await this.#chunk(first);
+      const from = offset - first * chunkBytes;
+      return content?.subarray(from, from + lengthBytes) ?? new Uint8Array(lengthBytes);
+    }
+    const bytes = new Uint8Array(lengthBytes);
     const copies: Promise<void>[] = [];
     for (let number = first; number <= last; number++) {
       const chunk = this.#chunk(number);
@@ -82,21 +102,25 @@ export class ChunkSource implements ByteSource {
   async #fetch(number: number, name: string): Promise<Uint8Array> {
     const { sizeBytes, chunkBytes } = this.index;
     const url = new URL(`${name}.chunk`, this.url);
-    const response = await fetchOrExplain(url, this.host);
-    const packed = await response.arrayBuffer();
-    this.fetchedBytes += packed.byteLength;
-    const bytes = await gunzip(packed).catch((error: unknown) => {
-      throw new FileError(`${url.href}: the chunk is damaged`, { cause: error });
-    });
-    if (bytes.length !== Math.min(chunkBytes, sizeBytes - number * chunkBytes)) {
-      throw new FileError(`${url.href}: the chunk has the wrong length`);
-    }
+    const lengthBytes = Math.min(chunkBytes, sizeBytes - number * chunkBytes);
+    // Its name says what it holds: a browser that has kept it need not ask its server again, unless what it has kept is damaged.
+    const bytes =
+      (await this.#unpacked(url, lengthBytes, 'force-cache')) ?? (await this.#unpacked(url, lengthBytes, 'reload'));
+    if (!bytes) throw new FileError(`${url.href}: the chunk is damaged, or came only in part`);
     const total = this.index.chunks.filter((other) => other !== null).length * chunkBytes;
     this.host.progress({
       url: this.url.href,
       doneBytes: Math.min(total, this.#chunks.size * chunkBytes),
       totalBytes: total,
     });
+    return bytes;
+  }
+
+  async #unpacked(url: URL, lengthBytes: number, cache: 'force-cache' | 'reload'): Promise<Uint8Array | undefined> {
+    const response = await fetchOrExplain(url, this.host, { cache });
+    if (!response.body) return undefined;
+    const bytes = await unpack(response.body, lengthBytes).catch(() => undefined);
+    if (bytes) this.fetchedBytes += promisedBytes(response) ?? lengthBytes;
     return bytes;
   }
 }

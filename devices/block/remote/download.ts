@@ -20,15 +20,17 @@ export interface DownloadHost {
   readonly unreachable?: (url: URL) => string | undefined;
 }
 
+export interface RequestOptions {
+  readonly headers?: Readonly<Record<string, string>>;
+  /** What the browser has kept will do however old it is, or will not. */
+  readonly cache?: 'force-cache' | 'reload';
+}
+
 /** Fetches; rejects with {@link FileError} when there is no answer, or one that is no success. */
-export async function fetchOrExplain(
-  url: URL,
-  host: DownloadHost,
-  headers: Readonly<Record<string, string>> = {},
-): Promise<Response> {
+export async function fetchOrExplain(url: URL, host: DownloadHost, options: RequestOptions = {}): Promise<Response> {
   let response: Response;
   try {
-    response = await fetch(url, { headers });
+    response = await fetch(url, options);
   } catch (error) {
     const reason = host.unreachable?.(url) ?? `its server cannot be reached (${reasonOf(error)})`;
     throw new FileError(`${url.href}: ${reason}`, { cause: error });

@@ -51,7 +51,7 @@ export class RangeSource implements ByteSource {
 
   /** Asks for the first block, which also shows whether there is a file and whether its server knows ranges. */
   static async open(url: URL, host: DownloadHost): Promise<RangeSource> {
-    const response = await fetchOrExplain(url, host, { Range: `bytes=0-${BLOCK_BYTES - 1}` });
+    const response = await fetchOrExplain(url, host, { headers: { Range: `bytes=0-${BLOCK_BYTES - 1}` } });
     if (response.status !== 206) {
       const whole = await readBody(response, url, host, promisedBytes(response));
       host.message(`${url.href}: its server answers no range requests, so the whole file was loaded`);
@@ -120,7 +120,7 @@ export class RangeSource implements ByteSource {
   }
 
   async #fetchRange(from: number, to: number): Promise<Uint8Array> {
-    const response = await fetchOrExplain(this.url, this.host, { Range: `bytes=${from}-${to - 1}` });
+    const response = await fetchOrExplain(this.url, this.host, { headers: { Range: `bytes=${from}-${to - 1}` } });
     if (response.status !== 206 || validatorOf(response) !== this.etag) {
       await response.body?.cancel();
       throw new FileError(`${this.url.href}: the file has changed on its server`);
