@@ -2,7 +2,7 @@
 import { copyFileSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Page } from 'playwright-core';
+import type { CDPSession, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { ISOLATION_HEADERS, serveStatic } from '../../host-node/web/static-server.ts';
 import { contentSecurityPolicy } from '../../host-node/web/page-files.ts';
@@ -11,12 +11,16 @@ import {
   chromiumBrowser,
   chromiumMissing,
   closeChromium,
+  openPage,
   servePage,
   takeScreenshots,
   waitForScreen,
   watchPage,
 } from '../support/browser.ts';
 import { DISPLAY_MACHINE, displayGuest, displayGuestMissing, squareColour } from '../support/display-guest.ts';
+
+/** Pictures of every state are made for docs/screenshots alone. */
+const DOCUMENTING = process.env['WEBHYVE_SCREENSHOTS'] !== undefined;
 
 let folder = '';
 let kernel = '';
@@ -58,6 +62,12 @@ const STRIPES = [
 ] as const;
 const STRIPE_COLOURS = ['ff0000', '00ff00', '0000ff', 'ffffff'];
 
+/** A place in the page's pixels. */
+interface Place {
+  readonly x: number;
+  readonly y: number;
+}
+
 function hexColour(colour: number): string {
   return colour.toString(16).padStart(6, '0');
 }
@@ -69,7 +79,7 @@ test('the page: a picture, keys by place, the mouse, pasted text', async () => {
   const page = await (await chromiumBrowser()).newPage({ viewport: { width: 1280, height: 800 } });
   try {
     const complaints = await watchPage(page);
-    await page.goto(server.origin);
+    await openPage(page, server.origin);
     await page.click('#start');
     await page.waitForSelector('body[data-state=running]');
     expect(await page.getAttribute('#tab-console-display', 'aria-selected')).toBe('true');
@@ -132,7 +142,7 @@ test('a phone: keys on the screen, and fingers', async () => {
   const page = await context.newPage();
   try {
     const complaints = await watchPage(page);
-    await page.goto(server.origin);
+    await openPage(page, server.origin);
     await page.tap('#start');
     await page.waitForSelector('body[data-state=running]');
     await expect.poll(() => colours(page, STRIPES), { timeout: 60_000 }).toEqual(STRIPE_COLOURS);
@@ -156,6 +166,132 @@ test('a phone: keys on the screen, and fingers', async () => {
     expect(complaints.errors).toEqual([]);
   } finally {
     await context.close();
+    await server.close();
+  }
+});
+
+/** What fingers do on the glass: `at` are the places of all that touch it. */
+async function touch(devtools: CDPSession, type: 'touchStart' | 'touchMove' | 'touchEnd', at: Place[]): Promise<void> {
+  await devtools.send('Input.dispatchTouchEvent', { type, touchPoints: at.map(({ x, y }, id) => ({ x, y, id })) });
+}
+
+/** The pointer's notes from the page to its machine, as `buttons x y`, without repetitions. */
+function pointerNotes(page: Page): Promise<string[]> {
+  return page.evaluate(() => (globalThis as unknown as { pointerNotes: string[] }).pointerNotes.splice(0));
+}
+
+test('fingers: one drags with the left button, two that tap are the right one, two that move turn the wheel', async () => {
+  const server = await servePage([...DISPLAY_MACHINE, '-f', `multiboot,${kernel}`, 'vm']);
+  const phone = { viewport: { width: 390, height: 780 }, deviceScaleFactor: 3, hasTouch: true, isMobile: true };
+  const context = await (await chromiumBrowser()).newContext(phone);
+  const page = await context.newPage();
+  try {
+    const complaints = await watchPage(page);
+    await page.addInitScript(() => {
+      const notes: string[] = [];
+      Object.assign(globalThis, { pointerNotes: notes });
+      const post: (this: Worker, message: unknown, transfer: Transferable[]) => void = Worker.prototype.postMessage;
+      const watched = function (this: Worker, message: unknown, transfer: Transferable[] = []): void {
+        const { name, data } = message as { name?: string; data?: { buttons: number; x: number; y: number } };
+        if (name === 'pointer' && data) notes.push(`${data.buttons} ${data.x} ${data.y}`);
+        post.call(this, message, transfer);
+      };
+      Object.assign(Worker.prototype, { postMessage: watched });
+    });
+    await openPage(page, server.origin);
+    await page.tap('#start');
+    await page.waitForSelector('body[data-state=running]');
+    await expect.poll(() => colours(page, STRIPES), { timeout: 60_000 }).toEqual(STRIPE_COLOURS);
+    const box = await (await page.waitForSelector('canvas')).boundingBox();
+    if (!box) throw new Error('the canvas is not shown');
+    // The picture of 640 pixels is scaled to the phone's width.
+    const place = (x: number, y: number): Place => ({
+      x: box.x + ((x + 0.5) * box.width) / 640,
+      y: box.y + ((y + 0.5) * box.height) / 480,
+    });
+    const devtools = await context.newCDPSession(page);
+
+    await touch(devtools, 'touchStart', [place(100, 100)]);
+    // Longer than a second finger may take.
+    await page.waitForTimeout(200);
+    await touch(devtools, 'touchMove', [place(220, 160)]);
+    await touch(devtools, 'touchEnd', []);
+    const dragged = await pointerNotes(page);
+    expect(dragged[0]).toBe('0 100 100');
+    expect(dragged).toContain('1 100 100');
+    expect(dragged).toContain('1 220 160');
+    // The browser has its own idea of where a finger that moved has left the glass.
+    const [released = '', x = 0, y = 0] = dragged.at(-1)?.split(' ').map(Number) ?? [];
+    expect(released).toBe(0);
+    expect(Math.hypot(x - 220, y - 160)).toBeLessThan(16);
+
+    const [one, other] = [place(300, 200), place(360, 200)];
+    await touch(devtools, 'touchStart', [one]);
+    await touch(devtools, 'touchStart', [one, other]);
+    await touch(devtools, 'touchEnd', []);
+    // Where the first finger was; RFB's button 3. The left button was never down.
+    expect(await pointerNotes(page)).toEqual(['0 300 200', '4 300 200', '0 300 200']);
+
+    await touch(devtools, 'touchStart', [one]);
+    await touch(devtools, 'touchStart', [one, other]);
+    for (const movedPx of [12, 24, 36, 48]) {
+      await touch(
+        devtools,
+        'touchMove',
+        [one, other].map(({ x, y }) => ({ x, y: y + movedPx })),
+      );
+    }
+    await touch(devtools, 'touchEnd', []);
+    const turned = await pointerNotes(page);
+    // Fingers that go down pull the page down, which a wheel does that is turned up: RFB's button 4, and no click at the end.
+    expect(turned.filter((note) => note.startsWith('8 '))).toHaveLength(2);
+    expect(turned.filter((note) => !/^[08] /.test(note))).toEqual([]);
+
+    await page.tap('#tab-console-com1');
+    const text = await waitForScreen(page, /m 02 00 00\nm 00 00 00/);
+    expect(text).toMatch(/m 01 00 00\nm 01 [0-9a-f]{2} [0-9a-f]{2}\n(m 01 .*\n)*m 00 00 00/);
+    expect(complaints.errors).toEqual([]);
+  } finally {
+    await context.close();
+    await server.close();
+  }
+});
+
+test('full screen: the picture grows by whole pixels, and every key is the guest’s', async () => {
+  const server = await servePage([...DISPLAY_MACHINE, '-f', `multiboot,${kernel}`, 'vm']);
+  const page = await (await chromiumBrowser()).newPage({ viewport: { width: 1400, height: 1100 } });
+  try {
+    const complaints = await watchPage(page);
+    await openPage(page, server.origin);
+    await page.click('#start');
+    await expect.poll(() => colours(page, STRIPES), { timeout: 60_000 }).toEqual(STRIPE_COLOURS);
+    const shown = (): Promise<unknown> =>
+      page.evaluate(() => ({
+        full: document.fullscreenElement?.className,
+        width: document.querySelector('canvas')?.clientWidth,
+        focus: document.activeElement?.className,
+      }));
+    // Beside command line and status line there is no room for twice the size.
+    expect(await shown()).toEqual({ full: undefined, width: 640, focus: 'display-screen' });
+    const button = page.getByRole('button', { name: 'Full screen' });
+    await button.click();
+    await expect.poll(shown).toEqual({ full: 'display-panel', width: 1280, focus: 'display-screen' });
+    for (const key of ['F6', 'Escape', 'F1']) await page.keyboard.press(key);
+    expect(await page.isVisible('#help')).toBe(false);
+    if (DOCUMENTING) await takeScreenshots(page, 'full-screen');
+    await button.click();
+    await expect.poll(shown).toMatchObject({ full: undefined, width: 640 });
+    // Out of full screen F6 is the page's again.
+    await page.focus('.display-screen');
+    await page.keyboard.press('F6');
+    expect(await shown()).not.toMatchObject({ focus: 'display-screen' });
+    await page.click('#tab-console-com1');
+    const text = await waitForScreen(page, /^k bb$/m);
+    const codes = [...text.matchAll(/^k (..)$/gm)].map(([, code]) => code).join(' ');
+    expect(codes).toBe('40 c0 01 81 3b bb');
+    expect(complaints.errors).toEqual([]);
+  } finally {
+    await page.close();
     await server.close();
   }
 });

@@ -103,7 +103,7 @@ describe('two processors', () => {
 });
 
 test('a server without headers: one thread, and it says so', async () => {
-  const server = await servePage(await linuxArgs(), { isolated: false });
+  const server = await servePage(await linuxArgs(['-s', '4,virtio-net,fetch']), { isolated: false });
   const page = await (await chromiumBrowser()).newPage();
   try {
     const complaints = await watchPage(page);
@@ -115,6 +115,14 @@ test('a server without headers: one thread, and it says so', async () => {
     expect(await page.textContent('#messages')).toContain('no shared memory, so all processors share one thread');
     await typeLine(page, 'echo $((6 * 7))');
     await waitForScreen(page, /^42$/m);
+    // The status line tells what the guest sends and receives, both ways, and then that it has stopped.
+    const network = (): Promise<string | null> => page.textContent('#network-activity');
+    await typeLine(page, 'until ip route | grep -q default; do sleep 0.2; done; ping -c 25 -i 0.2 -q 10.0.2.2');
+    await expect
+      .poll(network, { timeout: 30_000, interval: 200 })
+      .toMatch(/^net ↓ [1-9]\S* \S*B\/s ↑ [1-9]\S* \S*B\/s$/);
+    await waitForScreen(page, / 0% packet loss/);
+    await expect.poll(network, { timeout: 30_000, interval: 200 }).toBe('net ↓ 0 B/s ↑ 0 B/s');
     // A reset ends bhyve, and the page starts it again.
     await typeLine(page, 'reboot -f');
     await page.waitForSelector('body[data-state=loading]');
