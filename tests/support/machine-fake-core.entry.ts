@@ -255,3 +255,6 @@ export function notedWriteBytes(): u32 {
 export function randomSample(): u32 {
   return hostRandom() ^ (<u32>hostWallSeconds()) ^ (<u32>vcpuNumber);
 }
+
+/** It keeps no translations. */
+export function flushAllVcpus(): void {}

@@ -4,6 +4,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { freePort } from '../support/free-port.ts';
 import { fakeCoreBytes, scriptRom } from '../support/machine-fake-core.ts';
 import { bundlePrograms } from '../support/program-bundle.ts';
 
@@ -135,3 +136,112 @@ test('libvirt: every probe ends by itself, says what is looked for; a start is s
   expect(shell('bhyvectl --destroy --vm=bhyve').status).toBe(0);
   expect(await loop.end).toBe(1);
 }, 120_000);
+
+/**
+ * libvirt's argument vectors (bhyvexml2argv of its tests), as one command line each. Files and ports are of this test; what stands for a boot
+ * loader that has run before is a boot ROM. `expected` is the status where the machine must not run.
+ */
+const HEAD = '-c 1 -m 214 -u -H -P -s 0:0,hostbridge';
+const DISK = '-s 2:0,ahci,hd:$WORK/disk.img';
+const NET = '-s 3:0,virtio-net,slirp,mac=52:54:00:b9:94:02';
+const VECTORS: readonly { readonly title: string; readonly line: string; readonly expected?: number }[] = [
+  { title: 'base', line: `${HEAD} ${DISK} ${NET}` },
+  { title: 'base of 2014', line: '-c 1 -m 214 -H -P -s 0:0,hostbridge -s 2:0,ahci-hd,$WORK/disk.img' },
+  { title: 'acpi and apic', line: `-c 1 -m 214 -A -I -u -H -P -s 0:0,hostbridge ${DISK} ${NET}` },
+  { title: 'serial', line: `${HEAD} ${DISK} ${NET} -s 1,lpc -l com1,/dev/nmdm0A` },
+  {
+    title: 'four consoles',
+    line: `${HEAD} ${DISK} -s 1,lpc -l com1,/dev/nmdmUUIDA -l com2,tcp=127.0.0.1:$PORT -l com3,tcp=0.0.0.0:$PORT2 -l com4,/dev/nmdm0A`,
+  },
+  { title: 'topology', line: `-c cpus=2,sockets=1,cores=2,threads=1 -m 214 -u -H -P -s 0:0,hostbridge ${DISK}` },
+  { title: 'cdrom', line: `${HEAD} -s 2:0,ahci,cd:$WORK/disk.img` },
+  { title: '9p', line: `${HEAD} ${DISK} -s 4:0,virtio-9p,shared_dir=$WORK,ro` },
+  { title: 'tablet', line: `${HEAD} -s 2:0,xhci,tablet -s 3:0,ahci-hd,$WORK/disk.img` },
+  { title: 'ignored MSRs', line: `-c 1 -m 214 -w -u -H -P -s 0:0,hostbridge ${DISK} ${NET}` },
+  { title: 'e1000', line: `${HEAD} ${DISK} -s 3:0,e1000,slirp,mac=52:54:00:00:00:00` },
+  { title: 'slirp behind the address', line: `${HEAD} ${DISK} -s 3:0,e1000,mac=52:54:00:00:00:00,slirp,open` },
+  { title: 'nvme', line: `${HEAD} -s 2:0,nvme,$WORK/disk.img,maxq=2,qsz=256 -s 3:0,nvme,$WORK/other.img` },
+  { title: 'firmware and fwcfg', line: `${HEAD} ${DISK} -l bootrom,$ROM,fwcfg=qemu -s 1:0,lpc` },
+  { title: 'firmware and its variables', line: `${HEAD} ${DISK} -l bootrom,$ROM,$WORK/vars.fd -s 1:0,lpc` },
+  { title: 'rng', line: `${HEAD} ${DISK} -s 4:0,virtio-rnd` },
+  { title: 'vnc', line: `${HEAD} -s 4:0,fbuf,tcp=127.0.0.1:$PORT,password=s3cr3t,w=1920,h=1080 -s 1:0,lpc` },
+  { title: 'vnc without vga', line: `${HEAD} -s 4:0,fbuf,tcp=127.0.0.1:$PORT,vga=off -s 1:0,lpc` },
+  { title: 'wired memory', line: `-c 1 -m 214 -S -u -H -P -s 0:0,hostbridge ${DISK}` },
+  {
+    title: 'numa',
+    line: '-c 8 -n id=0,size=107,cpus=0-3 -n id=1,size=107,cpus=4-7 -m 214 -u -H -P -s 0:0,hostbridge -l bootrom,$ROM,$WORK/vars.fd -s 1:0,lpc',
+  },
+  { title: 'pinning', line: `-c 2 -m 214 -p 0:0 -p 0:1 -p 1:0 -u -H -P -s 0:0,hostbridge ${DISK}` },
+  { title: 'guest agent', line: `${HEAD} ${DISK} -s 5:0,virtio-console,org.qemu.guest_agent.0=$WORK/agent` },
+  {
+    title: 'serial numbers and rotation rates',
+    line: `${HEAD} -s 2:0,ahci,hd:$WORK/disk.img,nmrr=7200,ser=BHYVE-SER01-0001,hd:$WORK/other.img,nmrr=1,ser=BHYVE-SER02-0004`,
+  },
+  {
+    title: 'smbios',
+    line: `${HEAD} -o bios.vendor=LENOVO -o bios.version=14.1 -o system.sku=0000 -o 'board.version=0B98401 Pro' -o 'chassis.manufacturer=Dell Inc.'`,
+  },
+  {
+    title: 'boot order',
+    line: `${HEAD} -l bootrom,$ROM,fwcfg=qemu -s 1:0,lpc -s 2:0,ahci,hd:$WORK/disk.img,bootindex=2 -s 4:0,virtio-blk,$WORK/other.img,bootindex=1`,
+  },
+  { title: 'passthru', line: `-c 1 -m 214 -u -S -H -P -s 0:0,hostbridge ${DISK} -s 7:0,passthru,3/0/0`, expected: 4 },
+  { title: 'operands in front of the name', line: `${HEAD} ${DISK} ARGUMENT1 ARGUMENT2`, expected: 1 },
+  { title: 'a disk that is not there', line: `${HEAD} -s 2:0,ahci,hd:$WORK/none.img`, expected: 4 },
+];
+
+/**
+ * As libvirt's process code does it: a log of both outputs, the start seen by the name, a graceful stop and another one, `bhyvectl --destroy`. The
+ * signals come when the machine answers, so that what is wrong with its devices has been found.
+ */
+const LIBVIRT_RUN = `
+bhyve $LINE bhyve > $WORK/log 2>&1 < /dev/null &
+pid=$!
+waited=0
+until [ -e $WEBHYVE_RUNTIME_DIR/bhyve ] || ! kill -0 $pid 2> /dev/null; do sleep 0.1; waited=$((waited + 1)); done
+until bhyvectl --vm=bhyve --get-lowmem > /dev/null 2>&1 || ! kill -0 $pid 2> /dev/null; do sleep 0.1; done
+if kill -0 $pid 2> /dev/null; then
+  echo "seen after $waited"
+  kill -TERM $pid
+  sleep 0.2
+  kill -TERM $pid 2> /dev/null
+fi
+wait $pid
+echo "status $?"
+bhyvectl --destroy --vm=bhyve > /dev/null 2>&1
+[ -e $WEBHYVE_RUNTIME_DIR/bhyve ] && echo "a name is left"
+`;
+
+test('libvirt: its argument vectors start, are seen, and end at a SIGTERM and another one', async () => {
+  const replay = async ({ title, line, expected }: (typeof VECTORS)[number], index: number): Promise<void> => {
+    const work = join(directory, `libvirt${index}`);
+    mkdirSync(work);
+    for (const file of ['disk.img', 'other.img', 'vars.fd']) writeFileSync(join(work, file), Buffer.alloc(1 << 20));
+    const [port, second] = [await freePort(), await freePort()];
+    const rom = line.includes('bootrom') ? '' : `-l bootrom,$ROM ${line.includes('lpc') ? '' : '-s 1:0,lpc'}`;
+    const words = `${rom} ${line}`.replaceAll('$PORT2', String(second)).replaceAll('$PORT', String(port));
+    const script = LIBVIRT_RUN.replace('$LINE', words);
+    const child = spawn('sh', ['-c', script], {
+      env: { ...environment(), WORK: work, WEBHYVE_RUNTIME_DIR: join(work, 'run') },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    children.push(child);
+    let output = '';
+    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    await new Promise((resolve) => child.on('close', resolve));
+    const said = `${title}: ${output}${readFileSync(join(work, 'log'), 'utf8')}`;
+    if (expected === undefined) {
+      const [, tenths] = /^seen after (\d+)\nstatus 143\n$/.exec(output) ?? [];
+      expect(tenths, said).toBeDefined();
+      slowest = Math.max(slowest, Number(tenths) / 10);
+    } else expect(output, said).toBe(`status ${expected}\n`);
+  };
+  let slowest = 0;
+  const left = [...VECTORS.entries()];
+  const worker = async (): Promise<void> => {
+    for (let next = left.shift(); next; next = left.shift()) await replay(next[1], next[0]);
+  };
+  await Promise.all([worker(), worker(), worker()]);
+  // libvirt gives up after 5 seconds; three at once on a busy test machine may take longer.
+  expect(slowest).toBeLessThan(20);
+}, 300_000);
