@@ -31,6 +31,12 @@ import { vcpuBlock, type Core, type CoreState } from './core.ts';
 export const SLICE_INSNS = 100_000;
 /** A sleep without a deadline still looks around now and then, should a wake-up be lost to a host's sleep mode. */
 const LONGEST_SLEEP_NS = 10e9;
+/**
+ * A guest that waits for a device sleeps for less than the host takes to put its thread to sleep and to wake it. So a sleep that was over as soon as
+ * this is followed by one that begins with looking, some tens of microseconds of it: a guest that waits for nothing but its timers never does.
+ */
+const SHORT_SLEEP_NS = 150_000;
+const LOOKS = 4000;
 /** How often a vCPU that rests for memory asks the devices' thread to look. */
 const LONGEST_REST_MS = 2;
 
@@ -71,15 +77,22 @@ function wakingBits(state: CoreState, block: number): number {
   return state.u32(block + R_ACTIVITY) === ACT_WAIT_SIPI ? pending & ~(PEND_INTR | PEND_NMI) : pending;
 }
 
-/** Sleeps in HLT until the doorbell rings or the vCPU's next timer is due. For threads that may block. */
-export function sleepBlocking(state: CoreState, vcpu: number, hostNowNs: () => number): void {
+/**
+ * Sleeps in HLT until the doorbell rings or the vCPU's next timer is due, and looks at the doorbell so often before it lets the host's thread sleep.
+ * Returns how long that took. For threads that may block.
+ */
+export function sleepBlocking(state: CoreState, vcpu: number, hostNowNs: () => number, looks: number): number {
   const block = vcpuBlock(vcpu);
   // The doorbell before the pending bits: a kick sets bits first, so one of the two loads sees it.
-  const seen = Atomics.load(state.i32, (block + R_DOORBELL) >> 2);
-  if (wakingBits(state, block) !== 0) return;
-  const leftNs = state.f64(block + R_EXIT_DEADLINE_NS) - machineNowNs(state, hostNowNs);
-  if (!(leftNs > 0)) return;
-  Atomics.wait(state.i32, (block + R_DOORBELL) >> 2, seen, Math.min(leftNs, LONGEST_SLEEP_NS) / 1e6);
+  const doorbell = (block + R_DOORBELL) >> 2;
+  const seen = Atomics.load(state.i32, doorbell);
+  if (wakingBits(state, block) !== 0) return 0;
+  const fromNs = machineNowNs(state, hostNowNs);
+  const leftNs = state.f64(block + R_EXIT_DEADLINE_NS) - fromNs;
+  if (!(leftNs > 0)) return 0;
+  for (let look = 0; look < looks; look++) if (Atomics.load(state.i32, doorbell) !== seen) return 0;
+  Atomics.wait(state.i32, doorbell, seen, Math.min(leftNs, LONGEST_SLEEP_NS) / 1e6);
+  return machineNowNs(state, hostNowNs) - fromNs;
 }
 
 /**
@@ -101,9 +114,10 @@ export function runVcpuThread(core: Core, mailbox: MailboxClient, hostNowNs: () 
     if (mailbox.waitWhilePaused() === CONTROL_QUIT) break;
     mailbox.setThreadState(THREAD_RUNNING);
     exports.stateChanged();
+    let looks = 0;
     for (let next: AfterRun = 'again'; next !== 'stop';) {
       next = afterRun(core, exports.run(SLICE_INSNS));
-      if (next === 'sleep') sleepBlocking(state, vcpu, hostNowNs);
+      if (next === 'sleep') looks = sleepBlocking(state, vcpu, hostNowNs, looks) < SHORT_SLEEP_NS ? LOOKS : 0;
       else if (next === 'rest') restBlocking(state, vcpu);
     }
     // A stop that nobody asked for is the machine's end: rest until the devices' thread, told by the doorbell, says QUIT.

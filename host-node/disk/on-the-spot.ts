@@ -3,11 +3,12 @@
  * threads takes thirty to a hundred. But a copy that has to wait for the disk holds up all devices: so each that did is followed by a pause of a hundred
  * times as long, in which transfers go to the pool. The thread waits for one disk 1 % of its time at most.
  */
+import { statfsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 
-/** Longer transfers cost the thread more than the pool does. */
+/** Longer transfers of a disk, which has several under way, cost the thread more than the pool does. */
 export const ON_THE_SPOT_BYTES = 128 * 1024;
-/** A transfer that took no longer did not wait for the disk; a processor that others use as well makes some of them late. */
+/** A transfer of ON_THE_SPOT_BYTES that took no longer did not wait for the disk; a processor that others use as well makes some of them late. */
 const PROMPT_MS = 0.25;
 const PAUSE_FACTOR = 100;
 
@@ -28,10 +29,25 @@ const REMOTE_FILE_SYSTEMS: ReadonlySet<number> = new Set([
   0x73757245, // Coda
 ]);
 
+const isNear = (fileSystem: number): boolean => !REMOTE_FILE_SYSTEMS.has(fileSystem >>> 0);
+
 export class OnTheSpot {
   #pausedUntilMs = 0;
+  readonly #promptMs: number;
 
-  private constructor() {}
+  private constructor(private readonly maxBytes: number) {
+    this.#promptMs = (PROMPT_MS * maxBytes) / ON_THE_SPOT_BYTES;
+  }
+
+  /** The same as {@link of}, for transfers of up to so many bytes, and at once: on a file system that a path leads to. */
+  static now(path: string, maxBytes: number): OnTheSpot | undefined {
+    if (process.platform !== 'linux') return undefined;
+    try {
+      return isNear(statfsSync(path).type) ? new OnTheSpot(maxBytes) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
 
   /** Undefined where every transfer has to go to the pool: the file may be far away. */
   static async of(path: string): Promise<OnTheSpot | undefined> {
@@ -39,7 +55,7 @@ export class OnTheSpot {
     if (process.platform !== 'linux') return undefined;
     try {
       const { type } = await statfs(path);
-      return REMOTE_FILE_SYSTEMS.has(type >>> 0) ? undefined : new OnTheSpot();
+      return isNear(type) ? new OnTheSpot(ON_THE_SPOT_BYTES) : undefined;
     } catch {
       return undefined;
     }
@@ -47,7 +63,7 @@ export class OnTheSpot {
 
   /** Whether a transfer of that length may be done now. */
   allows(lengthBytes: number): boolean {
-    return lengthBytes <= ON_THE_SPOT_BYTES && (this.#pausedUntilMs === 0 || performance.now() >= this.#pausedUntilMs);
+    return lengthBytes <= this.maxBytes && (this.#pausedUntilMs === 0 || performance.now() >= this.#pausedUntilMs);
   }
 
   /** Does a transfer that is allowed. */
@@ -58,7 +74,7 @@ export class OnTheSpot {
     } finally {
       const endMs = performance.now();
       const tookMs = endMs - startMs;
-      this.#pausedUntilMs = tookMs > PROMPT_MS ? endMs + PAUSE_FACTOR * tookMs : 0;
+      this.#pausedUntilMs = tookMs > this.#promptMs ? endMs + PAUSE_FACTOR * tookMs : 0;
     }
   }
 }

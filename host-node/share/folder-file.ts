@@ -1,9 +1,7 @@
 /** An open file of a shared folder. */
 import { closeSync, fdatasync, fsync, readv, readvSync, writev, writevSync } from 'node:fs';
+import type { OnTheSpot } from '../disk/on-the-spot.ts';
 import { ShareError, type Awaitable, type ShareFile } from '../../devices/backends/share.ts';
-
-/** Up to here a call that waits costs less than the way through libuv's threads; what is longer runs beside the guest. */
-const MAX_SYNCHRONOUS_BYTES = 128 * 1024;
 
 type Transfer = (
   descriptor: number,
@@ -26,10 +24,11 @@ export function syncDescriptor(descriptor: number, dataOnly: boolean): Promise<v
 export class FolderFile implements ShareFile {
   #descriptor: number | undefined;
 
-  /** Takes the descriptor over; `closed` hears of its end. */
+  /** Takes the descriptor over; `closed` hears of its end. `spot`: transfers that need not go to the pool of threads. */
   constructor(
     descriptor: number,
     private readonly closed: () => void,
+    private readonly spot: OnTheSpot | undefined,
   ) {
     this.#descriptor = descriptor;
   }
@@ -48,7 +47,8 @@ export class FolderFile implements ShareFile {
     const descriptor = this.#open;
     const used = views.filter((view) => view.length > 0);
     if (used.length === 0) return 0;
-    if (used.reduce((sum, view) => sum + view.length, 0) <= MAX_SYNCHRONOUS_BYTES) return now(descriptor, used, offset);
+    const lengthBytes = used.reduce((sum, view) => sum + view.length, 0);
+    if (this.spot?.allows(lengthBytes) === true) return this.spot.run(() => now(descriptor, used, offset));
     return new Promise((resolve, reject) => {
       later(descriptor, used, offset, (error, bytes) => {
         if (error) reject(error);

@@ -308,7 +308,7 @@ export class FolderNode implements ShareNode, DescriptorOwner {
   /** An open file that gives its slot back when it is closed. */
   #opened(giveBack: () => void, open: () => number): FolderFile {
     try {
-      return new FolderFile(open(), giveBack);
+      return new FolderFile(open(), giveBack, this.#onRootDevice ? this.#share.spot : undefined);
     } catch (error) {
       giveBack();
       throw error;

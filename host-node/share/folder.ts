@@ -6,7 +6,8 @@
  */
 import { constants, fstatSync, openSync, type BigIntStats } from 'node:fs';
 import { ShareError, type ShareBackend, type ShareNode } from '../../devices/backends/share.ts';
-import { closeDescriptor, DescriptorCache, O_PATH } from './descriptors.ts';
+import { OnTheSpot } from '../disk/on-the-spot.ts';
+import { closeDescriptor, DescriptorCache, descriptorPath, O_PATH } from './descriptors.ts';
 import { FolderNode } from './folder-node.ts';
 import { MetadataStore } from './metadata.ts';
 
@@ -17,11 +18,15 @@ export interface FolderOptions {
 
 /** File systems below the share's root have inode numbers of their own: theirs are told apart in the upper 16 bits of ids. */
 const INODE_BITS = 48n;
+/** The guest waits for each of its reads and writes, and none is longer than a message. */
+const ON_THE_SPOT_BYTES = 512 * 1024;
 
 export class FolderShare implements ShareBackend {
   readonly readOnly = false;
   readonly descriptors: DescriptorCache;
   readonly metadata: MetadataStore;
+  /** Transfers of files of the root's file system. */
+  readonly spot: OnTheSpot | undefined;
   readonly #root: FolderNode;
   readonly #rootDevice: bigint;
   readonly #devices = new Map<bigint, bigint>();
@@ -33,6 +38,7 @@ export class FolderShare implements ShareBackend {
   private constructor(rootDescriptor: number, options: FolderOptions) {
     this.descriptors = new DescriptorCache(options.maxDescriptors);
     this.metadata = new MetadataStore(rootDescriptor);
+    this.spot = OnTheSpot.now(descriptorPath(rootDescriptor), ON_THE_SPOT_BYTES);
     const stats = fstatSync(rootDescriptor, { bigint: true });
     this.#rootDevice = stats.dev;
     this.#root = new FolderNode(this, rootDescriptor, stats, undefined);
