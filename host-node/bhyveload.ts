@@ -1,14 +1,12 @@
 /** bhyveload(8): finds a FreeBSD kernel on a disk image, or in a folder (-h), and leaves it for bhyve under the machine's name. */
-import { open, readdir, readFile, type FileHandle } from 'node:fs/promises';
-import { join, resolve, sep } from 'node:path';
 import { Getopt } from '../devices/config/getopt.ts';
-import { errnoText, parseMemorySize } from '../devices/config/index.ts';
+import { parseMemorySize } from '../devices/config/index.ts';
 import { LoaderError } from '../devices/firmware/loaders/boot-image.ts';
 import { loadFreebsd } from '../devices/firmware/loaders/freebsd.ts';
-import { openImage } from '../devices/images/disk.ts';
 import { readFreebsdBoot, type FreebsdBoot } from '../devices/images/freebsd-boot.ts';
-import { ImageError, type ImageFiles, type ReadRange } from '../devices/images/image.ts';
+import { ImageError } from '../devices/images/image.ts';
 import { leaveLoaded } from './loaded.ts';
+import { folderFiles, LoadFailure, openImageFile } from './loader-files.ts';
 import { NameError, Registry } from './registry/registry.ts';
 import { openRuntimeDir } from './registry/runtime-dir.ts';
 
@@ -23,16 +21,6 @@ interface Options {
   hostFolder: string | undefined;
   memorySize: string;
   name: string;
-}
-
-/** What ends the run: a text for standard error and a status. */
-class LoadFailure extends Error {
-  constructor(
-    message: string,
-    readonly status = 1,
-  ) {
-    super(message);
-  }
 }
 
 function usage(programName: string): LoadFailure {
@@ -79,41 +67,6 @@ function parse(argv: readonly string[], programName: string): Options {
   return options;
 }
 
-function rangeOf(handle: FileHandle, sizeBytes: number): ReadRange {
-  return async (offset, lengthBytes) => {
-    if (!(offset >= 0) || !(lengthBytes >= 0) || offset + lengthBytes > sizeBytes) {
-      throw new ImageError('The image is shorter than its file system.');
-    }
-    const bytes = new Uint8Array(lengthBytes);
-    for (let done = 0; done < lengthBytes;) {
-      const { bytesRead } = await handle.read(bytes, done, lengthBytes - done, offset + done);
-      if (bytesRead === 0) throw new ImageError('The image is shorter than it was.');
-      done += bytesRead;
-    }
-    return bytes;
-  };
-}
-
-/** A folder of this host as the loader's file system. */
-function folderFiles(folder: string): ImageFiles {
-  const root = resolve(folder);
-  const place = (path: string): string | undefined => {
-    const full = join(root, path);
-    return full === root || full.startsWith(root + sep) ? full : undefined;
-  };
-  return {
-    kind: 'folder',
-    async read(path) {
-      const full = place(path);
-      return full === undefined ? undefined : readFile(full).catch(() => undefined);
-    },
-    async list(path) {
-      const full = place(path);
-      return full === undefined ? undefined : readdir(full).catch(() => undefined);
-    },
-  };
-}
-
 async function findBoot({ disks, environment, hostFolder }: Options): Promise<FreebsdBoot> {
   const searched: string[] = [];
   if (hostFolder !== undefined) {
@@ -122,22 +75,16 @@ async function findBoot({ disks, environment, hostFolder }: Options): Promise<Fr
     searched.push(hostFolder);
   }
   for (const path of disks) {
-    let handle: FileHandle;
+    const image = await openImageFile(path);
     try {
-      handle = await open(path, 'r');
-    } catch (error) {
-      throw new LoadFailure(`Could not open '${path}': ${errnoText(error)}`);
-    }
-    try {
-      const { size } = await handle.stat();
-      const found = await openImage(rangeOf(handle, size));
-      for (const files of found) {
+      for (const { files } of image.volumes) {
         const boot = await readFreebsdBoot(files, environment);
         if (boot) return boot;
       }
-      searched.push(`${path} (${found.map(({ kind }) => kind).join(', ') || 'no UFS2 or ISO 9660 file system'})`);
+      const kinds = image.volumes.map(({ files }) => files.kind).join(', ');
+      searched.push(`${path} (${kinds || 'no UFS2 or ISO 9660 file system'})`);
     } finally {
-      await handle.close();
+      await image.close();
     }
   }
   if (searched.length === 0) throw new LoadFailure('no bootable device: name a disk with -d, or a folder with -h');
@@ -170,7 +117,13 @@ export async function runBhyveload(
     const options = parse(argv, programName);
     const boot = await findBoot(options);
     check(boot, options.memorySize);
-    await leaveLoaded(new Registry(openRuntimeDir()), options.name, boot, options.memorySize);
+    await leaveLoaded(new Registry(openRuntimeDir()), options.name, {
+      protocol: 'freebsd',
+      kernel: boot.kernel,
+      initrd: undefined,
+      commandLine: [...boot.environment].map(([key, value]) => `${key}=${value}`).join('\n'),
+      modules: boot.modules,
+    });
     return 0;
   } catch (error) {
     if (error instanceof LoadFailure) {

@@ -12,6 +12,7 @@ const ENTRIES = [
   'host-node/bin/bhyve.ts',
   'host-node/bin/bhyvectl.ts',
   'host-node/bin/bhyveload.ts',
+  'host-node/bin/grub-bhyve.ts',
   'host-node/bin/webhyve-web.ts',
   'host-node/bin/webhyve-site.ts',
   'host-node/bin/webhyve-switch.ts',

@@ -17,14 +17,14 @@ const TICKS_PER_SECOND = 100;
 let machines = 0;
 let bundled: Promise<string> | undefined;
 
-/** Path of the bundled bhyve, with bhyvectl.js and bhyveload.js beside it; bundled once per test process. */
+/** Path of the bundled bhyve, with bhyvectl.js, bhyveload.js and grub-bhyve.js beside it; bundled once per test process. */
 export function programForTests(): Promise<string> {
   bundled ??= (async () => {
     const directory = join(root, 'build', 'test', `program-${process.pid}`);
     mkdirSync(directory, { recursive: true });
     process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
     copyFileSync(await compiledCorePath('core-as/index.ts', 'release'), join(directory, 'core.wasm'));
-    await bundlePrograms(directory, ['bhyve', 'bhyvectl', 'bhyveload'], '.js');
+    await bundlePrograms(directory, ['bhyve', 'bhyvectl', 'bhyveload', 'grub-bhyve'], '.js');
     return join(directory, 'bin', 'bhyve.js');
   })();
   return bundled;

@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 /** Writes bin/NAME for each of the programs, and what they load besides the core, into a folder. */
 export async function bundlePrograms(
   directory: string,
-  names: readonly ('bhyve' | 'bhyvectl' | 'bhyveload')[],
+  names: readonly ('bhyve' | 'bhyvectl' | 'bhyveload' | 'grub-bhyve')[],
   extension: '.js' | '.mjs' = '.mjs',
 ): Promise<void> {
   const programs = names.map((name) => [`bin/${name}`, join(root, `host-node/bin/${name}.ts`)] as const);

@@ -93,9 +93,16 @@ function inGpt(content: Uint8Array): Uint8Array {
   return bytes;
 }
 
+/** 1 KiB a block: everything but small files is behind indirect blocks. */
+const ext = (...options: readonly string[]) => {
+  return (file: string) => run('mke2fs', '-q', '-d', tree, ...options, file, '16M');
+};
 const IMAGES: readonly (readonly [string, string, (file: string) => void])[] = [
   ['UFS', 'makefs', (file) => run('makefs', '-t', 'ffs', '-o', 'version=2', '-b', '20%', file, tree)],
   ['ISO 9660', 'xorriso', (file) => run('xorriso', '-as', 'mkisofs', '-R', '-o', file, tree)],
+  ['ext2', 'mke2fs', ext('-t', 'ext2', '-b', '1024')],
+  ['ext2 with extents', 'mke2fs', ext('-t', 'ext4', '-b', '4096', '-O', '64bit,metadata_csum')],
+  ['ext2 with an old revision', 'mke2fs', ext('-t', 'ext2', '-r', '0', '-b', '2048')],
 ];
 
 describe.each(IMAGES)('%s', (kind, tool, make) => {
@@ -106,7 +113,7 @@ describe.each(IMAGES)('%s', (kind, tool, make) => {
     for (const image of [bytes, inGpt(bytes)]) {
       const [files] = await openImage(rangeOf(image));
       if (!files) throw new Error('nothing found');
-      expect(files.kind).toBe(kind);
+      expect(kind.startsWith(files.kind)).toBe(true);
       expect(Buffer.compare((await files.read('/many/link')) ?? new Uint8Array(), big)).toBe(0);
       expect(await files.list('/absolute/')).toHaveLength(301);
       expect(await files.read('/absolute/../big/')).toHaveLength(big.length);
