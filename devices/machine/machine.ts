@@ -119,6 +119,8 @@ const DEFAULT_INSNS_PER_SECOND = 100_000_000;
 /** 2026-01-01T00:00:00Z: what deterministic machines take for the time at which they were switched on. */
 const DETERMINISTIC_EPOCH_SECONDS = 1_767_225_600;
 const MAX_DEVICE_ERROR_MESSAGES = 20;
+/** How soon a vCPU's request for memory is looked at again. */
+const LOOK_AGAIN_MS = 2;
 const BOOT_VCPU = 0;
 /** Number that the devices' own instance of the core is bound to. */
 const DEVICES_VCPU = -1;
@@ -221,6 +223,7 @@ export class Machine implements AsyncDisposable {
   #endStatus: { readonly code: number; readonly reason: ExitKind; readonly message: string } | undefined;
   #errorMessage: string | undefined;
   #ending: Promise<void> | undefined;
+  #nextLook: ReturnType<typeof setTimeout> | undefined;
   #debugServer: GdbServer | undefined;
   #slices: Promise<void> | undefined;
   #runnerStarted = false;
@@ -720,11 +723,20 @@ export class Machine implements AsyncDisposable {
     this.#pump.ring();
   }
 
+  /** A vCPU waits for memory, and may be the only one that could ask for another look. */
+  #lookAgain(): void {
+    this.#nextLook ??= setTimeout(() => {
+      this.#nextLook = undefined;
+      this.#pump.ring();
+    }, LOOK_AGAIN_MS);
+  }
+
   /** The devices' thread was woken: vCPUs' requests, UART rings, timers, the machine's end. */
   #service(): void {
     this.memory.turnBegins();
     this.#runner.service();
     if (this.pager?.busy) this.pager.balance();
+    if (this.pager?.waiting) this.#lookAgain();
     this.clock.runDue();
     const events = Atomics.exchange(this.state.i32, HOST_UART_EVENTS >> 2, 0);
     for (let uart = 0, left = events >>> 0; left !== 0; uart++, left >>>= 1) {

@@ -37,7 +37,7 @@ const PAGES_A_CHUNK = CHUNK_SIZE / 4096;
 const RESERVE_A_VCPU = 16;
 const RESERVE = 32;
 /** So much of the pool may the reserve be, and so much may devices hold on to. */
-const RESERVE_SHARE = 3;
+const RESERVE_SHARE = 4;
 const PIN_SHARE = 4;
 
 /** After so long without a chunk for anybody there will be none: the vCPUs hold all of them in the middle of their instructions. */
@@ -328,10 +328,40 @@ export class Pager {
    * given out, and by the devices' thread at its turns.
    */
   balance(): void {
-    const ready = this.#ready();
-    if (this.#low ? ready >= Math.ceil(1.5 * this.#reserve) : ready >= this.#reserve) this.#setLow(false);
-    else this.#setLow(true);
+    this.#refill();
+    const empty = this.#empty();
+    this.#setLow(empty < (this.#low ? this.#refilled : this.#reserve));
+    const ready = empty + this.#idleAndSeen();
     if (ready < 2 * this.#reserve) this.#makeReady(3 * this.#reserve - ready);
+  }
+
+  /** A request could not be answered, and has to be looked at again without anybody asking. */
+  get waiting(): boolean {
+    return this.#waitsSinceNs !== undefined && !this.#broken;
+  }
+
+  /** So many pieces hold nothing after {@link #refill}, if there are enough chunks that may go. */
+  get #refilled(): number {
+    return Math.ceil(1.25 * this.#reserve);
+  }
+
+  /**
+   * Takes chunks away before anybody needs their places. Idle ones are no reserve: a guest that goes through its memory in the order in which the hand does
+   * touches one after the other, which nobody hears of, and would then wait in the middle of an instruction for a chunk that only its own next block
+   * boundary can make ready.
+   */
+  #refill(): void {
+    for (let n = 0; n < this.#idle.length && !this.#broken && this.#empty() < this.#refilled;) {
+      const chunk = this.#idle[n];
+      if (!chunk || !this.#isSeen(chunk)) return;
+      if (this.#pins.has(chunk.index)) {
+        n++;
+        continue;
+      }
+      this.#idle.splice(n, 1);
+      const linear = this.#evict(chunk.index);
+      if (linear !== undefined && !this.#dropCode(linear)) this.#free.push(linear);
+    }
   }
 
   /** Something to do at the next turn, too. */
@@ -351,11 +381,17 @@ export class Pager {
     for (let vcpu = 0; vcpu < count; vcpu++) this.#state.kick(vcpu, PEND_MEMORY);
   }
 
-  /** Chunks that could be given out at once. */
-  #ready(): number {
+  /** Pieces of the pool that hold nothing and could be given out at once. */
+  #empty(): number {
     const untouched = Math.max(0, this.#poolChunks - this.#state.u32(POOL_USED_CHUNKS));
-    let ready = untouched + this.#free.length;
-    for (const frame of this.#dropped) if (this.#isSeen(frame)) ready++;
+    let empty = untouched + this.#free.length;
+    for (const frame of this.#dropped) if (this.#isSeen(frame)) empty++;
+    return empty;
+  }
+
+  /** Chunks that could be taken away at once, unless somebody touches them first. */
+  #idleAndSeen(): number {
+    let ready = 0;
     let seen: number | undefined;
     for (const chunk of this.#idle) {
       // Those of one announcement lie together.

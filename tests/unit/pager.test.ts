@@ -25,8 +25,8 @@ const VCPUS = 2;
 const GUEST_CHUNKS = 96;
 const POOL_CHUNKS = 24;
 const plan = planMemory(GUEST_CHUNKS * CHUNK_SIZE, VCPUS, 0, 0, POOL_CHUNKS * CHUNK_SIZE);
-/** A third of the pool. */
-const RESERVE = POOL_CHUNKS / 3;
+/** A quarter of the pool. */
+const RESERVE = POOL_CHUNKS / 4;
 
 class FakeSwap {
   readonly pages = new Map<number, Uint8Array>();
@@ -187,9 +187,25 @@ describe('chunks of guest memory', () => {
     expect(state.u32(MEMORY_LOW)).toBe(0);
   });
 
+  test('that are touched one after the other, unheard, leave enough for an instruction that is under way', () => {
+    walk(2 * POOL_CHUNKS);
+    for (let index = 0; index < GUEST_CHUNKS; index++) if (pager.resident(index) !== 0) pager.touch(index);
+    // No vCPU reaches a boundary any more.
+    let given = 0;
+    for (let index = 0; given < RESERVE / 2; index++) {
+      if (pager.resident(index) !== 0) continue;
+      expect(touch(0, index)).toBeGreaterThan(0);
+      given++;
+    }
+    expect(state.u32(MEMORY_LOW)).toBe(1);
+  });
+
   test('with code are used again only when every vCPU has dropped it', () => {
     walk(POOL_CHUNKS);
-    state.u8.fill(PAGE_CODE, PAGE_FLAGS + plan.poolStart / 4096, PAGE_FLAGS + plan.poolEndPages * 16);
+    for (let index = 0; index < GUEST_CHUNKS; index++) {
+      const flags = PAGE_FLAGS + pager.resident(index) / 4096;
+      if (pager.resident(index) !== 0) state.u8.fill(PAGE_CODE, flags, flags + CHUNK_SIZE / 4096);
+    }
     boundary(0, 1);
     const seen = new Set<number>();
     for (let index = POOL_CHUNKS; index < 3 * POOL_CHUNKS; index++) {
