@@ -27,6 +27,7 @@ export class DisplayPanel {
   readonly #screen: HTMLElement;
   readonly #keys: OnScreenKeys;
   readonly #keysButton: HTMLButtonElement;
+  readonly #fullScreenButton: HTMLButtonElement;
   readonly #pasteBox: HTMLDialogElement;
   readonly #pasteText: HTMLTextAreaElement;
   readonly #ends: (() => void)[] = [];
@@ -55,13 +56,14 @@ export class DisplayPanel {
     bar.setAttribute('aria-label', options.label);
     this.#keysButton = this.#button('Keys', 'Show or hide keys on the screen', () => this.showKeys());
     this.#keysButton.setAttribute('aria-pressed', 'false');
+    this.#fullScreenButton = this.#button('Full screen', 'Use the whole screen', () => void this.toggleFullScreen());
     bar.append(
       this.#keysButton,
       this.#button('Ctrl+Alt+Del', 'Press Ctrl+Alt+Del in the machine', () => {
         this.#display?.press('Control', 'Alt', 'Delete');
       }),
       this.#button('Paste', 'Type the clipboard’s text (Ctrl+Shift+V)', () => void this.paste()),
-      this.#button('Full screen', 'Use the whole screen', () => void this.toggleFullScreen()),
+      this.#fullScreenButton,
     );
     this.#frame.append(this.#screen, this.#keys.element, bar, this.#pasteBox);
     parent.append(this.#frame);
@@ -80,6 +82,12 @@ export class DisplayPanel {
     const resizes = new ResizeObserver(() => this.#scale());
     resizes.observe(this.#screen);
     this.#ends.push(() => resizes.disconnect());
+    // The browser has its own ways out of it.
+    const showFullScreen = (): void => {
+      this.#fullScreenButton.textContent = this.#isFullScreen ? 'Leave full screen' : 'Full screen';
+    };
+    this.#document.addEventListener('fullscreenchange', showFullScreen);
+    this.#ends.push(() => this.#document.removeEventListener('fullscreenchange', showFullScreen));
     // Without a keyboard of its own a device shows ours.
     this.showKeys(globalThis.matchMedia('(hover: none) and (pointer: coarse)').matches);
   }

@@ -202,7 +202,11 @@ test('fingers: one drags with the left button, two that tap are the right one, t
     await page.tap('#start');
     await page.waitForSelector('body[data-state=running]');
     await expect.poll(() => colours(page, STRIPES), { timeout: 60_000 }).toEqual(STRIPE_COLOURS);
-    const box = await (await page.waitForSelector('canvas')).boundingBox();
+    // What the page says of a machine that runs moves nothing.
+    const canvas = await page.waitForSelector('canvas');
+    const box = await canvas.boundingBox();
+    await expect.poll(() => page.textContent('#memory')).toContain('touched');
+    expect(await canvas.boundingBox()).toEqual(box);
     if (!box) throw new Error('the canvas is not shown');
     // The picture of 640 pixels is scaled to the phone's width.
     const place = (x: number, y: number): Place => ({
@@ -273,13 +277,12 @@ test('full screen: the picture grows by whole pixels, and every key is the guest
       }));
     // Beside command line and status line there is no room for twice the size.
     expect(await shown()).toEqual({ full: undefined, width: 640, focus: 'display-screen' });
-    const button = page.getByRole('button', { name: 'Full screen' });
-    await button.click();
+    await page.getByRole('button', { name: 'Full screen' }).click();
     await expect.poll(shown).toEqual({ full: 'display-panel', width: 1280, focus: 'display-screen' });
     for (const key of ['F6', 'Escape', 'F1']) await page.keyboard.press(key);
     expect(await page.isVisible('#help')).toBe(false);
     if (DOCUMENTING) await takeScreenshots(page, 'full-screen');
-    await button.click();
+    await page.getByRole('button', { name: 'Leave full screen' }).click();
     await expect.poll(shown).toMatchObject({ full: undefined, width: 640 });
     // Out of full screen F6 is the page's again.
     await page.focus('.display-screen');
