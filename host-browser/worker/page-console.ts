@@ -5,6 +5,12 @@ import type { PagePort } from '../port/protocol.ts';
 /** Output that the page has not dealt with: at the first the guest's transmitter waits, at the second it goes on. */
 const HIGH_WATER_BYTES = 256 * 1024;
 const LOW_WATER_BYTES = 64 * 1024;
+/**
+ * What follows within this time of the last output goes with it, up to a size. A page draws its terminal for each, which takes as much of a processor as the
+ * guest that boots: 30 times a second are enough, and the first of a pause, such as a key's echo, goes at once.
+ */
+const GATHER_MS = 33;
+const GATHER_BYTES = 16 * 1024;
 
 export class PageConsole implements CharacterBackend {
   #port: CharacterPort | undefined;
@@ -13,6 +19,10 @@ export class PageConsole implements CharacterBackend {
   #held = false;
   /** Input that came while the guest took none. */
   #input: Uint8Array[] = [];
+  readonly #gathered: Uint8Array[] = [];
+  #gatheredBytes = 0;
+  #sendTimer: ReturnType<typeof setTimeout> | undefined;
+  #sentMs = -Infinity;
 
   constructor(
     /** What the page calls it; settled before the machine starts. */
@@ -27,12 +37,30 @@ export class PageConsole implements CharacterBackend {
   }
 
   write(bytes: Uint8Array): boolean {
-    // A copy that is handed over: the guest's side may use its buffer again.
-    const copy = bytes.slice();
-    this.#unacknowledgedBytes += copy.length;
-    this.page.tell('output', { console: this.name, bytes: copy }, [copy.buffer]);
+    // A copy: the guest's side may use its buffer again.
+    this.#gathered.push(bytes.slice());
+    this.#gatheredBytes += bytes.length;
+    this.#unacknowledgedBytes += bytes.length;
+    const waitMs = this.#sentMs + GATHER_MS - performance.now();
+    if (waitMs <= 0 || this.#gatheredBytes >= GATHER_BYTES) this.#send();
+    else this.#sendTimer ??= setTimeout(() => this.#send(), waitMs);
     this.#blocked = this.#unacknowledgedBytes >= HIGH_WATER_BYTES;
     return !this.#blocked;
+  }
+
+  #send(): void {
+    clearTimeout(this.#sendTimer);
+    this.#sendTimer = undefined;
+    if (this.#gatheredBytes === 0) return;
+    const bytes = new Uint8Array(this.#gatheredBytes);
+    let at = 0;
+    for (const piece of this.#gathered.splice(0)) {
+      bytes.set(piece, at);
+      at += piece.length;
+    }
+    this.#gatheredBytes = 0;
+    this.#sentMs = performance.now();
+    this.page.tell('output', { console: this.name, bytes }, [bytes.buffer]);
   }
 
   /** The page has dealt with so much output. */
@@ -64,6 +92,7 @@ export class PageConsole implements CharacterBackend {
 
   close(): Promise<void> {
     this.#input = [];
+    this.#send();
     return Promise.resolve();
   }
 }
