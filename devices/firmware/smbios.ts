@@ -47,6 +47,8 @@ const UUID_PATTERN = /^([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{4})-(
 const ENTRY_POINT_BYTES = 0x1f;
 const INTERMEDIATE_OFFSET = 0x10;
 const NO_HANDLE = 0xffff;
+/** What the TSC counts in a microsecond (core-as/time.ts). bhyve leaves it 0, which firmware shows as 0.00 GHz. */
+const SPEED_MHZ = 2013;
 
 /** True for the form that -U takes: 8-4-4-4-12 hexadecimal digits. */
 export function isUuid(text: string): boolean {
@@ -222,9 +224,9 @@ function processor(table: StructureTable, index: number, cores: number, threads:
       .u64(0)
       .u8(text(' '))
       .u8(0) // voltage
-      .u16(0)
-      .u16(0)
-      .u16(0)
+      .u16(0) // external clock
+      .u16(SPEED_MHZ)
+      .u16(SPEED_MHZ)
       .u8(POPULATED_AND_ENABLED)
       .u8(UPGRADE_NONE)
       .u16(NO_HANDLE)

@@ -149,7 +149,7 @@ export class Platform {
     const lines = new InterruptLines(interrupts);
     this.acpiPm = new AcpiPm(ports, lines, suspend);
     this.resetControl = new ResetControl(ports, suspend);
-    this.keyboardController = new KeyboardController(ports, interrupts, suspend);
+    this.keyboardController = new KeyboardController(ports, interrupts, parts.clock, suspend);
     this.input.registerKeyboard(this.keyboardController.keyboard, PRIORITY_PS2);
     this.input.registerPointer(this.keyboardController.mouse, PRIORITY_PS2);
     claimFixedPorts(ports);

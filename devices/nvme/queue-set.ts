@@ -95,6 +95,7 @@ export class QueueSet {
     if (queue.running.size > 0) await new Promise<void>((resolve) => (queue.whenIdle = resolve));
     if (this.submission.get(id) !== queue) return;
     this.submission.delete(id);
+    queue.completionQueue.forget(queue);
     queue.completionQueue.users--;
   }
 

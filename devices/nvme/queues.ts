@@ -80,7 +80,7 @@ export class CompletionQueue {
   /** Submission queues that complete here. */
   users = 0;
   /** Completions that found the queue full, oldest first. */
-  readonly #waiting: Completion[] = [];
+  #waiting: Completion[] = [];
 
   constructor(
     private readonly memory: GuestMemory,
@@ -123,6 +123,11 @@ export class CompletionQueue {
       posted = true;
     }
     return posted;
+  }
+
+  /** The driver has deleted a submission queue: it expects nothing of it any more, and the next queue of that number is another. */
+  forget(queue: SubmissionQueue): void {
+    this.#waiting = this.#waiting.filter((completion) => completion.queue !== queue);
   }
 
   #write({ queue, commandId, status, result }: Completion): void {

@@ -3,6 +3,7 @@
  * Controller) with a keyboard on IRQ 1 and a mouse on IRQ 12. Interrupts are edges.
  */
 import { allOnes, type AccessSize, type PortBus, type PortHandler } from '../bus/port-bus.ts';
+import type { Clock } from '../bus/clock.ts';
 import type { Interrupts } from '../bus/interrupts.ts';
 import { PassiveDevice, type Counters } from '../device.ts';
 import type { DeviceState } from '../snapshot.ts';
@@ -57,6 +58,11 @@ const OUTPUT_PORT_KEYBOARD_FULL = 0x10;
 const OUTPUT_PORT_AUX_FULL = 0x20;
 
 const RAM_BYTES = 32;
+/**
+ * A keyboard's next byte comes so long after the last one was read: the line carries some 1000 in a second. EDK2's driver takes all that is there
+ * every 20 ms, has room for 32 bytes and forgets the oldest.
+ */
+const KEY_BYTE_NS = 1_000_000;
 const BREAK_PREFIX = 0xf0;
 
 const STATE_KIND = 'keyboard-controller';
@@ -68,6 +74,7 @@ export class KeyboardController extends PassiveDevice implements PortHandler {
   badAccesses = 0;
   unknownCommands = 0;
   readonly #interrupts: Interrupts;
+  readonly #clock: Clock;
   readonly #suspend: Suspend;
   readonly #ram = new Uint8Array(RAM_BYTES);
   #outputPort = 0;
@@ -82,10 +89,14 @@ export class KeyboardController extends PassiveDevice implements PortHandler {
   #keyboardByte = -1;
   /** Translation has seen F0: the next code is a release. */
   #breakSeen = false;
+  /** Machine time from which on a key may send again, and the timer that waits for it. */
+  #nextKeyNs = 0;
+  #cancelTimer: (() => void) | undefined;
 
-  constructor(ports: PortBus, interrupts: Interrupts, suspend: Suspend) {
+  constructor(ports: PortBus, interrupts: Interrupts, clock: Clock, suspend: Suspend) {
     super();
     this.#interrupts = interrupts;
+    this.#clock = clock;
     this.#suspend = suspend;
     this.keyboard.onOutput = () => this.#pollKeyboard();
     this.mouse.onOutput = () => this.#pollMouse();
@@ -105,6 +116,13 @@ export class KeyboardController extends PassiveDevice implements PortHandler {
   /** Fetches a byte from the keyboard when the last one was read and the port is on. */
   #pollKeyboard(): void {
     if (this.#keyboardByte !== -1 || this.#commandByte & COMMAND_BYTE_KEYBOARD_OFF) return;
+    if (this.keyboard.nextIsOfKey && this.#clock.nowNs() < this.#nextKeyNs) {
+      this.#cancelTimer ??= this.#clock.at(this.#nextKeyNs, () => {
+        this.#cancelTimer = undefined;
+        this.#pollKeyboard();
+      });
+      return;
+    }
     for (let byte = this.keyboard.take(); byte !== undefined; byte = this.keyboard.take()) {
       if (this.#commandByte & COMMAND_BYTE_TRANSLATE) {
         if (byte === BREAK_PREFIX) {
@@ -171,6 +189,7 @@ export class KeyboardController extends PassiveDevice implements PortHandler {
     if (this.#keyboardByte !== -1) {
       const byte = this.#keyboardByte;
       this.#keyboardByte = -1;
+      this.#nextKeyNs = this.#clock.nowNs() + KEY_BYTE_NS;
       this.#outputPort &= ~OUTPUT_PORT_KEYBOARD_FULL;
       this.#pollKeyboard();
       return byte;
@@ -297,6 +316,23 @@ export class KeyboardController extends PassiveDevice implements PortHandler {
     this.#replyFromAux = false;
     this.#keyboardByte = -1;
     this.#breakSeen = false;
+    this.#startAnew();
+  }
+
+  /** No byte is on its way. */
+  #startAnew(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+    this.#nextKeyNs = 0;
+  }
+
+  /** A byte was between keyboard and controller when the snapshot was made. */
+  override resume(): void {
+    this.#pollKeyboard();
+  }
+
+  override close(): void {
+    this.#cancelTimer?.();
   }
 
   save(): DeviceState {
@@ -330,6 +366,7 @@ export class KeyboardController extends PassiveDevice implements PortHandler {
     const replyFromAux = fields.flag('replyFromAux');
     const keyboardByte = fields.signed('keyboardByte', -1, 0xff);
     const breakSeen = fields.flag('breakSeen');
+    this.#startAnew();
     restoreKeyboard();
     restoreMouse();
     this.#ram.set(ram);

@@ -29,6 +29,8 @@ const PAUSE = 0xc6;
 const PAUSE_SEQUENCE = [0xe1, 0x14, 0x77, 0xe1, 0xf0, 0x14, 0xf0, 0x77] as const;
 /** A key that goes up, in {@link Ps2Keyboard}'s list of waiting keys. */
 const RELEASE = 0x100;
+/** A byte of the queue that a key has sent, not an answer to a command. */
+const OF_KEY = 0x100;
 const BREAK_PREFIX = 0xf0;
 const EXTENDED_PREFIX = 0xe0;
 
@@ -43,6 +45,7 @@ export class Ps2Keyboard implements Stateful, KeyboardSink {
   unknownKeys = 0;
   /** Called when the queue may have got a byte. */
   onOutput: () => void = () => {};
+  /** Bytes; those of keys with {@link OF_KEY}. */
   #queue: number[] = [];
   #enabled = true;
   /** A command whose argument byte comes next, or 0. */
@@ -54,14 +57,17 @@ export class Ps2Keyboard implements Stateful, KeyboardSink {
   /** Those that were down in a snapshot: whoever held them then does not now. They go up before the next key. */
   #stale: readonly number[] = [];
 
-  get hasOutput(): boolean {
-    return this.#queue.length > 0;
+  /** The next byte is one of a key, which keyboards send at their own pace. */
+  get nextIsOfKey(): boolean {
+    this.#fill();
+    return ((this.#queue[0] ?? 0) & OF_KEY) !== 0;
   }
 
   /** Takes the oldest byte of the queue. */
   take(): number | undefined {
     this.#fill();
-    return this.#queue.shift();
+    const byte = this.#queue.shift();
+    return byte === undefined ? undefined : byte & 0xff;
   }
 
   /** Moves waiting keys into the queue, a whole sequence at a time. */
@@ -69,7 +75,7 @@ export class Ps2Keyboard implements Stateful, KeyboardSink {
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       const bytes = this.#sequence(next);
       if (this.#queue.length + bytes.length > QUEUE_BYTES) return;
-      this.#queue.push(...bytes);
+      this.#queue.push(...bytes.map((byte) => byte | OF_KEY));
       this.#waiting.shift();
       if (next & RELEASE) this.#down.delete(next & ~RELEASE);
       else if (this.#down.size < MAX_KEYS_DOWN) this.#down.add(next);
@@ -183,7 +189,7 @@ export class Ps2Keyboard implements Stateful, KeyboardSink {
 
   prepareRestore(state: DeviceState): () => void {
     const fields = StateFields.open(state, STATE_KIND, STATE_VERSION);
-    const queue = fields.integers('queue', QUEUE_BYTES, 0xff);
+    const queue = fields.integers('queue', QUEUE_BYTES, OF_KEY | 0xff);
     const waiting = fields.integers('waiting', MAX_WAITING_KEYS + MAX_KEYS_DOWN, RELEASE | 0xff);
     const down = fields.integers('down', MAX_KEYS_DOWN, 0xff);
     const enabled = fields.flag('enabled');

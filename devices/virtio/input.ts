@@ -92,7 +92,7 @@ export class VirtioInput extends VirtioDevice implements KeyboardSink, PointerSi
   #subselect = 0;
   #pending: InputEvent[] = [];
   readonly #down = new Set<number>();
-  /** Keys that were down in a snapshot: they go up before the next event. */
+  /** Keys that were down in a snapshot, or whose release found no room: they go up before the next event. */
   #stale: readonly number[] = [];
   #buttons = 0;
   #x = 0;
@@ -124,11 +124,13 @@ export class VirtioInput extends VirtioDevice implements KeyboardSink, PointerSi
     const key = E.evdevOfXtCode(code);
     if (key === undefined) return;
     // A key that is held is repeated by the guest.
-    if (down === this.#down.has(key)) return;
+    if (down === this.#down.has(key) && !this.#stale.includes(key)) return;
     if (down && this.#down.size >= MAX_KEYS_DOWN) return;
-    if (down) this.#down.add(key);
-    else this.#down.delete(key);
-    this.#send([[E.EV_KEY, key, down ? 1 : 0]]);
+    const sent = this.#send([[E.EV_KEY, key, down ? 1 : 0]]);
+    // A key that the guest was not told is down is not; one that it was not told has come up comes up before the next event.
+    if (!down) this.#down.delete(key);
+    else if (sent) this.#down.add(key);
+    if (!down && !sent && this.#stale.length < MAX_KEYS_DOWN) this.#stale = [...this.#stale, key];
   }
 
   pointer(buttons: number, x: number, y: number, width: number, height: number): void {
@@ -141,27 +143,30 @@ export class VirtioInput extends VirtioDevice implements KeyboardSink, PointerSi
       if (x !== this.#x) events.push([E.EV_REL, E.REL_X, x - this.#x]);
       if (y !== this.#y) events.push([E.EV_REL, E.REL_Y, y - this.#y]);
     }
-    this.#x = Math.max(0, Math.min(COORDINATE_MAX, x));
-    this.#y = Math.max(0, Math.min(COORDINATE_MAX, y));
     const changed = buttons ^ this.#buttons;
     for (const [mask, code] of BUTTONS) if (changed & mask) events.push([E.EV_KEY, code, buttons & mask ? 1 : 0]);
     if (changed & buttons & POINTER_WHEEL_UP) events.push([E.EV_REL, E.REL_WHEEL, 1]);
     if (changed & buttons & POINTER_WHEEL_DOWN) events.push([E.EV_REL, E.REL_WHEEL, -1]);
+    // What the guest was not told is in the next report.
+    if (events.length > 0 && !this.#send(events)) return;
+    this.#x = Math.max(0, Math.min(COORDINATE_MAX, x));
+    this.#y = Math.max(0, Math.min(COORDINATE_MAX, y));
     this.#buttons = buttons & 0xff;
-    if (events.length > 0) this.#send(events);
   }
 
-  /** Events of one moment: all of them, or none. */
-  #send(events: readonly InputEvent[]): void {
+  /** Events of one moment: all of them, or none, and then false. */
+  #send(events: readonly InputEvent[]): boolean {
     const released = this.#stale.map((key): InputEvent => [E.EV_KEY, key, 0]);
-    this.#stale = [];
     const report: InputEvent[] = [...released, ...events, [E.EV_SYN, E.SYN_REPORT, 0]];
     if (this.#pending.length + report.length > MAX_PENDING) {
       this.droppedEvents += report.length;
-      return;
+      return false;
     }
+    for (const key of this.#stale) this.#down.delete(key);
+    this.#stale = [];
     this.#pending.push(...report);
     if (!this.paused) this.#deliver();
+    return true;
   }
 
   #deliver(): void {
@@ -288,7 +293,7 @@ export class VirtioInput extends VirtioDevice implements KeyboardSink, PointerSi
       select: this.#select,
       subselect: this.#subselect,
       pending: this.#pending.flatMap(([type, code, value]) => [type, code, value >>> 0]),
-      down: [...this.#down],
+      down: [...new Set([...this.#down, ...this.#stale])],
       buttons: this.#buttons,
       x: this.#x,
       y: this.#y,
@@ -300,7 +305,7 @@ export class VirtioInput extends VirtioDevice implements KeyboardSink, PointerSi
     const select = fields.integer('select', 0xff);
     const subselect = fields.integer('subselect', 0xff);
     const flat = fields.integers('pending', 3 * MAX_PENDING, 0xffffffff);
-    const down = fields.integers('down', MAX_KEYS_DOWN, 0xffff);
+    const down = fields.integers('down', 2 * MAX_KEYS_DOWN, 0xffff);
     const buttons = fields.integer('buttons', 0xff);
     const x = fields.integer('x', COORDINATE_MAX);
     const y = fields.integer('y', COORDINATE_MAX);

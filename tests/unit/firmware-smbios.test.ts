@@ -5,6 +5,8 @@ import { buildFirmwareTables } from '../../devices/firmware/firmware-tables.ts';
 import { buildSmbios, isUuid, systemUuid, type SmbiosParameters } from '../../devices/firmware/smbios.ts';
 
 const GIB = 0x4000_0000;
+/** TSC_HZ of core-as/time.ts is 2,013,265,920. */
+const TSC_MHZ = 2013;
 const PARAMETERS: SmbiosParameters = {
   uuid: '00112233-4455-6677-8899-aabbccddeeff',
   vmName: 'vm0',
@@ -110,6 +112,8 @@ describe('SMBIOS', () => {
   it('describes processors and memory', () => {
     const cpu = only(structures, 4).area;
     expect([cpu.getUint8(0x23), cpu.getUint8(0x24), cpu.getUint8(0x25)]).toEqual([2, 2, 4]);
+    // The greatest and the present speed are the TSC's.
+    expect([cpu.getUint16(0x14, true), cpu.getUint16(0x16, true)]).toEqual([TSC_MHZ, TSC_MHZ]);
     const array = only(structures, 16);
     expect(array.area.getUint32(7, true)).toBe(0x80000000);
     expect(array.area.getBigUint64(15, true)).toBe(BigInt(4 * GIB));

@@ -1,4 +1,5 @@
 /** The NVMe controller through fake guest memory: identify data, queues, PRPs, log pages, events, resets with I/O in flight. */
+import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import type { BlockBackend } from '../../devices/backends/block.ts';
 import { RamDisk } from '../../devices/block/ram-disk.ts';
@@ -202,6 +203,27 @@ describe('an NVMe controller', () => {
     expect(driver.completions(0)).toMatchObject([{ status: 0 }]);
     driver.submit(0, { opcode: R.ADMIN_DELETE_CQ, dwords: [1] });
     expect(driver.completions(0)).toMatchObject([{ status: 0 }]);
+  });
+
+  it('forgets completions of a deleted submission queue that found no room', async () => {
+    const { driver, block, machine } = started();
+    driver.createQueues(2, 2);
+    driver.completions(0);
+    for (const id of [1, 2]) {
+      driver.submit(2, { opcode: R.IO_FLUSH, id });
+      await block.complete();
+    }
+    driver.submit(0, { opcode: R.ADMIN_DELETE_SQ, dwords: [2] });
+    await settle();
+    expect(driver.completions(0)).toMatchObject([{ status: 0 }]);
+    // A copy and its original do the same from here on.
+    const state = structuredClone(machine.pci.save());
+    const copy = rig(new FakeBlock(), machine.memory);
+    copy.machine.pci.restore(state);
+    expect(isDeepStrictEqual(copy.machine.pci.save(), state)).toBe(true);
+    expect(driver.completions(2).map(({ id }) => id)).toEqual([1]);
+    await settle();
+    expect(driver.completions(2)).toEqual([]);
   });
 
   it('reports events to those who asked, once until the log page is read', () => {

@@ -11,14 +11,19 @@ import { PcTestDevice } from '../../devices/platform/pc-testdev.ts';
 import { ResetControl } from '../../devices/platform/reset-control.ts';
 import { StateFields } from '../../devices/platform/state-fields.ts';
 import { SnapshotError, type DeviceState, type Stateful } from '../../devices/snapshot.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { FakeInterrupts } from '../support/fake-interrupts.ts';
 import { FakeRandom } from '../support/fake-random.ts';
+
+/** Between two bytes of a key. */
+const KEY_BYTE_NS = 1_000_000;
 
 /** All platform devices on one set of buses. */
 class Platform {
   readonly ports = new PortBus();
   readonly mmio = new MmioBus();
   readonly interrupts = new FakeInterrupts();
+  readonly clock = new FakeClock();
   readonly lines = new InterruptLines(this.interrupts);
   readonly suspends: string[] = [];
   readonly suspend = (reason: string, status?: number): void => {
@@ -27,7 +32,7 @@ class Platform {
   };
   readonly pm = new AcpiPm(this.ports, this.lines, this.suspend);
   readonly resetControl = new ResetControl(this.ports, this.suspend);
-  readonly kbc = new KeyboardController(this.ports, this.interrupts, this.suspend);
+  readonly kbc = new KeyboardController(this.ports, this.interrupts, this.clock, this.suspend);
   readonly testDevice = new PcTestDevice(this.ports, this.mmio, this.lines, this.suspend);
 
   constructor() {
@@ -157,7 +162,10 @@ test('memory sizes in CMOS', () => {
 describe('keyboard controller', () => {
   const drain = (it: Platform): number[] => {
     const bytes: number[] = [];
-    while (it.in(0x64) & 1 && bytes.length < 2000) bytes.push(it.in(0x60));
+    while (it.in(0x64) & 1 && bytes.length < 2000) {
+      bytes.push(it.in(0x60));
+      it.clock.advance(KEY_BYTE_NS);
+    }
     return bytes;
   };
   const command = (it: Platform, ...bytes: number[]): void => {
@@ -255,6 +263,28 @@ describe('keyboard controller', () => {
     expect(drain(it)).toEqual([0xe1, 0x1d, 0x45, 0xe1, 0x9d, 0xc5]);
     it.kbc.keyboard.key(0x00, true);
     expect(it.kbc.keyboard.unknownKeys).toBe(1);
+  });
+
+  test('a key sends a byte in a millisecond; answers come at once', () => {
+    const it = new Platform();
+    command(it, 0x60, 0x01);
+    for (const down of [true, false]) it.kbc.keyboard.key(0x1e, down);
+    expect([it.in(0x64) & 1, it.in(0x60), it.in(0x64) & 1]).toEqual([1, 0x1c, 0]);
+    it.clock.advance(KEY_BYTE_NS - 1);
+    expect(it.in(0x64) & 1).toBe(0);
+    it.clock.advance(1);
+    expect([it.in(0x64) & 1, it.in(0x60), it.in(0x64) & 1]).toEqual([1, 0xf0, 0]);
+    expect(it.interrupts.pulses).toEqual([1, 1]);
+    // Between two bytes: the copy, whose clock is another, has the second one.
+    const copy = new Platform();
+    copy.kbc.restore(it.kbc.save());
+    copy.kbc.resume();
+    expect(drain(copy)).toEqual([0x1c]);
+    expect(drain(it)).toEqual([]);
+    it.clock.advance(KEY_BYTE_NS);
+    expect(drain(it)).toEqual([0x1c]);
+    it.out(0x60, 0xf2);
+    expect([it.in(0x60), it.in(0x60), it.in(0x60)]).toEqual([0xfa, 0xab, 0x83]);
   });
 
   test('keys that find the queue full wait, up to a bound', () => {
@@ -379,9 +409,17 @@ describe('snapshots', () => {
         expect(isDeepStrictEqual(other.devices[index]?.save(), state)).toBe(true);
       });
       expect(other.interrupts.asserted()).toEqual(it.interrupts.asserted());
-      it.interrupts.pulses = [];
-      other.interrupts.pulses = [];
-      const drain = (platform: Platform): number[] => Array.from({ length: 40 }, () => platform.in(0x60));
+      const drain = (platform: Platform): number[] => {
+        // The next byte of a key may be on its way in one of them.
+        platform.kbc.resume();
+        platform.clock.advance(KEY_BYTE_NS);
+        platform.interrupts.pulses = [];
+        return Array.from({ length: 40 }, () => {
+          const byte = platform.in(0x60);
+          platform.clock.advance(KEY_BYTE_NS);
+          return byte;
+        });
+      };
       expect(drain(other)).toEqual(drain(it));
       expect(other.interrupts.pulses).toEqual(it.interrupts.pulses);
     }
