@@ -1,4 +1,4 @@
-/** A whole Debian for tests: systemd, udev and the kernel for every PC, as debootstrap installs them, on a disk of its own. */
+/** Whole Debians for tests: systemd, udev and the kernel for every PC, as debootstrap installs them, on a disk of their own. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
   copyFileSync,
@@ -24,7 +24,19 @@ const MIB = 1 << 20;
 /** Room for what the guest writes. */
 const FREE_MIB = 300;
 
-/** Paths of what was made. The disk's file system is its first sector on; /dev/vda is in its fstab, and root has no password. */
+/** What a system has besides the packages of all. */
+export interface DebianRecipe {
+  /** Its folder in the cache; another one whenever what it holds changes. */
+  readonly name: string;
+  readonly packages: readonly string[];
+  /** The device in its fstab that is its root. */
+  readonly root: string;
+  /** Sets up what was installed in the tree. */
+  readonly finish: (tree: string, run: (program: string, ...args: string[]) => string) => void;
+}
+const SERVER: DebianRecipe = { name: `debian-system-${SUITE}`, packages: [], root: '/dev/vda', finish: () => {} };
+
+/** Paths of what was made. The disk's file system is its first sector on, and root has no password. */
 export interface DebianSystem {
   readonly disk: string;
   readonly kernel: string;
@@ -48,8 +60,8 @@ export function debianSystemMissing(): string | undefined {
 }
 
 /** Makes it when it is not in the cache; some 200 MB are downloaded then. Throws with the output of the program that failed. */
-export function debianSystem(): DebianSystem {
-  const directory = join(cacheDirectory(), `debian-system-${SUITE}`);
+export function debianSystem(recipe = SERVER): DebianSystem {
+  const directory = join(cacheDirectory(), recipe.name);
   const made = (place: string): DebianSystem => ({
     disk: join(place, 'disk.img'),
     kernel: join(place, 'vmlinuz'),
@@ -63,10 +75,11 @@ export function debianSystem(): DebianSystem {
     const ready = join(work, 'ready');
     const files = made(ready);
     mkdirSync(ready);
-    run('debootstrap', '--variant=minbase', `--include=${PACKAGES.join()}`, SUITE, tree);
+    run('debootstrap', '--variant=minbase', `--include=${[...PACKAGES, ...recipe.packages].join()}`, SUITE, tree);
     run('chroot', tree, 'passwd', '-d', 'root');
     writeFileSync(join(tree, 'etc/hostname'), 'debian\n');
-    writeFileSync(join(tree, 'etc/fstab'), '/dev/vda / ext4 defaults,errors=remount-ro 0 1\n');
+    writeFileSync(join(tree, 'etc/fstab'), `${recipe.root} / ext4 defaults,errors=remount-ro 0 1\n`);
+    recipe.finish(tree, (program, ...args) => run('chroot', tree, program, ...args));
     const boot = join(tree, 'boot');
     const only = (prefix: string): string => {
       const name = readdirSync(boot).find((candidate) => candidate.startsWith(prefix));
@@ -78,7 +91,7 @@ export function debianSystem(): DebianSystem {
     const usedMib = Number(run('du', '-sm', '-x', tree).split('\t')[0]);
     writeFileSync(files.disk, '');
     truncateSync(files.disk, (Math.ceil(usedMib * 1.1) + FREE_MIB) * MIB);
-    run('mkfs.ext4', '-q', '-d', tree, files.disk);
+    run('mkfs.ext4', '-q', '-L', 'debian', '-d', tree, files.disk);
     renameSync(ready, directory);
   } finally {
     rmSync(work, { recursive: true, force: true });
