@@ -141,7 +141,7 @@ async function untilAnswered(
 ): Promise<void> {
   for (let answered = false; !answered;) {
     type(client, text);
-    answered = await com1.expect(answer, { timeout: 30_000 }).then(
+    answered = await com1.expect(answer, { timeout: 10_000 }).then(
       () => true,
       () => false,
     );
