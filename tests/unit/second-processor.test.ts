@@ -1,6 +1,6 @@
 /**
- * A second processor of a hostile guest changes rings, tables, lists and requests while disk controllers and network cards work on them: a thread of its own flips
- * bits and puts them right again, as fast as it can. No exception, no write outside guest memory, and after a reset the device is as new.
+ * A second processor of a hostile guest changes rings, tables, lists and requests while disk controllers, network cards, USB, sound and input work on them: a
+ * thread of its own flips bits and puts them right again, as fast as it can. No exception, no write outside guest memory, and after a reset the device is as new.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { Worker } from 'node:worker_threads';
@@ -49,7 +49,12 @@ afterEach(async () => {
   for (const worker of workers.splice(0)) await worker.terminate();
 });
 
-test.each(['virtio-blk', 'virtio-scsi', 'ahci', 'nvme', 'virtio-net', 'e1000'])(
+const DEVICES = [
+  ...['virtio-blk', 'virtio-scsi', 'ahci', 'nvme', 'virtio-net', 'e1000'],
+  ...['xhci', 'hda', 'virtio-input'],
+];
+
+test.each(DEVICES)(
   `%s: ${OPERATIONS} operations beside a second processor`,
   async (device) => {
     const random = new FakeRandom(0x2c9);
