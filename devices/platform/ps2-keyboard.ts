@@ -21,8 +21,8 @@ const REPLY_SELF_TEST_PASSED = 0xaa;
 const REPLY_ID = [0xab, 0x83] as const;
 
 const QUEUE_BYTES = 16;
-/** Keys that wait for room in the queue, so that pasted text arrives whole. */
-const MAX_WAITING_KEYS = 512;
+/** Presses and releases that wait for room in the queue, so that pasted text arrives whole. */
+const MAX_WAITING_KEYS = 4096;
 const MAX_KEYS_DOWN = 128;
 /** XT code of Pause, which sends this and has no release. */
 const PAUSE = 0xc6;
