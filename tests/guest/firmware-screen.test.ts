@@ -216,7 +216,9 @@ async function consoleMedia(title: string): Promise<BootMedia> {
   return {
     config: [
       ...['set timeout=5', `menuentry "${title}" {`, 'search --no-floppy --set=root --file /linux'],
-      ...['linux /linux console=ttyS0 console=tty0 cryptomgr.notests', 'initrd /initrd', '}'],
+      // A cursor that blinks would let the picture rest only by chance.
+      'linux /linux console=ttyS0 console=tty0 vt.global_cursor_default=0 cryptomgr.notests',
+      ...['initrd /initrd', '}'],
     ],
     files: { '/linux': kernel, '/initrd': initrd },
   };
