@@ -10,13 +10,15 @@ import { qemuTcg, qemuVersion, webhyve } from './contestants.mjs';
 import { measureDisks } from './disks.mjs';
 import { GuestSession } from './guest-session.mjs';
 import { measureIdle } from './idle.mjs';
+import { PROCESSOR_KERNELS, SYSTEM_KERNELS, withKernels } from './kernels.mjs';
 import { LEASE, NetworkPeer, networkWorkloads } from './network.mjs';
 import { measureShare } from './share.mjs';
 import { BenchTap, TAP_SETUP } from './tap.mjs';
 import { WORKLOADS } from './workloads.mjs';
 
-const USAGE =
-  'usage: npm run bench -- [--runs N] [--boot-only | --network-only | --cpu-only | --disks-only | --share-only]';
+/** What can be measured alone. */
+const PARTS = ['boot', 'cpu', 'kernels', 'network', 'disks', 'share'];
+const USAGE = `usage: npm run bench -- [--runs N] [${PARTS.map((part) => `--${part}-only`).join(' | ')}]`;
 const DEFAULT_RUNS = 3;
 /** What the project promises: a boot takes at most this many times as long as on QEMU's TCG. */
 const MAX_BOOT_RATIO = 8;
@@ -28,15 +30,11 @@ const BOOT = 'boot to the prompt';
 const TEMPERATURES = ['cold', 'warm'];
 
 function parseArguments(args) {
-  const only = { bootOnly: false, networkOnly: false, cpuOnly: false, disksOnly: false, shareOnly: false };
-  const options = { runs: DEFAULT_RUNS, ...only };
+  const options = { runs: DEFAULT_RUNS, only: undefined };
   const words = [...args];
   for (let word = words.shift(); word !== undefined; word = words.shift()) {
-    if (word === '--boot-only') options.bootOnly = true;
-    else if (word === '--network-only') options.networkOnly = true;
-    else if (word === '--cpu-only') options.cpuOnly = true;
-    else if (word === '--disks-only') options.disksOnly = true;
-    else if (word === '--share-only') options.shareOnly = true;
+    const part = PARTS.find((name) => word === `--${name}-only`);
+    if (part !== undefined && options.only === undefined) options.only = part;
     else if (word === '--runs') {
       options.runs = Number(words.shift());
       if (!Number.isInteger(options.runs) || options.runs < 1 || options.runs > 100) throw new SetupError(USAGE);
@@ -120,8 +118,8 @@ async function measureAll(contestants, workloads, runs) {
 }
 
 /** Runs everything and prints the table. Resolves to the status of this command. */
-async function compare(workloads, tap, runs) {
-  const guest = await fetchGuest();
+async function compare(guest, groups, tap, runs) {
+  const workloads = Object.values(groups).flat();
   const version = qemuVersion();
   const contestants = [webhyve(guest, tap?.name), ...(version === undefined ? [] : [qemuTcg(guest, tap?.name)])];
   process.stdout.write(`Linux ${guest.release ?? '(of your own)'}; Node ${process.versions.node}; `);
@@ -148,11 +146,12 @@ async function compare(workloads, tap, runs) {
     ...(version === undefined ? [] : keys.map((key) => ratioOf(what, key).toFixed(2))),
   ]);
   if (version !== undefined) {
-    for (const temperature of TEMPERATURES) {
-      const what = names.filter((name) => name.endsWith(`, ${temperature}`));
-      if (what.length === 0) continue;
-      const means = keys.map((key) => geometricMean(what.map((name) => ratioOf(name, key))).toFixed(2));
-      rows.push([`geometric mean, ${temperature}`, ...contestants.flatMap(() => ['', '']), ...means]);
+    for (const [group, members] of Object.entries(groups)) {
+      for (const temperature of members.length > 0 ? TEMPERATURES : []) {
+        const what = members.map(({ name }) => `${name}, ${temperature}`);
+        const means = keys.map((key) => geometricMean(what.map((name) => ratioOf(name, key))).toFixed(2));
+        rows.push([`geometric mean, ${group}, ${temperature}`, ...contestants.flatMap(() => ['', '']), ...means]);
+      }
     }
   }
   process.stdout.write('\n');
@@ -179,17 +178,17 @@ async function compare(workloads, tap, runs) {
 }
 
 await runMain(async (args) => {
-  const { runs, bootOnly, networkOnly, cpuOnly, disksOnly, shareOnly } = parseArguments(args);
-  if (disksOnly) {
+  const { runs, only } = parseArguments(args);
+  const wants = (part) => only === undefined || only === part;
+  if (only === 'disks') {
     printTable(await measureDisks());
     return 0;
   }
-  if (shareOnly) {
+  if (only === 'share') {
     printTable(await measureShare());
     return 0;
   }
-  const withNetwork = !bootOnly && !cpuOnly;
-  const tap = withNetwork ? BenchTap.open() : undefined;
+  const tap = wants('network') ? BenchTap.open() : undefined;
   const peers = [];
   const workloads = async (network, address, guestAddress) => {
     const peer = await NetworkPeer.listen(address);
@@ -198,12 +197,18 @@ await runMain(async (args) => {
   };
   // The servers would keep this process alive after an error.
   try {
-    const network = [
-      ...(withNetwork ? [LEASE, ...(await workloads('slirp', '127.0.0.1', '10.0.2.2'))] : []),
-      ...(tap ? [TAP_SETUP, ...(await workloads('tap', tap.hostAddress, tap.hostAddress))] : []),
-    ];
-    const status = await compare(bootOnly || networkOnly ? network : [...WORKLOADS, ...network], tap, runs);
-    if (bootOnly || networkOnly || cpuOnly) return status;
+    const guest = await fetchGuest();
+    const groups = {
+      programs: wants('cpu') ? WORKLOADS : [],
+      kernels: wants('kernels') ? PROCESSOR_KERNELS : [],
+      system: wants('kernels') ? SYSTEM_KERNELS : [],
+      network: [
+        ...(wants('network') ? [LEASE, ...(await workloads('slirp', '127.0.0.1', '10.0.2.2'))] : []),
+        ...(tap ? [TAP_SETUP, ...(await workloads('tap', tap.hostAddress, tap.hostAddress))] : []),
+      ],
+    };
+    const status = await compare(wants('kernels') ? withKernels(guest) : guest, groups, tap, runs);
+    if (only !== undefined) return status;
     process.stdout.write('\n');
     printTable(await measureDisks());
     process.stdout.write('\n');

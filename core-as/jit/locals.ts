@@ -49,6 +49,12 @@ export const LOCAL_STATUS: u32 = 36;
 export const LOCAL_RANGES: u32 = 37;
 export const RANGES: u32 = 6;
 export const I32_LOCALS: u32 = 6 + RANGES;
+export const FLOAT_LOCALS: u32 = 3;
+export const V128_LOCALS: u32 = 5;
+/** Only in regions with floating point (jit/float.ts): two operands and a result, as f64, f32, and v128; of v128 two more. */
+export const LOCAL_F64: u32 = LOCAL_RANGES + RANGES;
+export const LOCAL_F32: u32 = LOCAL_F64 + FLOAT_LOCALS;
+export const LOCAL_V128: u32 = LOCAL_F32 + FLOAT_LOCALS;
 
 /** Registers (bit n: GPR n) that the region reads or writes. */
 let usedRegisters: u32 = 0;

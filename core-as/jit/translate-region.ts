@@ -18,10 +18,12 @@ import { R_JIT_BUDGET } from '../layout';
 import { beginSites } from './exits';
 import * as f from './flags';
 import {
+  FLOAT_LOCALS,
   I32_LOCALS,
   I64_LOCALS,
   LOCAL_BUDGET,
   LOCAL_SITE,
+  V128_LOCALS,
   clearRegisterUse,
   loadRegisters,
   noteUse,
@@ -31,7 +33,7 @@ import { N_END, N_FIRST, node, nodeCount } from './region';
 import { emitFlow } from './structure';
 import { beginTranslation } from './translate';
 import { noteVectorRegisters } from './vector';
-import { isVectorInLine } from './vector-forms';
+import { isFloat, isVectorInLine } from './vector-forms';
 import * as w from './wasm';
 import { findWays } from './ways';
 import { isXInLine } from './x-forms';
@@ -41,11 +43,7 @@ export function translateRegion(end: u32): bool {
   findWays();
   beginTranslation(end);
   noteRegisters();
-  w.byte(2);
-  w.byte(I64_LOCALS);
-  w.byte(w.TYPE_I64);
-  w.byte(I32_LOCALS);
-  w.byte(w.TYPE_I32);
+  declareLocals();
   beginSites();
   loadRegisters();
   f.loadFlags();
@@ -60,9 +58,27 @@ export function translateRegion(end: u32): bool {
   return true;
 }
 
-/** Which registers the region keeps in locals. */
+function declareLocals(): void {
+  w.byte(usesFloat ? 5 : 2);
+  declare(I64_LOCALS, w.TYPE_I64);
+  declare(I32_LOCALS, w.TYPE_I32);
+  if (!usesFloat) return;
+  declare(FLOAT_LOCALS, w.TYPE_F64);
+  declare(FLOAT_LOCALS, w.TYPE_F32);
+  declare(V128_LOCALS, w.TYPE_V128);
+}
+
+function declare(count: u32, type: u32): void {
+  w.byte(count);
+  w.byte(type);
+}
+
+let usesFloat: bool = false;
+
+/** Which registers the region keeps in locals, and whether it needs some for floating point. */
 function noteRegisters(): void {
   clearRegisterUse();
+  usesFloat = false;
   for (let number: u32 = 0; number < nodeCount; number++) {
     const n = node(number);
     for (let p = load<u32>(n, N_FIRST); p < load<u32>(n, N_END); p += UOP_SIZE) noteRegistersOf(p);
@@ -84,7 +100,9 @@ function noteRegistersOf(p: u32): void {
       }
       return;
     case F.SIMD:
-      if (isVectorInLine(p)) noteVectorRegisters(p);
+      if (!isVectorInLine(p)) return;
+      noteVectorRegisters(p);
+      if (isFloat(p)) usesFloat = true;
       return;
     case F.LEAVE:
       noteUse(RBP << 3);

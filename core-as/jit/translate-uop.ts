@@ -59,7 +59,8 @@ import {
 import { pushEffectiveAddress, readMemory, readModify, writeBack, writeMemory } from './memory';
 import { TYPE_RUN, callHelper } from './module-types';
 import { forgetRanges } from './ranges';
-import { forgetVectorChecks, translateVector } from './vector';
+import { translateVector } from './vector';
+import { forgetVectorChecks } from './vector-operands';
 import { translateX } from './translate-x';
 import { hasVectorOperand, isVectorInLine } from './vector-forms';
 import { isXInLine } from './x-forms';

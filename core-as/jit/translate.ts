@@ -45,7 +45,7 @@ import {
   pageDistance,
 } from './region';
 import { commitPush, moveStack, translateUop } from './translate-uop';
-import { forgetVectorChecks } from './vector';
+import { forgetVectorChecks } from './vector-operands';
 import * as w from './wasm';
 import { firstWay, otherWays, waysOf } from './ways';
 

@@ -166,7 +166,9 @@ export function isVectorInLine(p: u32): bool {
 export function isOperationInLine(p: u32): bool {
   const kind: i32 = load<u8>(p, U_KIND);
   const id = operation(p);
-  if (id <= op.OP_PACKUSDW) return id === op.OP_PANDN || isUnpack(id) || binaryOpcode(id) !== 0;
+  if (isPermutation(id) || widenedBytes(id)) return true;
+  if (id >= op.OP_FP_FIRST) return isFloatInLine(p, id);
+  if (id <= op.OP_PACKUSDW) return id === op.OP_PANDN || binaryOpcode(id) !== 0 || isWideProduct(id);
   if (id >= op.OP_PSLLW_I && id <= op.OP_PSRAD_I) return true;
   switch (id) {
     case op.OP_PSHUFB:
@@ -175,19 +177,13 @@ export function isOperationInLine(p: u32): bool {
     case op.OP_VPBROADCASTW:
     case op.OP_VPBROADCASTD:
     case op.OP_VPBROADCASTQ:
-    case op.OP_PSHUFD:
     case op.OP_LOAD32:
     case op.OP_LOAD64:
     case op.OP_MOVD_FROM_GPR:
     case op.OP_MOVD_TO_GPR:
-    case op.OP_ADDSD:
-    case op.OP_SUBSD:
-    case op.OP_MULSD:
-    case op.OP_DIVSD:
-    case op.OP_UCOMISD:
-    case op.OP_COMISD:
-    case op.OP_CVTSI2SD:
-    case op.OP_CVTTSD2SI:
+    case op.OP_PABSB:
+    case op.OP_PABSW:
+    case op.OP_PABSD:
       return true;
     case op.OP_MOVSS:
     case op.OP_MOVSD:
@@ -212,8 +208,88 @@ export function isOperationInLine(p: u32): bool {
   }
 }
 
-export function isUnpack(id: u32): bool {
-  return id >= op.OP_PUNPCKLBW && id <= op.OP_PUNPCKHQDQ;
+/** The operation puts bytes of its operands into another order, known when it is translated (jit/permute.ts). */
+export function isPermutation(id: u32): bool {
+  if (id >= op.OP_PUNPCKLBW && id <= op.OP_PUNPCKHQDQ) return true;
+  switch (id) {
+    case op.OP_PSHUFD:
+    case op.OP_VPERMILPS:
+    case op.OP_PSHUFLW:
+    case op.OP_PSHUFHW:
+    case op.OP_SHUFPS:
+    case op.OP_SHUFPD:
+    case op.OP_PALIGNR:
+    case op.OP_PSLLDQ:
+    case op.OP_PSRLDQ:
+    case op.OP_BLENDPS:
+    case op.OP_BLENDPD:
+    case op.OP_VPBLENDD:
+    case op.OP_PBLENDW:
+    case op.OP_MOVSLDUP:
+    case op.OP_MOVSHDUP:
+    case op.OP_MOVHLPS:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** PMULUDQ, PMULDQ. */
+function isWideProduct(id: u32): bool {
+  return id === op.OP_PMULUDQ || id === op.OP_PMULDQ;
+}
+
+/** Bytes of each lane's source when the operation is a widening move in line; 0: it is none. */
+export function widenedBytes(id: u32): u32 {
+  switch (id) {
+    case op.OP_PMOVSXBW:
+    case op.OP_PMOVSXWD:
+    case op.OP_PMOVSXDQ:
+    case op.OP_PMOVZXBW:
+    case op.OP_PMOVZXWD:
+    case op.OP_PMOVZXDQ:
+      return 8;
+    case op.OP_PMOVSXBD:
+    case op.OP_PMOVSXWQ:
+    case op.OP_PMOVZXBD:
+    case op.OP_PMOVZXWQ:
+      return 4;
+    default:
+      return 0;
+  }
+}
+
+/** Arithmetic of OP_FP_FIRST and what follows: the number of CMPPS's kind, the last one. */
+export const KIND_CMP: u32 = 7;
+
+/** True when an operation from OP_FP_FIRST on is WebAssembly (jit/float.ts). */
+function isFloatInLine(p: u32, id: u32): bool {
+  const kind = (id - op.OP_FP_FIRST) >> 2;
+  if (kind < KIND_CMP) return true;
+  // The predicates of SSE.
+  if (kind === KIND_CMP) return load<u8>(p, U_IMM) < 8;
+  switch (id) {
+    case op.OP_UCOMISS:
+    case op.OP_UCOMISD:
+    case op.OP_COMISS:
+    case op.OP_COMISD:
+    case op.OP_CVTSS2SD:
+    case op.OP_CVTSD2SS:
+    case op.OP_CVTSI2SS:
+    case op.OP_CVTSI2SD:
+    case op.OP_CVTTSS2SI:
+    case op.OP_CVTTSD2SI:
+    case op.OP_CVTDQ2PS:
+    case op.OP_CVTDQ2PD:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** The instruction's operation is compiled code that needs locals for floating point. */
+export function isFloat(p: u32): bool {
+  return operation(p) >= op.OP_FP_FIRST && isOperationInLine(p);
 }
 
 /** Byte offset of the general register that the instruction writes; REG_ZERO: none. */
@@ -265,7 +341,8 @@ export function vectorSetsFlags(p: u32): bool {
 /** Byte offset of the general register that is its source; REG_ZERO: none. */
 export function vectorRead(p: u32): u32 {
   const id = operation(p);
-  const reads = !inMemory(p) && (id === op.OP_MOVD_FROM_GPR || id === op.OP_CVTSI2SD);
+  const reads =
+    !inMemory(p) && (id === op.OP_MOVD_FROM_GPR || id === op.OP_CVTSI2SD || id === op.OP_CVTSI2SS);
   return reads ? (<u32>load<u8>(p, U_S)) << 3 : REG_ZERO;
 }
 

@@ -1,66 +1,50 @@
 /**
- * SSE and AVX instructions in line: moves, lanewise integer operations, shuffles, and arithmetic of scalar doubles.
- *
- * Vector registers stay in the vCPU block; a 256-bit instruction is two operations of 128 bits. What is not here is run by the
- * interpreter's code. So is arithmetic that does anything but round to nearest: operands must be normal numbers or zeros, all exceptions masked
- * and the precision flag, which then needs no computing, set.
+ * SSE and AVX instructions in line: moves, lanewise integer operations, shuffles and widening; floating point is in jit/float.ts. An operation that
+ * WebAssembly lacks goes to a helper that executes it alone.
  */
-import { simdVvvv } from '../cpu/simd-uop';
-import { CR0_EM, CR0_TS, CR4_OSFXSR, CR4_OSXSAVE } from '../cpu/state';
 import { K, REG_ZERO, U_BASE, U_D, U_IDX, U_IMM, U_KIND, U_S } from '../cpu/uops';
-import { R_CR0, R_CR4, R_MXCSR, R_XCR0, R_YMM } from '../layout';
 import * as op from '../simd/operations';
 import { EXECUTE_W } from '../simd/status';
-import { FORM_FIXED, FORM_SINGLE, HELPER_RUN, HELPER_VECTOR } from './abi';
-import { isCalled, leaveAside, leaveBy, leaveWithStatus, siteOfFault, siteOfStatus } from './exits';
+import { HELPER_VECTOR } from './abi';
+import { leaveBy, siteOfFault } from './exits';
 import * as f from './flags';
+import { translateFloat } from './float';
 import { close, openIf } from './labels';
-import {
-  LOCAL_ADDRESS,
-  LOCAL_AUX,
-  LOCAL_CPU,
-  LOCAL_PAGE,
-  LOCAL_RESULT,
-  LOCAL_STATUS,
-  LOCAL_VALUE,
-  LOCAL_VALUE2,
-  loadRegister,
-  noteUse,
-  popRegister,
-  pushRegister,
-  storeRegisters,
-} from './locals';
-import { checkAccess, pushEffectiveAddress, pushPointer } from './memory';
-import { TYPE_RUN, TYPE_VECTOR, callHelper } from './module-types';
+import { LOCAL_CPU, LOCAL_VALUE, loadRegister, noteUse, popRegister, pushRegister, storeRegisters } from './locals';
+import { checkAccess, pushPointer } from './memory';
+import { TYPE_VECTOR, callHelper } from './module-types';
+import { permute } from './permute';
 import {
   binaryOpcode,
-  shiftOpcode,
   flagsOf,
   halves,
   inMemory,
-  isAligned,
   isOperationInLine,
-  isUnpack,
+  isPermutation,
   isVex,
   operation,
+  shiftOpcode,
   vectorBytes,
   vectorRead,
   vectorSetsFlags,
   vectorWritten,
+  widenedBytes,
 } from './vector-forms';
+import {
+  checkAligned,
+  checkEnabled,
+  clearUpper,
+  copyFirst,
+  destination,
+  place,
+  pushFirst,
+  pushSecond,
+  pushSecondBase,
+  pushSecondScalar,
+  pushZeroVector,
+  storeHalf,
+} from './vector-operands';
 import * as w from './wasm';
-
-/** MXCSR without its other flags, when arithmetic in line is exact: masks all set, precision flag set, nearest, no flushing. */
-const MXCSR_MODE: u32 = 0xffe0;
-const MXCSR_PLAIN: u32 = 0x1fa0;
-
-/** The node has checked that SSE (bit 0) or AVX (bit 1) may be used: nothing in line changes that. */
-let checked: u32 = 0;
-
-/** A node begins, or something ran that can do anything. */
-export function forgetVectorChecks(): void {
-  checked = 0;
-}
 
 /** Notes the general registers of an instruction that is translated here. */
 export function noteVectorRegisters(p: u32): void {
@@ -70,142 +54,6 @@ export function noteVectorRegisters(p: u32): void {
   }
   noteUse(vectorRead(p));
   noteUse(vectorWritten(p));
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// Registers and operands
-
-// @ts-ignore: decorator
-@inline
-function place(register: u32): u32 {
-  return R_YMM + (register << 5);
-}
-
-/** Where the result goes. */
-function destination(p: u32): u32 {
-  const id = operation(p);
-  // Shifts by an immediate have an opcode's digit there.
-  if (id >= op.OP_PSLLW_I && id <= op.OP_PSRAD_I) return place(isVex(p) ? vvvv(p) : load<u8>(p, U_S));
-  return place(load<u8>(p, U_D));
-}
-
-function vvvv(p: u32): u32 {
-  return simdVvvv(load<u64>(p, U_IMM));
-}
-
-function firstSource(p: u32): u32 {
-  return place(isVex(p) ? vvvv(p) : load<u8>(p, U_D));
-}
-
-/** Pushes 128 bits of the first source. */
-function pushFirst(p: u32, half: u32): void {
-  w.get(LOCAL_CPU);
-  w.vectorAccess(w.V128_LOAD, firstSource(p) + (half << 4));
-}
-
-/** Pushes the pointer that loads of the second operand add their offset to; returns that offset. */
-function pushSecondBase(p: u32): u32 {
-  if (inMemory(p)) return pushPointer();
-  w.get(LOCAL_CPU);
-  return place(load<u8>(p, U_S));
-}
-
-function pushSecond(p: u32, half: u32): void {
-  const offset = pushSecondBase(p);
-  w.vectorAccess(w.V128_LOAD, offset + (half << 4));
-}
-
-/** Pushes 32 or 64 bits at the second operand, zero-extended. */
-function pushSecondScalar(p: u32, wide: bool): void {
-  const offset = pushSecondBase(p);
-  w.access(wide ? w.I64_LOAD : w.I64_LOAD32_U, offset);
-}
-
-function pushZeroVector(): void {
-  w.vector(w.V128_CONST);
-  w.zeros(16);
-}
-
-/** VEX: the upper half of the destination becomes 0. */
-function clearUpper(p: u32, to: u32): void {
-  if (!isVex(p)) return;
-  w.get(LOCAL_CPU);
-  pushZeroVector();
-  w.vectorAccess(w.V128_STORE, to + 16);
-}
-
-/** Stores what is on the stack above the vCPU's address. */
-function storeHalf(to: u32, half: u32): void {
-  w.vectorAccess(w.V128_STORE, to + (half << 4));
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// The way round
-
-/**
- * Has the interpreter run the instruction, on a path of its own: by leaving the region, or in a helper when that has happened often here. True
- * when the path comes back.
- */
-function runSlowly(p: u32): bool {
-  if (!isCalled(p)) {
-    leaveAside(p, FORM_SINGLE);
-    return false;
-  }
-  const site = siteOfStatus(p);
-  w.const32(site);
-  w.get(LOCAL_PAGE);
-  callHelper(HELPER_RUN, TYPE_RUN);
-  openIf();
-  leaveWithStatus(site);
-  close();
-  loadRegister(vectorWritten(p));
-  return true;
-}
-
-/** The interpreter's code raises #UD or #NM unless the operating system has enabled SSE, or AVX (cpu/simd-operand.ts: simdCheck). */
-function checkEnabled(p: u32): void {
-  const vex = isVex(p);
-  const bit: u32 = vex ? 2 : 1;
-  if (checked & bit) return;
-  checked |= bit;
-  w.get(LOCAL_CPU);
-  w.access(w.I64_LOAD, R_CR0);
-  w.const64(vex ? CR0_TS : CR0_TS | CR0_EM);
-  w.byte(w.I64_AND);
-  pushMissing(R_CR4, vex ? CR4_OSXSAVE : CR4_OSFXSR);
-  w.byte(w.I64_OR);
-  if (vex) {
-    pushMissing(R_XCR0, 6);
-    w.byte(w.I64_OR);
-  }
-  w.byte(w.I64_EQZ);
-  w.byte(w.I32_EQZ);
-  openIf();
-  leaveAside(p, FORM_FIXED);
-  close();
-}
-
-/** Pushes those of some bits that a register lacks. */
-function pushMissing(offset: u32, bits: u64): void {
-  w.get(LOCAL_CPU);
-  w.access(w.I64_LOAD, offset);
-  w.const64(bits);
-  w.byte(w.I64_AND);
-  w.const64(bits);
-  w.byte(w.I64_XOR);
-}
-
-/** Leaves unless the memory operand is aligned as it must be. */
-function checkAligned(p: u32): void {
-  if (!isAligned(p)) return;
-  pushEffectiveAddress(p);
-  w.const64(vectorBytes(p) - 1);
-  w.byte(w.I64_AND);
-  w.byte(w.I64_EQZ);
-  w.byte(w.I32_EQZ);
-  openIf();
-  leaveAside(p, FORM_FIXED);
-  close();
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -222,7 +70,7 @@ export function translateVector(p: u32, end: u32): void {
     checkAccess(p, end);
   }
   if (!isOperationInLine(p)) callOperation(p);
-  else if (id >= op.OP_FP_FIRST) translateScalar(p, id);
+  else if (id >= op.OP_FP_FIRST) translateFloat(p, id);
   else if (<i32>load<u8>(p, U_KIND) === K.SIMD_ST) translateStore(p, id);
   else translateOperation(p, id);
 }
@@ -295,7 +143,8 @@ function translateOperation(p: u32, id: u32): void {
       for (let register: u32 = 0; register < 16; register++) clearUpper(p, place(register));
       return;
     default:
-      wholeVector(p, id);
+      if (widenedBytes(id)) widen(p, id);
+      else wholeVector(p, id);
   }
 }
 
@@ -325,14 +174,6 @@ function replaceScalar(p: u32, id: u32): void {
   clearUpper(p, to);
 }
 
-/** VEX: the low 128 bits of the first source into the destination. */
-function copyFirst(p: u32, to: u32): void {
-  if (firstSource(p) === to) return;
-  w.get(LOCAL_CPU);
-  pushFirst(p, 0);
-  storeHalf(to, 0);
-}
-
 function signMask(p: u32, id: u32): void {
   const opcode = id === op.OP_PMOVMSKB ? w.I8X16_BITMASK : id === op.OP_MOVMSKPS ? w.I32X4_BITMASK : w.I64X2_BITMASK;
   const lanes: u32 = id === op.OP_PMOVMSKB ? 16 : id === op.OP_MOVMSKPS ? 4 : 2;
@@ -347,6 +188,55 @@ function signMask(p: u32, id: u32): void {
   }
   w.byte(w.I64_EXTEND_I32_U);
   popRegister(vectorWritten(p), 3, true);
+}
+
+/** PMOVSXxx, PMOVZXxx: the upper half first, for the register may be its own source. */
+function widen(p: u32, id: u32): void {
+  const to = destination(p);
+  const bytes = widenedBytes(id);
+  for (let half = halves(p); half-- > 0; ) {
+    w.get(LOCAL_CPU);
+    const offset = pushSecondBase(p) + half * bytes;
+    w.vectorAccess(bytes === 8 ? w.V128_LOAD64_ZERO : w.V128_LOAD32_ZERO, offset);
+    extend(id);
+    storeHalf(to, half);
+  }
+  if (halves(p) === 1) clearUpper(p, to);
+}
+
+function extend(id: u32): void {
+  switch (id) {
+    case op.OP_PMOVSXBD:
+      w.vector(w.I16X8_EXTEND_LOW_I8X16_S);
+      w.vector(w.I32X4_EXTEND_LOW_I16X8_S);
+      return;
+    case op.OP_PMOVZXBD:
+      w.vector(w.I16X8_EXTEND_LOW_I8X16_U);
+      w.vector(w.I32X4_EXTEND_LOW_I16X8_U);
+      return;
+    case op.OP_PMOVSXWQ:
+      w.vector(w.I32X4_EXTEND_LOW_I16X8_S);
+      w.vector(w.I64X2_EXTEND_LOW_I32X4_S);
+      return;
+    case op.OP_PMOVZXWQ:
+      w.vector(w.I32X4_EXTEND_LOW_I16X8_U);
+      w.vector(w.I64X2_EXTEND_LOW_I32X4_U);
+      return;
+    case op.OP_PMOVSXBW:
+      w.vector(w.I16X8_EXTEND_LOW_I8X16_S);
+      return;
+    case op.OP_PMOVZXBW:
+      w.vector(w.I16X8_EXTEND_LOW_I8X16_U);
+      return;
+    case op.OP_PMOVSXWD:
+      w.vector(w.I32X4_EXTEND_LOW_I16X8_S);
+      return;
+    case op.OP_PMOVZXWD:
+      w.vector(w.I32X4_EXTEND_LOW_I16X8_U);
+      return;
+    default:
+      w.vector(id === op.OP_PMOVSXDQ ? w.I64X2_EXTEND_LOW_I32X4_S : w.I64X2_EXTEND_LOW_I32X4_U);
+  }
 }
 
 /** Operations on 128 bits, twice for a 256-bit instruction. */
@@ -372,18 +262,25 @@ function pushResult(p: u32, id: u32, half: u32): void {
     pushShifted(p, id, half);
     return;
   }
+  if (isPermutation(id)) {
+    permute(p, id, half);
+    return;
+  }
   switch (id) {
     case op.OP_MOV:
       pushSecond(p, half);
       return;
-    case op.OP_PSHUFD:
+    case op.OP_PABSB:
+    case op.OP_PABSW:
+    case op.OP_PABSD:
       pushSecond(p, half);
-      pushSecond(p, half);
-      w.vector(w.I8X16_SHUFFLE);
-      for (let lane: u32 = 0; lane < 4; lane++) {
-        const from = ((load<u32>(p, U_IMM) >> (lane << 1)) & 3) << 2;
-        for (let i: u32 = 0; i < 4; i++) w.byte(from + i);
-      }
+      w.vector(id === op.OP_PABSB ? w.I8X16_ABS : id === op.OP_PABSW ? w.I16X8_ABS : w.I32X4_ABS);
+      return;
+    case op.OP_PMULUDQ:
+    case op.OP_PMULDQ:
+      pushEvenDwords(p, half, true);
+      pushEvenDwords(p, half, false);
+      w.vector(id === op.OP_PMULUDQ ? w.I64X2_EXTMUL_LOW_I32X4_U : w.I64X2_EXTMUL_LOW_I32X4_S);
       return;
     case op.OP_PANDN:
       pushSecond(p, half);
@@ -402,20 +299,18 @@ function pushResult(p: u32, id: u32, half: u32): void {
     default:
       pushFirst(p, half);
       pushSecond(p, half);
-      if (isUnpack(id)) interleave((id - op.OP_PUNPCKLBW) & 3, id >= op.OP_PUNPCKHBW);
-      else w.vector(binaryOpcode(id));
+      w.vector(binaryOpcode(id));
   }
 }
 
-/** Elements of the low or high halves of two vectors by turns. */
-function interleave(log2Bytes: u32, high: bool): void {
-  const bytes: u32 = 1 << log2Bytes;
-  const start: u32 = high ? 8 : 0;
-  w.vector(w.I8X16_SHUFFLE);
-  for (let from = start; from < start + 8; from += bytes) {
-    for (let i: u32 = 0; i < bytes; i++) w.byte(from + i);
-    for (let i: u32 = 0; i < bytes; i++) w.byte(16 + from + i);
+/** Pushes dwords 0 and 2 of an operand as its lowest ones. */
+function pushEvenDwords(p: u32, half: u32, first: bool): void {
+  for (let i: u32 = 0; i < 2; i++) {
+    if (first) pushFirst(p, half);
+    else pushSecond(p, half);
   }
+  w.vector(w.I8X16_SHUFFLE);
+  for (let i: u32 = 0; i < 16; i++) w.byte(i & 4 ? i + 4 : i);
 }
 
 function pushShifted(p: u32, id: u32, half: u32): void {
@@ -433,210 +328,4 @@ function pushShifted(p: u32, id: u32, half: u32): void {
   pushSecond(p, half);
   w.const32(count);
   w.vector(shiftOpcode(id));
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// Scalar doubles
-
-/** Pushes whether the double in an i64 local is a normal number (i32). */
-function pushIsNormal(local: u32): void {
-  pushExponent(local);
-  w.const32(0x7fe);
-  w.byte(w.I32_LT_U);
-}
-
-/** The same for a normal number or a zero. */
-function pushIsOrdinary(local: u32): void {
-  pushIsNormal(local);
-  pushIsZero(local);
-  w.byte(w.I32_OR);
-}
-
-function pushIsZero(local: u32): void {
-  w.get(local);
-  w.const64(1);
-  w.byte(w.I64_SHL);
-  w.byte(w.I64_EQZ);
-}
-
-/** Pushes the biased exponent less 1, so that zeros and denormals come out above all others (i32). */
-function pushExponent(local: u32): void {
-  w.get(local);
-  w.const64(52);
-  w.byte(w.I64_SHR_U);
-  w.byte(w.I32_WRAP_I64);
-  w.const32(0x7ff);
-  w.byte(w.I32_AND);
-  w.const32(1);
-  w.byte(w.I32_SUB);
-}
-
-function pushIsPlain(): void {
-  w.get(LOCAL_CPU);
-  w.access(w.I32_LOAD, R_MXCSR);
-  w.const32(MXCSR_MODE);
-  w.byte(w.I32_AND);
-  w.const32(MXCSR_PLAIN);
-  w.byte(w.I32_EQ);
-}
-
-function pushDouble(local: u32): void {
-  w.get(local);
-  w.byte(w.F64_REINTERPRET_I64);
-}
-
-/** The second operand into LOCAL_VALUE2. */
-function readSecond(p: u32, wide: bool): void {
-  if (vectorRead(p) !== REG_ZERO) pushRegister(vectorRead(p), wide ? 3 : 2);
-  else pushSecondScalar(p, wide);
-  w.set(LOCAL_VALUE2);
-}
-
-function translateScalar(p: u32, id: u32): void {
-  switch (id) {
-    case op.OP_UCOMISD:
-    case op.OP_COMISD:
-      compareDoubles(p);
-      return;
-    case op.OP_CVTSI2SD:
-      convertToDouble(p);
-      return;
-    case op.OP_CVTTSD2SI:
-      truncateDouble(p);
-      return;
-    default:
-      doubleArithmetic(p, id);
-  }
-}
-
-function doubleArithmetic(p: u32, id: u32): void {
-  const to = destination(p);
-  readSecond(p, true);
-  w.get(LOCAL_CPU);
-  w.access(w.I64_LOAD, firstSource(p));
-  w.set(LOCAL_VALUE);
-  pushDouble(LOCAL_VALUE);
-  pushDouble(LOCAL_VALUE2);
-  w.byte(id === op.OP_ADDSD ? w.F64_ADD : id === op.OP_SUBSD ? w.F64_SUB : id === op.OP_MULSD ? w.F64_MUL : w.F64_DIV);
-  w.byte(w.I64_REINTERPRET_F64);
-  w.set(LOCAL_ADDRESS);
-  pushIsPlain();
-  pushIsOrdinary(LOCAL_VALUE);
-  w.byte(w.I32_AND);
-  if (id === op.OP_DIVSD) pushIsNormal(LOCAL_VALUE2);
-  else pushIsOrdinary(LOCAL_VALUE2);
-  w.byte(w.I32_AND);
-  if (id === op.OP_ADDSD || id === op.OP_SUBSD) {
-    // What is too small for a normal number is exact; only what is too large is not.
-    w.get(LOCAL_ADDRESS);
-    w.const64(52);
-    w.byte(w.I64_SHR_U);
-    w.byte(w.I32_WRAP_I64);
-    w.const32(0x7ff);
-    w.byte(w.I32_AND);
-    w.const32(0x7ff);
-    w.byte(w.I32_NE);
-  } else {
-    // Not the smallest ones either, which may come from below (underflow is detected after rounding, SDM vol. 1, 4.9.1.5).
-    pushExponent(LOCAL_ADDRESS);
-    w.const32(1);
-    w.byte(w.I32_SUB);
-    w.const32(0x7fd);
-    w.byte(w.I32_LT_U);
-    pushIsZero(LOCAL_VALUE);
-    w.byte(w.I32_OR);
-    if (id === op.OP_MULSD) {
-      pushIsZero(LOCAL_VALUE2);
-      w.byte(w.I32_OR);
-    }
-  }
-  w.byte(w.I32_AND);
-  openIf();
-  storeDouble(p, to);
-  w.byte(w.ELSE);
-  runSlowly(p);
-  close();
-}
-
-/** LOCAL_ADDRESS into the low half of the destination, whose upper one is the first source's. */
-function storeDouble(p: u32, to: u32): void {
-  copyFirst(p, to);
-  w.get(LOCAL_CPU);
-  w.get(LOCAL_ADDRESS);
-  w.access(w.I64_STORE, to);
-  clearUpper(p, to);
-}
-
-/** ZF, PF and CF of a comparison of normal numbers: not unordered. OF, SF and AF are 0. */
-function compareDoubles(p: u32): void {
-  readSecond(p, true);
-  w.get(LOCAL_CPU);
-  w.access(w.I64_LOAD, place(load<u8>(p, U_D)));
-  w.set(LOCAL_VALUE);
-  pushIsOrdinary(LOCAL_VALUE);
-  pushIsOrdinary(LOCAL_VALUE2);
-  w.byte(w.I32_AND);
-  openIf();
-  pushDouble(LOCAL_VALUE);
-  pushDouble(LOCAL_VALUE2);
-  w.byte(w.F64_NE);
-  w.tee(LOCAL_STATUS);
-  w.byte(w.I64_EXTEND_I32_U);
-  w.set(LOCAL_RESULT);
-  // The interpreter's form (cpu/flags.ts): CF in bit 31, CF ^ OF in bit 30; bit 8 makes the parity of a result of 0 odd.
-  w.const32(<i32>0xc0000000);
-  w.const32(0);
-  pushDouble(LOCAL_VALUE);
-  pushDouble(LOCAL_VALUE2);
-  w.byte(w.F64_LT);
-  w.byte(w.SELECT);
-  w.const32(0);
-  w.const32(0x100);
-  w.get(LOCAL_STATUS);
-  w.byte(w.SELECT);
-  w.byte(w.I32_OR);
-  w.set(LOCAL_AUX);
-  w.byte(w.ELSE);
-  if (runSlowly(p)) f.loadCanonical();
-  close();
-  f.flagsBecomeCanonical();
-}
-
-function convertToDouble(p: u32): void {
-  const to = destination(p);
-  const wide = (flagsOf(p) & EXECUTE_W) !== 0;
-  readSecond(p, wide);
-  // 32 bits are exact.
-  if (wide) {
-    pushIsPlain();
-    openIf();
-  }
-  w.get(LOCAL_VALUE2);
-  if (!wide) w.byte(w.I64_EXTEND32_S);
-  w.byte(w.F64_CONVERT_I64_S);
-  w.byte(w.I64_REINTERPRET_F64);
-  w.set(LOCAL_ADDRESS);
-  storeDouble(p, to);
-  if (!wide) return;
-  w.byte(w.ELSE);
-  runSlowly(p);
-  close();
-}
-
-function truncateDouble(p: u32): void {
-  const wide = (flagsOf(p) & EXECUTE_W) !== 0;
-  readSecond(p, true);
-  pushIsPlain();
-  // Below 2^31 or 2^63.
-  pushExponent(LOCAL_VALUE2);
-  w.const32(1023 + (wide ? 62 : 30));
-  w.byte(w.I32_LT_U);
-  w.byte(w.I32_AND);
-  openIf();
-  pushDouble(LOCAL_VALUE2);
-  w.byte(w.I64_TRUNC_F64_S);
-  popRegister(vectorWritten(p), wide ? 3 : 2, wide);
-  w.byte(w.ELSE);
-  runSlowly(p);
-  close();
 }

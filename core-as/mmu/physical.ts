@@ -117,6 +117,13 @@ export function ramWrite(gpa: u64): u32 {
   return linear;
 }
 
+/** True when ramWrite() of a byte that ramRead() has found would change nothing: its chunk is writable, and was written since it was brought in. */
+// @ts-ignore: decorator
+@inline
+export function isWrittenRam(gpa: u64): bool {
+  return !(load<u32>(CHUNKS + ((<u32>(gpa >> CHUNK_SHIFT)) << 2)) & (CHUNK_READONLY | CHUNK_CLEAN));
+}
+
 /** Marks RAM in the chunk table as CFG_LOWMEM and CFG_HIGHMEM say; nothing is committed. */
 export function mapRam(): void {
   const low = load<u64>(CFG_LOWMEM);

@@ -58,7 +58,7 @@ import { WORK_DEVICE, WORK_DROP_CODE, WORK_HOST_CALL, charge } from '../cpu/work
 import { newGeneration, newGenerationOfSpace, resumeGeneration } from './generation';
 import { bindTables, forgetTables } from './table-cache';
 import { bindWriters, noteWriter } from './writers';
-import { isCodePage, isWatchedPage, noteWrite, ramRead, ramWrite } from './physical';
+import { isCodePage, isWatchedPage, isWrittenRam, noteWrite, ramRead, ramWrite } from './physical';
 import {
   ACCESS_EXECUTE,
   ACCESS_IMPLICIT,
@@ -69,6 +69,7 @@ import {
   walk,
   walkGlobal,
   walkPageShift,
+  walkWritten,
 } from './walk';
 
 /** In E_FLAGS: not a global page: a CR3 write drops it. */
@@ -284,11 +285,19 @@ function fill(entry: u32, address: u64, linear: u32): void {
   noteFill(address);
 }
 
+/** After a walk for writing: what may be written may be read. */
 function fillWrite(address: u64, linear: u32): void {
   if (tlbBank === checkedBank) return;
-  const entry = tlbEntry(tlbBank, address) + TLB_WRITE;
+  const entry = tlbEntry(tlbBank, address);
   fill(entry, address, linear);
-  noteWriter(entry, linear >> 12);
+  fill(entry + TLB_WRITE, address, linear);
+  noteWriter(entry + TLB_WRITE, linear >> 12);
+}
+
+/** After a walk for reading: a page that has been written is likely to be written again. */
+function fillRead(address: u64, gpa: u64, linear: u32): void {
+  if (walkWritten && isWrittenRam(gpa) && !isWatchedPage(linear)) fillWrite(address, linear);
+  else fill(tlbEntry(tlbBank, address), address, linear);
 }
 
 // @ts-ignore: decorator
@@ -455,7 +464,7 @@ function readAs(address: u64, sizeBytes: u32, access: u32): u64 {
   if (gpa === WALK_FAULT) return 0;
   const p = ramRead(gpa);
   if (!p) return mmioReadAny(gpa, sizeBytes);
-  if (!(access & ACCESS_IMPLICIT)) fill(tlbEntry(tlbBank, address), address, p);
+  if (!(access & ACCESS_IMPLICIT)) fillRead(address, gpa, p);
   return loadSized(p, sizeBytes);
 }
 
@@ -509,7 +518,7 @@ export function readPointer(address: u64): u32 {
   const gpa = walk(address, privilege());
   if (gpa === WALK_FAULT) return 0;
   const p = ramRead(gpa);
-  if (p) fill(e, address, p);
+  if (p) fillRead(address, gpa, p);
   return p;
 }
 

@@ -57,6 +57,8 @@ export const WALK_FAULT: u64 = u64.MAX_VALUE;
 export let walkPageShift: u32 = 12;
 /** After a successful walk: the leaf had the global bit. */
 export let walkGlobal: bool = false;
+/** After a successful walk: a write of the same privilege would have succeeded, and found the dirty bit set. */
+export let walkWritten: bool = false;
 
 function pageFault(address: u64, present: u32, access: u32): u64 {
   if (access & ACCESS_PROBE) return WALK_FAULT;
@@ -116,7 +118,9 @@ function walkAfresh(address: u64): u64 {
 function walkOnce(address: u64, access: u32): u64 {
   const cr0 = load<u64>(cpu, R_CR0);
   walkGlobal = false;
+  walkWritten = false;
   if (!(cr0 & CR0_PG)) {
+    walkWritten = true;
     walkPageShift = 12;
     return address & 0xffffffff;
   }
@@ -191,6 +195,7 @@ function walkOnce(address: u64, access: u32): u64 {
     if ((entry & bits) !== bits && !setBits64(slot, entry, bits)) return WALK_AGAIN;
   }
   walkGlobal = (entry & PTE_G) !== 0 && (cr4 & CR4_PGE) !== 0;
+  walkWritten = (entry & PTE_D) !== 0 && (rights & PTE_W) !== 0;
   walkPageShift = 12 + 9 * level;
   const mask: u64 = ((<u64>1) << (12 + 9 * <u64>level)) - 1;
   return (entry & PHYSICAL_MASK & ~mask) | (address & mask);
@@ -241,6 +246,7 @@ function walk32(address: u32, access: u32, cr0: u64, cr4: u64): u64 {
     if ((entry & bits) !== bits && !setBits32(slot, entry, bits)) return WALK_AGAIN;
   }
   walkGlobal = (entry & (<u32>PTE_G)) !== 0 && (cr4 & CR4_PGE) !== 0;
+  walkWritten = (entry & (<u32>PTE_D)) !== 0 && (rights & PTE_W) !== 0;
   walkPageShift = large ? 22 : 12;
   if (large) return (<u64>(entry & 0xffc00000)) | ((<u64>(entry & 0x1fe000)) << 19) | (address & 0x3fffff);
   return (<u64>(entry & 0xfffff000)) | (address & 0xfff);
