@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 
 const TAIL_LINES = 15;
 /** How much of the machine's standard error is kept for an error of ours. */
-const COMPLAINT_CHARACTERS = 2000;
+const COMPLAINT_CHARACTERS = 20000;
 /** sysconf(_SC_CLK_TCK), which Linux fixes for programs. */
 const CLOCK_TICKS_PER_SECOND = 100;
 
@@ -55,6 +55,9 @@ export class GuestSession {
     }
   }
 
+  complaints() {
+    return this.#complaints;
+  }
   #error(message) {
     const tail = this.#text.split('\n').slice(-TAIL_LINES).join('\n');
     return new Error(`${message}; its last lines:\n${tail}\n${this.#complaints}`);

@@ -14,7 +14,20 @@ const ALIGNMENT = 4;
 
 /** In registers and memory of one program. */
 const PROCESSOR = [
-  ...['alu', 'divide', 'sieve', 'recursion', 'quicksort', 'hash', 'list', 'crc32', 'bits', 'copy', 'strings', 'bytecode'],
+  ...[
+    'alu',
+    'divide',
+    'sieve',
+    'recursion',
+    'quicksort',
+    'hash',
+    'list',
+    'crc32',
+    'bits',
+    'copy',
+    'strings',
+    'bytecode',
+  ],
   ...['matrix', 'mandelbrot', 'bodies', 'vectors', 'queens', 'matches'],
 ];
 /** With the guest's kernel. */
@@ -29,7 +42,8 @@ export function withKernels(guest) {
   mkdirSync(DIRECTORY, { recursive: true });
   const program = join(DIRECTORY, 'kernels');
   const { status, stderr } = runCaptured('gcc', ['-O2', '-static', '-o', program, SOURCE, '-lm']);
-  if (status !== 0) throw new SetupError(`gcc (package gcc, libc6-dev) is needed for the kernels: ${stderr ?? 'not found'}`);
+  if (status !== 0)
+    throw new SetupError(`gcc (package gcc, libc6-dev) is needed for the kernels: ${stderr ?? 'not found'}`);
   const archive = new CpioWriter();
   archive.file('bin/kernels', readFileSync(program), 0o755);
   const first = readFileSync(guest.initrd);

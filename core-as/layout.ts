@@ -519,7 +519,25 @@ export const CACHE_SLOW_SITES_SIZE = 0x10000;
 export const CACHE_SLOT_SITES = CACHE_SLOW_SITES + CACHE_SLOW_SITES_SIZE;
 export const CACHE_SLOT_SEEDS = CACHE_SLOT_SITES + REGION_SLOTS * 4;
 export const CACHE_SLOT_ASIDES = CACHE_SLOT_SEEDS + REGION_SLOTS * 4;
-export const CACHE_REGIONS_SIZE = 0x190000;
+/** Counters that a user can read (core-as/jit/counts.ts), u64 each. */
+export const CACHE_JIT_COUNTS = CACHE_SLOT_ASIDES + REGION_SLOTS * 4;
+/** Regions, modules, bytes of them, and nanoseconds that they took. */
+export const COUNT_REGIONS = 0;
+export const COUNT_MODULES = 8;
+export const COUNT_BYTES = 16;
+export const COUNT_NANOSECONDS = 24;
+/** Times that a region was left, by SITE_*. */
+export const COUNT_EXITS = 32;
+export const COUNT_EXITS_COUNT = 5;
+/** Micro-ops that helpers ran: by kind; of CALL_X by instruction; of SIMD_* by operation. */
+export const COUNT_KINDS = 0x80;
+export const COUNT_KINDS_COUNT = 256;
+export const COUNT_CALLED = COUNT_KINDS + COUNT_KINDS_COUNT * 8;
+export const COUNT_CALLED_COUNT = 512;
+export const COUNT_VECTOR = COUNT_CALLED + COUNT_CALLED_COUNT * 8;
+export const COUNT_VECTOR_COUNT = 1024;
+export const CACHE_JIT_COUNTS_SIZE = COUNT_VECTOR + COUNT_VECTOR_COUNT * 8;
+export const CACHE_REGIONS_SIZE = 0x194000;
 /** Decoded blocks (core-as/cpu/code-cache.ts): u32 per hash, u32 per linear page, then blocks up to the end of the cache. */
 export const CACHE_HASH = CACHE_REGIONS + CACHE_REGIONS_SIZE;
 export const CACHE_HASH_COUNT = 0x10000;

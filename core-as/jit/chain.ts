@@ -9,7 +9,8 @@ import { MODE_64, cpu } from '../cpu/state';
 import { R_JIT_BUDGET, R_JIT_TARGET, R_PENDING } from '../layout';
 import { itlbBank } from '../mmu/banks';
 import { itlbEntry } from '../mmu/tlb';
-import { SITE_ASIDE, SITE_GO, S_CODE, S_OFFSET, S_REST } from './abi';
+import { SITE_ASIDE, SITE_DYNAMIC, SITE_GO, S_CODE, S_OFFSET, S_REST } from './abi';
+import { countExit } from './counts';
 import { settleRegionFlags } from './flags';
 import { enterRegion, noteAside, queueAgain, sitesOf } from './jit';
 import { findJump, rememberJump } from './jump-cache';
@@ -39,10 +40,13 @@ export function runRegions(entry: u32, target: u64, budget: i32): u32 {
     const from = target & ~0xfff;
     const left = enterRegion(entry, from, budget);
     budget = load<i32>(cpu, R_JIT_BUDGET);
-    if (!left) target = load<u64>(cpu, R_JIT_TARGET);
-    else {
+    if (!left) {
+      countExit(SITE_DYNAMIC);
+      target = load<u64>(cpu, R_JIT_TARGET);
+    } else {
       const site = sitesOf(entry) + left;
       const code: u32 = load<u8>(site, S_CODE);
+      countExit(code);
       budget += load<u8>(site, S_REST);
       target = from + <u64>(<i64>load<i32>(site, S_OFFSET));
       if (code !== SITE_GO) {

@@ -522,7 +522,7 @@ function convertIntegers(p: u32): void {
 /** CVTDQ2PD, exact: the upper half first, for the register may be its own source. */
 function convertToDoubles(p: u32): void {
   const to = destination(p);
-  for (let half = halves(p); half-- > 0; ) {
+  for (let half = halves(p); half-- > 0;) {
     w.get(LOCAL_CPU);
     const offset = pushSecondBase(p);
     w.vectorAccess(w.V128_LOAD64_ZERO, offset + (half << 3));
@@ -541,7 +541,7 @@ function pushVector(n: u32): void {
 
 function pushConstant(offset: u32): void {
   w.const32(0);
-  w.vectorAccess(w.V128_LOAD, VECTORS + offset);
+  w.vectorAccess(w.V128_LOAD, <u32>VECTORS + offset);
 }
 
 /** Pushes the bits of all numbers without their signs, moved up by one. */

@@ -27,6 +27,7 @@ import {
   WRITE_LEAVE,
   WRITE_OK,
 } from './abi';
+import { countRun } from './counts';
 import { sitesOf } from './jit';
 import { lazyFlags, settleRegionFlags } from './flags';
 import { stringAtOnce } from './strings';
@@ -71,7 +72,9 @@ export function jitFlags(kind: u32, a: u64, b: u64, result: i64, aux: u32): void
 
 /** HELPER_VECTOR: nothing of it touches memory, and the region has looked whether it may be executed. */
 export function jitVector(site: u32, operand: u32): u32 {
-  return simdCompute(load<u32>(sitesOf(load<u32>(cpu, R_JIT_ENTRY)) + site, S_UOP), operand) ? 0 : 1;
+  const p = load<u32>(sitesOf(load<u32>(cpu, R_JIT_ENTRY)) + site, S_UOP);
+  countRun(p);
+  return simdCompute(p, operand) ? 0 : 1;
 }
 
 function setPageRegisters(page: u64): void {
@@ -115,6 +118,7 @@ export function jitString(site: u32, from: u64): u32 {
 const RUN_OK: i32 = -1;
 
 function runUop(p: u32, page: u64, next: u64): i32 {
+  countRun(p);
   switch (<i32>load<u8>(p, U_KIND)) {
     case K.CALL_X: {
       store<u64>(cpu, next, R_RIP);

@@ -22,7 +22,7 @@ import { endsBlock } from '../cpu/kinds';
 import { MODE_64, cpu } from '../cpu/state';
 import { tlbBank, tlbHalf } from '../mmu/banks';
 import { SUB_LINKABLE, UOP_SIZE, U_KIND, U_LINK, U_OFF, U_SUB } from '../cpu/uops';
-import { hostJitDropAll, hostJitInstall } from '../host';
+import { hostJitDropAll, hostJitInstall, hostNowNs } from '../host';
 import {
   CACHE_REGION_PAGES,
   CACHE_SHARED_PAGES,
@@ -47,6 +47,7 @@ import {
   R_JIT_ENTRY,
 } from '../layout';
 import { HELPER_COUNT, FORM_GROUPED, S_FORM, S_PAGE, S_TIMES, S_UOP } from './abi';
+import { bindCounts, countModule } from './counts';
 import { noteRegion } from './dump';
 import { TYPE_REGION, emitTypes } from './module-types';
 import { siteTable, siteTableBytes } from './exits';
@@ -121,6 +122,7 @@ const REFORM_ASIDES: u32 = 2000;
 
 /** Slot 0 of the regions is never used, so that B_JIT = 0 means none. */
 export function initJit(tableBase: u32): void {
+  bindCounts();
   firstSlot = tableBase;
   enabled = tableBase !== 0 && (load<u32>(CFG_FLAGS) & CFGF_JIT) !== 0;
   compilesAtOnce = enabled && (load<u32>(CFG_FLAGS) & CFGF_JIT_ALWAYS) !== 0;
@@ -238,6 +240,7 @@ export function compileQueued(): void {
     return;
   }
   const base = cpu + R_JIT + JIT_CODE;
+  const sinceNs = hostNowNs();
   // Functions first, with room before them for the sections that count them.
   const bodies = base + 0x1000;
   w.setAt(bodies);
@@ -300,7 +303,9 @@ export function compileQueued(): void {
   if (!functions) return;
   const end = w.at;
   const module = emitModule(base, bodies, end, functions);
-  if (!hostJitInstall(module, w.at - module, firstSlot + nextSlot, functions)) {
+  const installed = hostJitInstall(module, w.at - module, firstSlot + nextSlot, functions);
+  countModule(functions, w.at - module, sinceNs);
+  if (!installed) {
     enabled = false;
     return;
   }

@@ -341,8 +341,7 @@ export function vectorSetsFlags(p: u32): bool {
 /** Byte offset of the general register that is its source; REG_ZERO: none. */
 export function vectorRead(p: u32): u32 {
   const id = operation(p);
-  const reads =
-    !inMemory(p) && (id === op.OP_MOVD_FROM_GPR || id === op.OP_CVTSI2SD || id === op.OP_CVTSI2SS);
+  const reads = !inMemory(p) && (id === op.OP_MOVD_FROM_GPR || id === op.OP_CVTSI2SD || id === op.OP_CVTSI2SS);
   return reads ? (<u32>load<u8>(p, U_S)) << 3 : REG_ZERO;
 }
 

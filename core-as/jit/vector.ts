@@ -194,7 +194,7 @@ function signMask(p: u32, id: u32): void {
 function widen(p: u32, id: u32): void {
   const to = destination(p);
   const bytes = widenedBytes(id);
-  for (let half = halves(p); half-- > 0; ) {
+  for (let half = halves(p); half-- > 0;) {
     w.get(LOCAL_CPU);
     const offset = pushSecondBase(p) + half * bytes;
     w.vectorAccess(bytes === 8 ? w.V128_LOAD64_ZERO : w.V128_LOAD32_ZERO, offset);

@@ -10,6 +10,7 @@ import {
   UART_TX_HEAD,
 } from '../../core-as/layout.ts';
 import { vcpuBlock } from './core.ts';
+import { JIT, jitStatistics } from './jit-stats.ts';
 import type { Machine } from './machine.ts';
 
 const RETIRED = 'instructions retired';
@@ -41,6 +42,7 @@ export function readStatistics(machine: Machine, vcpu: number): Statistic[] {
     { name: 'vm exits due to pause', value: state.u64(vcpuBlock(vcpu) + R_PAUSE_EXITS) },
     { name: 'machine time (ns)', value: BigInt(Math.floor(machine.clock.nowNs())) },
     { name: 'device errors', value: BigInt(machine.deviceErrors) },
+    ...jitStatistics(state, vcpu),
     ...uarts,
     ...Object.entries(machine.platform.devices.counters()).flatMap(([device, counters]) =>
       Object.entries(counters).map(([name, value]) => ({ name: `${device}: ${name}`, value: BigInt(value) })),
@@ -60,12 +62,12 @@ function swapStatistics({ pager }: Machine): Statistic[] {
   ];
 }
 
-/** Lines for the end of a run (`-o stats=1`): of every vCPU the instructions, then whatever is not zero. */
+/** Lines for the end of a run (`-o stats=1`): of every vCPU the instructions and the JIT's counters, then whatever is not zero. */
 export function statisticLines(machine: Machine): string[] {
   const lines: string[] = [];
   for (let vcpu = 0; vcpu < machine.plan.vcpus; vcpu++) {
     for (const { name, value } of readStatistics(machine, vcpu)) {
-      const ofVcpu = name === RETIRED;
+      const ofVcpu = name === RETIRED || name.startsWith(JIT);
       if ((vcpu === 0 || ofVcpu) && value !== 0n) lines.push(`${ofVcpu ? `vcpu${vcpu} ${name}` : name}: ${value}`);
     }
   }

@@ -46,13 +46,14 @@ const NUMERIC = [
 const VECTOR = new Map(
   Object.entries({
     v128: { load: 0, load8_splat: 7, load16_splat: 8, load32_splat: 9, load64_splat: 10, store: 11, const: 12 },
-    'v128 ': { and: 78, andnot: 79, or: 80, xor: 81 },
+    'v128 ': { not: 77, and: 78, andnot: 79, or: 80, xor: 81, any_true: 83, load32_zero: 92, load64_zero: 93 },
     i8x16: {
       ...{
         shuffle: 13,
         swizzle: 14,
         eq: 35,
         gt_s: 39,
+        abs: 96,
         bitmask: 100,
         narrow_i16x8_s: 101,
         narrow_i16x8_u: 102,
@@ -64,13 +65,33 @@ const VECTOR = new Map(
     i16x8: {
       ...{ eq: 45, gt_s: 49, narrow_i32x4_s: 133, narrow_i32x4_u: 134, shl: 139, shr_s: 140, shr_u: 141, add: 142 },
       ...{ add_sat_s: 143, add_sat_u: 144, sub: 145, sub_sat_s: 146, sub_sat_u: 147, mul: 149, min_s: 150 },
-      ...{ min_u: 151, max_s: 152, max_u: 153, avgr_u: 155 },
+      ...{
+        min_u: 151,
+        max_s: 152,
+        max_u: 153,
+        avgr_u: 155,
+        abs: 128,
+        extend_low_i8x16_s: 135,
+        extend_low_i8x16_u: 137,
+      },
     },
     i32x4: {
       ...{ eq: 55, gt_s: 59, bitmask: 164, shl: 171, shr_s: 172, shr_u: 173, add: 174, sub: 177, mul: 181, min_s: 182 },
-      ...{ min_u: 183, max_s: 184, max_u: 185, dot_i16x8_s: 186 },
+      ...{ min_u: 183, max_s: 184, max_u: 185, dot_i16x8_s: 186, lt_u: 58, ge_u: 64, abs: 160 },
+      ...{ extend_low_i16x8_s: 167, extend_low_i16x8_u: 169 },
     },
-    i64x2: { bitmask: 196, shl: 203, shr_u: 205, add: 206, sub: 209, eq: 214, gt_s: 217 },
+    i64x2: {
+      ...{ bitmask: 196, shl: 203, shr_u: 205, add: 206, sub: 209, eq: 214, lt_s: 216, gt_s: 217 },
+      ...{ extend_low_i32x4_s: 199, extend_low_i32x4_u: 201, extmul_low_i32x4_s: 220, extmul_low_i32x4_u: 222 },
+    },
+    f32x4: {
+      ...{ eq: 65, ne: 66, lt: 67, sqrt: 227, add: 228, sub: 229, mul: 230, div: 231, pmin: 234, pmax: 235 },
+      ...{ convert_i32x4_s: 250 },
+    },
+    f64x2: {
+      ...{ eq: 71, ne: 72, lt: 73, sqrt: 239, add: 240, sub: 241, mul: 242, div: 243, pmin: 246, pmax: 247 },
+      ...{ convert_low_i32x4_s: 254 },
+    },
   }).flatMap(([type, operations]) =>
     Object.entries(operations).map(([name, number]) => [number, `${type.trim()}.${name}`] as const),
   ),
@@ -106,6 +127,8 @@ const VOID = 0x40;
 const VECTOR_CONST = 12;
 const SHUFFLE = 13;
 const LAST_VECTOR_ACCESS = 11;
+/** Loads of 32 or 64 bits and zeros come later. */
+const ZERO_EXTENDING = new Set([92, 93]);
 const FENCE = 3;
 const FIRST_ATOMIC = 0x1e;
 const ATOMICS = ['add', 'sub', 'and', 'or', 'xor', 'xchg', 'cmpxchg'];
@@ -200,7 +223,7 @@ function vectorOperation(reader: BodyReader): string {
   const number = reader.unsigned();
   const name = VECTOR.get(number);
   if (name === undefined) throw new RangeError(`vector operation ${number} is not one of core-as/jit`);
-  if (number <= LAST_VECTOR_ACCESS) return name + reader.place();
+  if (number <= LAST_VECTOR_ACCESS || ZERO_EXTENDING.has(number)) return name + reader.place();
   return number === VECTOR_CONST || number === SHUFFLE ? `${name} ${reader.hex(16)}` : name;
 }
 

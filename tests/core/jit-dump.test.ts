@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import * as uops from '../../core-as/cpu/uops.ts';
 import { CFG_JIT_DUMP } from '../../core-as/layout.ts';
-import { CALLED_INSTRUCTIONS, MICRO_OPS } from '../../devices/machine/micro-op-names.ts';
+import { CALLED_INSTRUCTIONS, MICRO_OPS, VECTOR_OPERATIONS } from '../../devices/machine/micro-op-names.ts';
 import { MICRO_OP, regionText } from '../../devices/machine/region-dump.ts';
 import { compileCore } from '../support/compile-core.ts';
 import { instructionPool } from '../vectors/instruction-pool.ts';
@@ -44,6 +44,15 @@ describe('compiled regions as text', async () => {
   test('names are those of the core', () => {
     expect(MICRO_OPS).toEqual(membersOf('K'));
     expect(CALLED_INSTRUCTIONS).toEqual(membersOf('X'));
+    // OP_FP_FIRST and its like say where a row of operations begins; OP_MMX is a bit.
+    const ids = [
+      ...readFileSync('core-as/simd/operations.ts', 'utf8').matchAll(/export const OP_(\w+): u32 = (0x\w+);/g),
+    ];
+    const operations = ids.flatMap(([, name = '', id]) =>
+      /^MMX$|_FIRST$/.test(name) ? [] : [[Number(id), name] as const],
+    );
+    expect(operations.length).toBeGreaterThan(300);
+    expect(new Map(VECTOR_OPERATIONS)).toEqual(new Map(operations));
     for (const [name, value] of Object.entries(MICRO_OP))
       expect([name, Reflect.get(uops, name)]).toEqual([name, value]);
   });
