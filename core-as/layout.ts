@@ -226,7 +226,7 @@ export const PAGE_DIRTY = 4;
 // vCPU blocks
 
 export const VCPU = PAGE_FLAGS + PAGE_FLAGS_SIZE;
-export const VCPU_STRIDE = 0x100000;
+export const VCPU_STRIDE = 0x200000;
 export const MAX_VCPUS = 16;
 
 // Architectural state (saved in a snapshot: [0, VCPU_STATE_SIZE)).
@@ -417,7 +417,7 @@ export const R_MAILBOX_SIZE = 0x4000;
 // Translations (core-as/mmu/banks.ts). A bank has entries for addresses with bit 63 clear, then for the others.
 export const TLB_ENTRY_SIZE = 16;
 /** Entries of a bank for data accesses, of each kind (reads, writes) and each half of the address space. */
-export const TLB_ENTRIES = 1024;
+export const TLB_ENTRIES = 4096;
 export const DATA_BANK_SIZE = 2 * 2 * TLB_ENTRIES * TLB_ENTRY_SIZE;
 export const DATA_BANK_COUNT = 3;
 /** Entries of a bank for instruction fetches, of each half of the address space. */
@@ -434,7 +434,7 @@ export const R_TLB_SIZE = TLB_SPACE_SIZE + DATA_BANK_SIZE;
 
 /** Notes on each address space that translations are kept of. */
 export const R_SPACES = R_TLB + R_TLB_SIZE;
-export const R_SPACE_NOTES_SIZE = 32;
+export const R_SPACE_NOTES_SIZE = 280;
 export const R_SPACES_SIZE = TLB_SPACE_COUNT * R_SPACE_NOTES_SIZE;
 
 /** Where a linear address's region is entered (core-as/jit/jump-cache.ts). */
@@ -496,9 +496,9 @@ export const R_CODE_CACHE_SIZE = 0x300c;
 /** TLBs of further address spaces. */
 export const CACHE_TLB = 0;
 export const CACHE_TLB_SIZE = (TLB_SPACE_COUNT - 1) * TLB_SPACE_SIZE;
-/** u16 per linear page: the write entry that leads to it (core-as/mmu/writers.ts). */
+/** u32 per linear page: the write entry that leads to it (core-as/mmu/writers.ts). */
 export const CACHE_WRITERS = CACHE_TLB + CACHE_TLB_SIZE;
-export const CACHE_WRITERS_SIZE = PAGE_FLAGS_SIZE * 2;
+export const CACHE_WRITERS_SIZE = PAGE_FLAGS_SIZE * 4;
 /** Page tables that walks ended in (core-as/mmu/table-cache.ts). */
 export const CACHE_TABLES = CACHE_WRITERS + CACHE_WRITERS_SIZE;
 export const CACHE_TABLES_SIZE = 0x1000;

@@ -32,7 +32,7 @@ export const TLB_HALF: u32 = TLB_WRITE / 2;
 /** An entry's offset in its half: the page number's low bits. In the bank: bit 63 picks the half. */
 export const TLB_INDEX_SHIFT: u32 = 8;
 export const TLB_INDEX_MASK: u32 = TLB_HALF - TLB_ENTRY_SIZE;
-export const TLB_HALF_SHIFT: u32 = 49;
+export const TLB_HALF_SHIFT: u32 = 47;
 /** Bytes of an entry. */
 export const TLB_ENTRY_BYTES: u32 = TLB_ENTRY_SIZE;
 /** Tag of an empty entry: no page address, for its low bits. */
@@ -53,6 +53,8 @@ export const ITLB_HALF: u32 = ITLB_BANK_SIZE / 2;
 export const ITLB_INDEX_MASK: u32 = ITLB_HALF - TLB_ENTRY_SIZE;
 export const ITLB_HALF_SHIFT: u32 = 50;
 
+/** Rows of entries in a space: those of a bank for one kind of access and one half of the address space. */
+export const BANK_ROWS: u32 = 16;
 export const SPACE_SIZE: u32 = TLB_SPACE_SIZE;
 /** As many as Linux uses PCIDs (6), and some that it does not need to give up at once. */
 export const SPACES: u32 = TLB_SPACE_COUNT;
@@ -85,10 +87,13 @@ export function spaceBase(n: u32): u32 {
 export const SPACE_PCID: u32 = 0;
 /** u32: turn of its last use. */
 export const SPACE_USED: u32 = 4;
-/** u8 x 5: the bank (data, then instructions) may have entries. */
-export const SPACE_FILLED: u32 = 8;
 /** u64: number of what is known about it (generation.ts), 0: none yet. */
-export const SPACE_GENERATION: u32 = 16;
+export const SPACE_GENERATION: u32 = 8;
+/** u64: not 0: nothing has been in its banks since this instance began, and what lies there from before is not known. */
+export const SPACE_UNKNOWN: u32 = 16;
+/** u64 x 16 each: which parts of its banks may have entries, and which may have some that are not global (filled.ts). */
+export const SPACE_FILLED: u32 = 24;
+export const SPACE_LOCAL: u32 = SPACE_FILLED + BANK_ROWS * 8;
 const SPACE_NOTES: u32 = R_SPACE_NOTES_SIZE;
 export const SPACE_FREE: u32 = 0xffffffff;
 
@@ -137,6 +142,6 @@ assert(ITLB_HALF === <u32>(ITLB_ENTRIES * TLB_ENTRY_SIZE) && popcnt(ITLB_HALF) =
 assert(ITLB_HALF_SHIFT === 63 - ctz(ITLB_HALF));
 assert(ITLB_INDEX_MASK === (<u32>ITLB_ENTRIES - 1) * TLB_ENTRY_SIZE);
 assert(E_FLAGS + 4 === <u32>TLB_ENTRY_SIZE);
-assert(SPACE_FILLED + DATA_BANKS + ITLB_BANKS <= SPACE_GENERATION);
-assert(SPACE_GENERATION + 8 <= SPACE_NOTES);
+assert(BANK_ROWS === DATA_BANKS * 4 + ITLB_BANKS * 2);
+assert(SPACE_LOCAL + BANK_ROWS * 8 <= SPACE_NOTES);
 assert(CHECKED_BANK + TLB_BANK_SIZE === <u32>(R_TLB + R_TLB_SIZE));

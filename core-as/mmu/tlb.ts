@@ -1,7 +1,7 @@
 /**
  * The software TLB and the slow paths behind it.
  *
- * A bank (banks.ts) has read entries and write entries, each 1024 for addresses with bit 63 clear and 1024 for the others. An entry is 16 bytes:
+ * A bank (banks.ts) has read entries and write entries, each 4096 for addresses with bit 63 clear and 4096 for the others. An entry is 16 bytes:
  * u64 tag (page address; TAG_NONE never matches), u32 linear address minus the low 32 bits of the page address, u32 ENTRY_*. A hit is
  * `(address + size - 1) & ~0xFFF == tag` at the index of `address`, which also sends page-crossing accesses to the slow path. Write entries are
  * for pages whose dirty bit is set and which hold no decoded code.
@@ -16,15 +16,14 @@ import {
   DATA_BANKS,
   E_FLAGS,
   E_LINEAR,
-  ITLB_BANKS,
   ITLB_BANK_SIZE,
   ITLB_HALF,
   ITLB_HALF_SHIFT,
   ITLB_INDEX_MASK,
   SPACES,
-  SPACE_FILLED,
   SPACE_FREE,
   SPACE_PCID,
+  SPACE_UNKNOWN,
   SPACE_USED,
   TAG_NONE,
   TLB_BANK_SIZE,
@@ -55,6 +54,7 @@ import {
 import { accessAllowed } from '../cpu/watchpoints';
 import { drainStores } from '../cpu/fence';
 import { WORK_DEVICE, WORK_DROP_CODE, WORK_HOST_CALL, charge } from '../cpu/work';
+import { ENTRY_LOCAL, clearLocalsOfSpace, clearSpace, noteFilled } from './filled';
 import { newGeneration, newGenerationOfSpace, resumeGeneration } from './generation';
 import { bindTables, forgetTables } from './table-cache';
 import { bindWriters, noteWriter } from './writers';
@@ -72,9 +72,6 @@ import {
   walkWritten,
 } from './walk';
 
-/** In E_FLAGS: not a global page: a CR3 write drops it. */
-const ENTRY_LOCAL: u32 = 1;
-
 /** Address of the read entry for a linear address in a bank; the write entry is TLB_WRITE further. */
 // @ts-ignore: decorator
 @inline
@@ -86,8 +83,6 @@ export function tlbEntry(bank: u32, address: u64): u32 {
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Spaces
-
-const BANKS: u32 = DATA_BANKS + ITLB_BANKS;
 
 let turn: u32 = 0;
 
@@ -102,38 +97,6 @@ function bankAt(n: u32, bank: u32): u32 {
   return bank < DATA_BANKS
     ? base + bank * TLB_BANK_SIZE
     : base + DATA_BANKS * TLB_BANK_SIZE + (bank - DATA_BANKS) * ITLB_BANK_SIZE;
-}
-
-/** Empties the banks of a space that may have entries. */
-function clearSpace(n: u32): void {
-  for (let bank: u32 = 0; bank < BANKS; bank++) {
-    if (!load<u8>(spaceNotes(n) + bank, SPACE_FILLED)) continue;
-    store<u8>(spaceNotes(n) + bank, 0, SPACE_FILLED);
-    clear(bankAt(n, bank), bank < DATA_BANKS ? TLB_BANK_SIZE : ITLB_BANK_SIZE);
-  }
-}
-
-function clearLocal(from: u32, bytes: u32): void {
-  for (let p = from, end = from + bytes; p < end; p += 16) {
-    if (load<u32>(p, E_FLAGS) & ENTRY_LOCAL) store<u64>(p, TAG_NONE);
-  }
-}
-
-/** Drops what is not global of a space. Global pages with bit 63 clear go as well, for nobody has any. */
-function clearLocalsOfSpace(n: u32): void {
-  for (let bank: u32 = 0; bank < BANKS; bank++) {
-    if (!load<u8>(spaceNotes(n) + bank, SPACE_FILLED)) continue;
-    const at = bankAt(n, bank);
-    if (bank < DATA_BANKS) {
-      clear(at, TLB_HALF);
-      clearLocal(at + TLB_HALF, TLB_HALF);
-      clear(at + TLB_WRITE, TLB_HALF);
-      clearLocal(at + TLB_WRITE + TLB_HALF, TLB_HALF);
-    } else {
-      clear(at, ITLB_HALF);
-      clearLocal(at + ITLB_HALF, ITLB_HALF);
-    }
-  }
 }
 
 function currentPcid(): u32 {
@@ -163,8 +126,7 @@ export function initTlb(): void {
   clear(cpu + CHECKED_BANK, TLB_BANK_SIZE);
   for (let n: u32 = 0; n < SPACES; n++) {
     store<u32>(spaceNotes(n), n ? SPACE_FREE : 0, SPACE_PCID);
-    // What lies there from before is not known.
-    memory.fill(spaceNotes(n) + SPACE_FILLED, 1, BANKS);
+    store<u64>(spaceNotes(n), 1, SPACE_UNKNOWN);
   }
   selectSpace(0);
   flushAll();
@@ -281,7 +243,7 @@ function fill(entry: u32, address: u64, linear: u32): void {
   store<u64>(entry, page);
   store<u32>(entry, (linear & ~0xfff) - <u32>page, E_LINEAR);
   store<u32>(entry, walkGlobal ? 0 : ENTRY_LOCAL, E_FLAGS);
-  store<u8>(spaceNotes(space) + ((tlbBank - spaceBase(space)) >> 16), 1, SPACE_FILLED);
+  noteFilled(entry, !walkGlobal);
   noteFill(address);
 }
 
@@ -583,7 +545,7 @@ export function codePage(address: u64): u32 {
   store<u64>(e, address & ~0xfff);
   store<u32>(e, p & ~0xfff, E_LINEAR);
   store<u32>(e, walkGlobal ? 0 : ENTRY_LOCAL, E_FLAGS);
-  store<u8>(spaceNotes(space) + DATA_BANKS + (load<u32>(cpu, R_CPL) === 3 ? 1 : 0), 1, SPACE_FILLED);
+  noteFilled(e, !walkGlobal);
   noteFill(address);
   return p & ~0xfff;
 }

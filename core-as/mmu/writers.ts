@@ -1,26 +1,24 @@
 /**
  * Which write entries of the TLB lead to a linear page, so that a page that becomes code loses them without a search through every bank.
  *
- * A u16 per linear page: 0: none ever did; MANY: several may; else the number of the only entry that may. An entry that has since been given to
+ * A u32 per linear page: 0: none ever did; MANY: several may; else the number of the only entry that may. An entry that has since been given to
  * another page stays noted: whoever asks looks whether it still leads there.
  */
 import { CACHE_WRITERS, CACHE_WRITERS_SIZE, R_CODE_CACHE } from '../layout';
+import { dropFilledWrites } from './filled';
 import {
   DATA_BANKS,
   E_LINEAR,
-  SPACES,
-  SPACE_FILLED,
   TAG_NONE,
   TLB_BANK_SIZE,
   TLB_ENTRY_BYTES,
   TLB_WRITE,
   space,
   spaceBase,
-  spaceNotes,
   tlbBank,
 } from './banks';
 
-const MANY: u32 = 0xffff;
+const MANY: u32 = 0xffffffff;
 /** Write entries of a bank, and of a space. */
 const BANK_ENTRIES: u32 = TLB_WRITE / TLB_ENTRY_BYTES;
 const SPACE_ENTRIES: u32 = DATA_BANKS * BANK_ENTRIES;
@@ -53,40 +51,28 @@ function leadsTo(entry: u32, linearPage: u32): bool {
 export function noteWriter(entry: u32, linearPage: u32): void {
   const bank = (tlbBank - spaceBase(space)) / TLB_BANK_SIZE;
   const number = space * SPACE_ENTRIES + bank * BANK_ENTRIES + (entry - tlbBank - TLB_WRITE) / TLB_ENTRY_BYTES + 1;
-  const at = writers + (linearPage << 1);
-  const known: u32 = load<u16>(at);
+  const at = writers + (linearPage << 2);
+  const known = load<u32>(at);
   if (known === number || known === MANY) return;
-  store<u16>(at, <u16>(known && leadsTo(writeEntry(known), linearPage) ? MANY : number));
+  store<u32>(at, known && leadsTo(writeEntry(known), linearPage) ? MANY : number);
 }
 
 /** Empties the write entries that lead to a linear page. True when there were any. */
 export function dropWriters(linearPage: u32): bool {
-  const at = writers + (linearPage << 1);
-  const known: u32 = load<u16>(at);
+  const at = writers + (linearPage << 2);
+  const known = load<u32>(at);
   if (!known) return false;
-  store<u16>(at, 0);
-  if (known === MANY) return dropEverywhere(linearPage);
-  const entry = writeEntry(known);
+  store<u32>(at, 0);
+  return known === MANY ? dropEverywhere(linearPage) : drop(writeEntry(known), linearPage);
+}
+
+function drop(entry: u32, linearPage: u32): bool {
   if (!leadsTo(entry, linearPage)) return false;
   store<u64>(entry, TAG_NONE);
   return true;
 }
 
+/** It must be known that this vCPU could write, so that entries of free spaces count as well. */
 function dropEverywhere(linearPage: u32): bool {
-  let found = false;
-  for (let n: u32 = 0; n < SPACES; n++) {
-    // Free ones too: they are emptied before they are used, but it must be known that this vCPU could write.
-    for (let bank: u32 = 0; bank < DATA_BANKS; bank++) {
-      if (!load<u8>(spaceNotes(n) + bank, SPACE_FILLED)) continue;
-      const first = spaceBase(n) + bank * TLB_BANK_SIZE + TLB_WRITE;
-      for (let entry = first; entry < first + TLB_WRITE; entry += TLB_ENTRY_BYTES) {
-        if (!leadsTo(entry, linearPage)) continue;
-        store<u64>(entry, TAG_NONE);
-        found = true;
-      }
-    }
-  }
-  return found;
+  return dropFilledWrites(drop, linearPage);
 }
-
-assert(SPACES * SPACE_ENTRIES < MANY);

@@ -115,7 +115,7 @@ export const WASM_PAGE_BYTES = 65536;
 const MAX_WASM_PAGES = 65536;
 /** The core module declares this many pages as its minimum (asconfig.json: initialMemory). */
 const MIN_WASM_PAGES = 512;
-export const CODE_CACHE_BYTES = 32 * 1024 * 1024;
+export const CODE_CACHE_BYTES = 36 * 1024 * 1024;
 const FOUR_GIB = 0x1_0000_0000;
 /** Guest RAM below 4 GiB ends here at most; the PCI hole follows (bhyve's lowmem limit). */
 export const LOWMEM_LIMIT = 0xc000_0000;
