@@ -69,9 +69,10 @@ export interface CoreExports {
   lastException(): number;
 }
 
-const CODE_CACHE_BYTES = 16 << 20;
-const POOL_START = 0x2400000;
-const POOL_END = 0x2800000;
+const CODE_CACHE_BYTES = 20 << 20;
+/** Both chunks, behind the cache of code. */
+const POOL_START = Math.ceil((CACHES + CODE_CACHE_BYTES) / 0x200000) * 0x200000;
+const POOL_END = POOL_START + 0x400000;
 
 // Guest-physical addresses.
 const GDT = 0x10000;
