@@ -2,7 +2,7 @@
  * SSE and AVX instructions in line: moves, lanewise integer operations, shuffles and widening; floating point is in jit/float.ts. An operation that
  * WebAssembly lacks goes to a helper that executes it alone.
  */
-import { K, REG_ZERO, U_BASE, U_D, U_IDX, U_IMM, U_KIND, U_S } from '../cpu/uops';
+import { K, REG_ZERO, U_BASE, U_D, U_IDX, U_IMM, U_KIND } from '../cpu/uops';
 import * as op from '../simd/operations';
 import { EXECUTE_W } from '../simd/status';
 import { HELPER_VECTOR } from './abi';
@@ -21,7 +21,6 @@ import {
   inMemory,
   isOperationInLine,
   isPermutation,
-  isVex,
   operation,
   shiftOpcode,
   vectorBytes,
