@@ -1,8 +1,17 @@
 import { describe, expect, test } from 'vitest';
-import { CFG_FLAGS, CFGF_DETERMINISTIC, CHUNKS, CHUNK_RAM, CHUNK_SIZE, DET_NOW_NS } from '../../core-as/layout.ts';
+import {
+  CACHES,
+  CFG_FLAGS,
+  CFGF_DETERMINISTIC,
+  CHUNKS,
+  CHUNK_RAM,
+  CHUNK_SIZE,
+  DET_NOW_NS,
+} from '../../core-as/layout.ts';
 import { GuestAddressError } from '../../devices/bus/guest-memory.ts';
 import { MachineClock } from '../../devices/machine/clock.ts';
 import {
+  CODE_CACHE_BYTES,
   CoreState,
   createCoreMemory,
   MemoryConfigError,
@@ -14,6 +23,8 @@ import { PLAIN_CORE_CONFIG } from '../support/core-config.ts';
 
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
+/** WebAssembly pages of what lies below the code caches. */
+const PAGES_BELOW_POOL = CACHES / 65536;
 
 describe('memory plan', () => {
   test('RAM below 4 GiB ends at 3 GiB, the rest is above', () => {
@@ -25,7 +36,7 @@ describe('memory plan', () => {
   test('the pool holds all of RAM when that fits, and begins after the code caches', () => {
     const plan = planMemory(256 * MIB, 2);
     expect(plan.poolStart % CHUNK_SIZE).toBe(0);
-    expect(plan.poolStart).toBeGreaterThanOrEqual(0x1300000 + 64 * MIB);
+    expect(plan.poolStart).toBeGreaterThanOrEqual(CACHES + 2 * CODE_CACHE_BYTES);
     expect(plan.poolEndPages * 65536 - plan.poolStart).toBe(256 * MIB);
   });
 
@@ -38,7 +49,7 @@ describe('memory plan', () => {
 
   test('the chunk table marks RAM and nothing else', () => {
     const plan = planMemory(3 * GIB + 3 * MIB, 1);
-    const state = new CoreState(createCoreMemory({ ...plan, poolEndPages: 512 }));
+    const state = new CoreState(createCoreMemory({ ...plan, poolEndPages: PAGES_BELOW_POOL }));
     writeCoreConfig(state, { ...PLAIN_CORE_CONFIG, plan });
     const ram = (gpa: number): boolean => state.u32(CHUNKS + Math.floor(gpa / CHUNK_SIZE) * 4) === CHUNK_RAM;
     expect(ram(0)).toBe(true);
@@ -121,7 +132,9 @@ describe('guest memory', () => {
 
 describe('clock', () => {
   const make = (): { clock: MachineClock; state: CoreState; host: { ns: number } } => {
-    const state = new CoreState(new WebAssembly.Memory({ initial: 512, maximum: 512, shared: true }));
+    const state = new CoreState(
+      new WebAssembly.Memory({ initial: PAGES_BELOW_POOL, maximum: PAGES_BELOW_POOL, shared: true }),
+    );
     const host = { ns: 0 };
     return { state, host, clock: new MachineClock(state, () => host.ns) };
   };
@@ -179,7 +192,9 @@ describe('clock', () => {
   });
 
   test('host timers fire by themselves', async () => {
-    const state = new CoreState(new WebAssembly.Memory({ initial: 512, maximum: 512, shared: true }));
+    const state = new CoreState(
+      new WebAssembly.Memory({ initial: PAGES_BELOW_POOL, maximum: PAGES_BELOW_POOL, shared: true }),
+    );
     const clock = new MachineClock(state, () => performance.now() * 1e6);
     const from = clock.nowNs();
     const at = await new Promise<number>((resolve) => clock.at(from + 20e6, () => resolve(clock.nowNs())));
