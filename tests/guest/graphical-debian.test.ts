@@ -280,7 +280,9 @@ test(
       expect(desk.client.pixels.filter((pixel, at) => pixel !== shown.pixels[at]).length).toBeLessThan(300);
       // The terminal ends, and X with it: the console is there again.
       await type(desk.client, 'exit\n');
-      await reads(desk, /root@debian:~#/m);
+      await sees(desk, (image) => count(image, SCREEN, is(GROUND)) === 0);
+      await type(desk.client, 'echo $((6*7)) again\n');
+      await reads(desk, /^42 again/m);
       await keepPicture(display, 'console-again');
       expect(guest.machine.deviceErrors).toBe(0);
     } finally {
