@@ -7,6 +7,7 @@ import { cpu } from '../cpu/state';
 import { JIT_SITES, JIT_SITES_SIZE, R_ITLB_BANK, R_JIT, R_JIT_BUDGET, R_JIT_TARGET } from '../layout';
 import {
   FORM_FIXED,
+  HELPER_RUN,
   SITE_ASIDE,
   SITE_DYNAMIC,
   SITE_FAULT,
@@ -36,6 +37,7 @@ import {
   storeRegistersAside,
 } from './locals';
 import { E_LINEAR, ITLB_HALF, ITLB_HALF_SHIFT, ITLB_INDEX_MASK, TLB_INDEX_SHIFT } from '../mmu/banks';
+import { TYPE_RUN, callHelper } from './module-types';
 import { N_NEXT_PAGE, N_OFFSET, N_PAGE, node, pageDistance, pageLinear } from './region';
 import { ACCESS_CALLED, formOf } from './slow-sites';
 import * as w from './wasm';
@@ -229,11 +231,17 @@ export function siteOfStatus(p: u32): u32 {
   return addSite(SITE_STATUS, p, restAfter(p), distanceOf(p), FORM_FIXED);
 }
 
-/** After HELPER_RUN: leaves at once, registers and flags being in memory. */
-export function leaveWithStatus(site: u32): void {
+/** Has HELPER_RUN run a micro-op, registers and flags being in memory; compiled code leaves at once if that asks for it. */
+export function runInHelper(p: u32): void {
+  const site = siteOfStatus(p);
+  w.const32(site);
+  w.get(LOCAL_PAGE);
+  callHelper(HELPER_RUN, TYPE_RUN);
+  openIf();
   storeLocal(LOCAL_BUDGET, R_JIT_BUDGET);
   w.const32(site);
   w.byte(w.RETURN);
+  close();
 }
 
 /** Offset in the page (perhaps beyond it) of the instruction after the micro-op's. */

@@ -46,7 +46,6 @@ const MXCSR_MODE: u32 = 0xffe0;
 const MXCSR_PLAIN: u32 = 0x1fa0;
 
 /** Formats, the low bits of an operation's id. */
-const SINGLE_PACKED: u32 = 0;
 const DOUBLE_PACKED: u32 = 1;
 const DOUBLE_SCALAR: u32 = 3;
 
@@ -277,7 +276,7 @@ function pushIsUnsafe(kind: u32, wide: bool): void {
   w.byte(w.I32_SUB);
   w.const32(wide ? SAFE_EXPONENTS_64 : SAFE_EXPONENTS_32);
   w.byte(w.I32_GE_U);
-  openIfUnsafe();
+  openIfValue(w.TYPE_I32);
   pushIsZero(FIRST, wide);
   if (kind !== KIND_DIV) {
     pushIsZero(SECOND, wide);
@@ -286,15 +285,6 @@ function pushIsUnsafe(kind: u32, wide: bool): void {
   pushIsZero(RESULT, wide);
   w.byte(w.I32_AND);
   w.byte(w.I32_EQZ);
-  closeUnsafe();
-}
-
-/** Few results need a second look. */
-function openIfUnsafe(): void {
-  openIfValue(w.TYPE_I32);
-}
-
-function closeUnsafe(): void {
   w.byte(w.ELSE);
   w.const32(0);
   close();
@@ -452,10 +442,12 @@ function changePrecision(p: u32, widens: bool): void {
     w.byte(w.I32_SUB);
     w.const32(SAFE_EXPONENTS_32);
     w.byte(w.I32_GE_U);
-    openIfUnsafe();
+    openIfValue(w.TYPE_I32);
     pushIsZero(SECOND, true);
     w.byte(w.I32_EQZ);
-    closeUnsafe();
+    w.byte(w.ELSE);
+    w.const32(0);
+    close();
     w.byte(w.I32_OR);
     pushIsNotPlain();
   }
@@ -687,6 +679,6 @@ function packedArithmetic(p: u32, kind: u32, wide: bool): void {
   close();
 }
 
-assert(op.OP_ADDPD - op.OP_ADDPS === DOUBLE_PACKED && SINGLE_PACKED === 0);
+assert(op.OP_ADDPD - op.OP_ADDPS === DOUBLE_PACKED && (op.OP_ADDPS & 3) === 0);
 assert((op.OP_CMPPS - op.OP_FP_FIRST) >> 2 === KIND_CMP && (op.OP_SQRTPS - op.OP_FP_FIRST) >> 2 === KIND_SQRT);
 assert((op.OP_MINPS - op.OP_FP_FIRST) >> 2 === KIND_MIN && (op.OP_DIVPS - op.OP_FP_FIRST) >> 2 === KIND_DIV);

@@ -32,8 +32,7 @@ import {
 } from '../cpu/kinds';
 import { RAX, RBP, RCX, RDX, RSP } from '../cpu/state';
 import { SUB_SIZE_SHIFT, T0, T1, UOP_SIZE, U_D, U_IMM, U_KIND, U_OFF, U_S, U_SUB } from '../cpu/uops';
-import { HELPER_RUN } from './abi';
-import { isCalled, leaveWithStatus, siteOfStatus } from './exits';
+import { isCalled, runInHelper } from './exits';
 import * as f from './flags';
 import { close, openIf } from './labels';
 import {
@@ -44,7 +43,6 @@ import {
   LOCAL_FLAG_B,
   LOCAL_GPR,
   LOCAL_KIND,
-  LOCAL_PAGE,
   LOCAL_RESULT,
   LOCAL_STATUS,
   LOCAL_VALUE,
@@ -57,7 +55,6 @@ import {
   storeRegisters,
 } from './locals';
 import { pushEffectiveAddress, readMemory, readModify, writeBack, writeMemory } from './memory';
-import { TYPE_RUN, callHelper } from './module-types';
 import { forgetRanges } from './ranges';
 import { translateVector } from './vector';
 import { forgetVectorChecks } from './vector-operands';
@@ -581,13 +578,7 @@ function run(p: u32): void {
     storeTemporary(T1);
   }
   f.leaveFlags();
-  const site = siteOfStatus(p);
-  w.const32(site);
-  w.get(LOCAL_PAGE);
-  callHelper(HELPER_RUN, TYPE_RUN);
-  openIf();
-  leaveWithStatus(site);
-  close();
+  runInHelper(p);
   w.get(LOCAL_CPU);
   w.access(w.I32_LOAD, R_JIT_BANK);
   w.set(LOCAL_BANK);

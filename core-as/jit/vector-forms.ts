@@ -101,6 +101,23 @@ const SHIFT = memory.data<u32>([
   op.OP_PSRAD_I, w.I32X4_SHR_S,
 ]);
 
+/** Widening moves: bytes of a lane's source, and WebAssembly's opcodes one after the other. Two of a byte to eight are not among them. */
+// prettier-ignore
+const WIDENING: u32 = <u32>memory.data<u32>([
+  op.OP_PMOVSXBW, 8, w.I16X8_EXTEND_LOW_I8X16_S, NO_OPCODE,
+  op.OP_PMOVZXBW, 8, w.I16X8_EXTEND_LOW_I8X16_U, NO_OPCODE,
+  op.OP_PMOVSXWD, 8, w.I32X4_EXTEND_LOW_I16X8_S, NO_OPCODE,
+  op.OP_PMOVZXWD, 8, w.I32X4_EXTEND_LOW_I16X8_U, NO_OPCODE,
+  op.OP_PMOVSXDQ, 8, w.I64X2_EXTEND_LOW_I32X4_S, NO_OPCODE,
+  op.OP_PMOVZXDQ, 8, w.I64X2_EXTEND_LOW_I32X4_U, NO_OPCODE,
+  op.OP_PMOVSXBD, 4, w.I16X8_EXTEND_LOW_I8X16_S, w.I32X4_EXTEND_LOW_I16X8_S,
+  op.OP_PMOVZXBD, 4, w.I16X8_EXTEND_LOW_I8X16_U, w.I32X4_EXTEND_LOW_I16X8_U,
+  op.OP_PMOVSXWQ, 4, w.I32X4_EXTEND_LOW_I16X8_S, w.I64X2_EXTEND_LOW_I32X4_S,
+  op.OP_PMOVZXWQ, 4, w.I32X4_EXTEND_LOW_I16X8_U, w.I64X2_EXTEND_LOW_I32X4_U,
+]);
+const WIDENINGS: u32 = 10;
+const WIDENING_ROW: u32 = 16;
+
 /** WebAssembly's opcode for an operation up to OP_PACKUSDW, or 0. */
 export function binaryOpcode(id: u32): u32 {
   const row = BINARY + ((id - op.OP_PAND) << 3);
@@ -239,24 +256,23 @@ function isWideProduct(id: u32): bool {
   return id === op.OP_PMULUDQ || id === op.OP_PMULDQ;
 }
 
+/** Row of a widening move in WIDENING; 0: the operation is none that is in line. */
+function wideningRow(id: u32): u32 {
+  for (let row: u32 = WIDENING; row < WIDENING + WIDENINGS * WIDENING_ROW; row += WIDENING_ROW) {
+    if (load<u32>(row) === id) return row;
+  }
+  return 0;
+}
+
 /** Bytes of each lane's source when the operation is a widening move in line; 0: it is none. */
 export function widenedBytes(id: u32): u32 {
-  switch (id) {
-    case op.OP_PMOVSXBW:
-    case op.OP_PMOVSXWD:
-    case op.OP_PMOVSXDQ:
-    case op.OP_PMOVZXBW:
-    case op.OP_PMOVZXWD:
-    case op.OP_PMOVZXDQ:
-      return 8;
-    case op.OP_PMOVSXBD:
-    case op.OP_PMOVSXWQ:
-    case op.OP_PMOVZXBD:
-    case op.OP_PMOVZXWQ:
-      return 4;
-    default:
-      return 0;
-  }
+  const row = wideningRow(id);
+  return row ? load<u32>(row, 4) : 0;
+}
+
+/** WebAssembly's opcodes of a widening move: the second one, if there is one, goes on with what the first has made. */
+export function widenOpcode(id: u32, second: bool): u32 {
+  return load<u32>(wideningRow(id) + (second ? 12 : 8));
 }
 
 /** Arithmetic of OP_FP_FIRST and what follows: the number of CMPPS's kind, the last one. */

@@ -8,12 +8,11 @@ import { CR0_EM, CR0_TS, CR4_OSFXSR, CR4_OSXSAVE } from '../cpu/state';
 import { U_D, U_IMM, U_S } from '../cpu/uops';
 import { R_CR0, R_CR4, R_XCR0, R_YMM } from '../layout';
 import * as op from '../simd/operations';
-import { FORM_FIXED, FORM_SINGLE, HELPER_RUN } from './abi';
-import { isCalled, leaveAside, leaveWithStatus, siteOfStatus } from './exits';
+import { FORM_FIXED, FORM_SINGLE } from './abi';
+import { isCalled, leaveAside, runInHelper } from './exits';
 import { close, openIf } from './labels';
-import { LOCAL_CPU, LOCAL_PAGE, loadRegister } from './locals';
+import { LOCAL_CPU, loadRegister } from './locals';
 import { pushEffectiveAddress, pushPointer } from './memory';
-import { TYPE_RUN, callHelper } from './module-types';
 import { inMemory, isAligned, isVex, operation, vectorBytes, vectorWritten } from './vector-forms';
 import * as w from './wasm';
 
@@ -121,13 +120,7 @@ export function runSlowly(p: u32): bool {
     leaveAside(p, FORM_SINGLE);
     return false;
   }
-  const site = siteOfStatus(p);
-  w.const32(site);
-  w.get(LOCAL_PAGE);
-  callHelper(HELPER_RUN, TYPE_RUN);
-  openIf();
-  leaveWithStatus(site);
-  close();
+  runInHelper(p);
   loadRegister(vectorWritten(p));
   return true;
 }

@@ -27,6 +27,7 @@ import {
   vectorRead,
   vectorSetsFlags,
   vectorWritten,
+  widenOpcode,
   widenedBytes,
 } from './vector-forms';
 import {
@@ -197,45 +198,11 @@ function widen(p: u32, id: u32): void {
     w.get(LOCAL_CPU);
     const offset = pushSecondBase(p) + half * bytes;
     w.vectorAccess(bytes === 8 ? w.V128_LOAD64_ZERO : w.V128_LOAD32_ZERO, offset);
-    extend(id);
+    w.vector(widenOpcode(id, false));
+    if (widenOpcode(id, true)) w.vector(widenOpcode(id, true));
     storeHalf(to, half);
   }
   if (halves(p) === 1) clearUpper(p, to);
-}
-
-function extend(id: u32): void {
-  switch (id) {
-    case op.OP_PMOVSXBD:
-      w.vector(w.I16X8_EXTEND_LOW_I8X16_S);
-      w.vector(w.I32X4_EXTEND_LOW_I16X8_S);
-      return;
-    case op.OP_PMOVZXBD:
-      w.vector(w.I16X8_EXTEND_LOW_I8X16_U);
-      w.vector(w.I32X4_EXTEND_LOW_I16X8_U);
-      return;
-    case op.OP_PMOVSXWQ:
-      w.vector(w.I32X4_EXTEND_LOW_I16X8_S);
-      w.vector(w.I64X2_EXTEND_LOW_I32X4_S);
-      return;
-    case op.OP_PMOVZXWQ:
-      w.vector(w.I32X4_EXTEND_LOW_I16X8_U);
-      w.vector(w.I64X2_EXTEND_LOW_I32X4_U);
-      return;
-    case op.OP_PMOVSXBW:
-      w.vector(w.I16X8_EXTEND_LOW_I8X16_S);
-      return;
-    case op.OP_PMOVZXBW:
-      w.vector(w.I16X8_EXTEND_LOW_I8X16_U);
-      return;
-    case op.OP_PMOVSXWD:
-      w.vector(w.I32X4_EXTEND_LOW_I16X8_S);
-      return;
-    case op.OP_PMOVZXWD:
-      w.vector(w.I32X4_EXTEND_LOW_I16X8_U);
-      return;
-    default:
-      w.vector(id === op.OP_PMOVSXDQ ? w.I64X2_EXTEND_LOW_I32X4_S : w.I64X2_EXTEND_LOW_I32X4_U);
-  }
 }
 
 /** Operations on 128 bits, twice for a 256-bit instruction. */

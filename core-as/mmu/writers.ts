@@ -4,7 +4,7 @@
  * A u32 per linear page: 0: none ever did; MANY: several may; else the number of the only entry that may. An entry that has since been given to
  * another page stays noted: whoever asks looks whether it still leads there.
  */
-import { CACHE_WRITERS, CACHE_WRITERS_SIZE, R_CODE_CACHE } from '../layout';
+import { CACHE_WRITERS, R_CODE_CACHE } from '../layout';
 import { dropFilledWrites } from './filled';
 import {
   DATA_BANKS,
@@ -25,10 +25,9 @@ const SPACE_ENTRIES: u32 = DATA_BANKS * BANK_ENTRIES;
 
 let writers: u32 = 0;
 
-/** Binds this instance to its vCPU's table. Nothing is noted afterwards, so there must be no write entries. */
+/** Binds this instance to its vCPU's table. What an instance before it has noted is looked at as anything that is no longer true. */
 export function bindWriters(cpu: u32): void {
   writers = load<u32>(cpu, R_CODE_CACHE) + CACHE_WRITERS;
-  memory.fill(writers, 0, CACHE_WRITERS_SIZE);
 }
 
 /** Address of the write entry with a number, which counts from 1. */

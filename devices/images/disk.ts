@@ -1,6 +1,6 @@
 /** The file system of a disk image from which a loader boots: the whole image, or the partitions of a GPT or an MBR. */
 import { openExt2 } from './ext2.ts';
-import { ImageError, type ImageFiles, type ReadRange } from './image.ts';
+import { ImageError, viewOf, type ImageFiles, type ReadRange } from './image.ts';
 import { openIso9660 } from './iso9660.ts';
 import { openUfs } from './ufs.ts';
 
@@ -18,8 +18,6 @@ interface Partition {
   readonly offset: number;
   readonly lengthBytes: number;
 }
-
-const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 async function gptPartitions(readRange: ReadRange): Promise<Partition[]> {
   const header = await readRange(SECTOR_BYTES, SECTOR_BYTES);

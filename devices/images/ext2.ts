@@ -1,5 +1,14 @@
 /** ext2, ext3 and ext4 (Documentation/filesystems/ext4 of Linux), for reading, as GRUB reads them: what a journal still holds is not looked at. */
-import { ImageError, imageFiles, MAX_FILE_BYTES, type ImageFiles, type ImageNode, type ReadRange } from './image.ts';
+import {
+  ImageError,
+  imageFiles,
+  MAX_FILE_BYTES,
+  viewOf,
+  type ImageFiles,
+  type ImageNode,
+  type ReadRange,
+} from './image.ts';
+import { InodeNode } from './inode-node.ts';
 
 const SUPERBLOCK_OFFSET = 1024;
 const SUPERBLOCK_BYTES = 1024;
@@ -26,6 +35,9 @@ const MAX_EXTENT_NODES = 10_000;
 const MAX_WRITTEN_EXTENT = 32768;
 const S_IFMT = 0o170000;
 
+/** Where a directory's record has the length of its name. */
+const NAME_BYTES_AT = 6;
+
 interface Superblock {
   readonly blockBytes: number;
   readonly firstBlock: number;
@@ -41,8 +53,6 @@ interface Run {
   readonly physical: number;
   count: number;
 }
-
-const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 function readSuperblock(bytes: Uint8Array): Superblock | undefined {
   const view = viewOf(bytes);
@@ -74,7 +84,7 @@ function readSuperblock(bytes: Uint8Array): Superblock | undefined {
   return superblock;
 }
 
-class ExtNode implements ImageNode {
+class ExtNode extends InodeNode {
   readonly #view: DataView;
   #nodesRead = 0;
 
@@ -83,6 +93,7 @@ class ExtNode implements ImageNode {
     private readonly readRange: ReadRange,
     private readonly inode: Uint8Array,
   ) {
+    super('ext2', NAME_BYTES_AT);
     this.#view = viewOf(inode);
   }
 
@@ -133,6 +144,11 @@ class ExtNode implements ImageNode {
       }
       const count = view.getUint16(at + 4, true);
       const physical = view.getUint32(at + 8, true) + view.getUint16(at + 6, true) * 2 ** 32;
+      const last = runs.at(-1);
+      // In order, so that no image has a loader read the same blocks over and over.
+      if (last && logical < last.logical + last.count) {
+        throw new ImageError('A file of the ext2 file system has damaged extents.');
+      }
       if (count <= MAX_WRITTEN_EXTENT) runs.push({ logical, physical, count });
     }
   }
@@ -191,31 +207,8 @@ class ExtNode implements ImageNode {
     return bytes;
   }
 
-  async #entries(): Promise<Map<string, number>> {
-    const entries = new Map<string, number>();
-    const bytes = await this.contents();
-    const view = viewOf(bytes);
-    for (let at = 0; at + 8 <= bytes.length;) {
-      const inode = view.getUint32(at, true);
-      const recordBytes = view.getUint16(at + 4, true);
-      const nameBytes = view.getUint8(at + 6);
-      if (recordBytes < 8 + nameBytes || at + recordBytes > bytes.length) {
-        throw new ImageError('A directory of the ext2 file system is damaged.');
-      }
-      // Entries of the index of a large directory, and checksums, have no inode.
-      if (inode !== 0) entries.set(new TextDecoder().decode(bytes.subarray(at + 8, at + 8 + nameBytes)), inode);
-      at += recordBytes;
-    }
-    return entries;
-  }
-
-  async child(name: string): Promise<ImageNode | undefined> {
-    const inode = (await this.#entries()).get(name);
-    return inode === undefined ? undefined : readInode(this.fs, this.readRange, inode);
-  }
-
-  async names(): Promise<string[]> {
-    return [...(await this.#entries()).keys()].filter((name) => name !== '.' && name !== '..').sort();
+  protected inodeNumbered(inode: number): Promise<ImageNode> {
+    return readInode(this.fs, this.readRange, inode);
   }
 }
 

@@ -7,6 +7,8 @@ import { GrubError, parseGrubScript, type Statement, type Word } from './grub-sc
 
 const MAX_STEPS = 100_000;
 const MAX_FILES = 8;
+/** Linux takes 2 KiB of a command line; a variable of variables of variables is no longer either. */
+const MAX_WORD_CHARACTERS = 64 * 1024;
 /** Where packages of GRUB put their configuration. */
 export const CONFIGURATION_FILES = ['/boot/grub/grub.cfg', '/grub/grub.cfg', '/boot/grub2/grub.cfg', '/grub2/grub.cfg'];
 
@@ -69,8 +71,11 @@ class Interpreter {
   #expand(word: Word): string[] {
     let current: string | undefined = word.length === 0 ? '' : undefined;
     const words: string[] = [];
+    let length = 0;
     for (const piece of word) {
       const value = piece.kind === 'text' ? piece.text : this.get(piece.name);
+      length += value.length;
+      if (length > MAX_WORD_CHARACTERS) throw new GrubError('the GRUB configuration makes a word that is too long');
       if (piece.kind === 'text' || piece.quoted) {
         current = (current ?? '') + value;
         continue;

@@ -3,6 +3,8 @@
 /** Reads bytes of a disk or of a part of it. Rejects with {@link ImageError} beyond its end. */
 export type ReadRange = (offset: number, lengthBytes: number) => Promise<Uint8Array>;
 
+export const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
 /** The image is damaged, or not what it should be; the message is one sentence. */
 export class ImageError extends Error {
   override readonly name = 'ImageError';

@@ -1,5 +1,14 @@
 /** UFS2 of FreeBSD (sys/ufs/ffs/fs.h, sys/ufs/ufs/dinode.h, dir.h), little-endian, for reading. */
-import { ImageError, imageFiles, MAX_FILE_BYTES, type ImageFiles, type ImageNode, type ReadRange } from './image.ts';
+import {
+  ImageError,
+  imageFiles,
+  MAX_FILE_BYTES,
+  viewOf,
+  type ImageFiles,
+  type ImageNode,
+  type ReadRange,
+} from './image.ts';
+import { InodeNode } from './inode-node.ts';
 
 /** Where it may lie (SBLOCKSEARCH). */
 const SUPERBLOCK_OFFSETS = [65_536, 8192, 0, 262_144];
@@ -19,6 +28,9 @@ const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
 const S_IFLNK = 0o120000;
 
+/** Where a directory's record has the length of its name. */
+const NAME_BYTES_AT = 7;
+
 interface Superblock {
   readonly inodeBlock: number;
   readonly blockBytes: number;
@@ -26,8 +38,6 @@ interface Superblock {
   readonly inodesPerGroup: number;
   readonly fragmentsPerGroup: number;
 }
-
-const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 function readSuperblock(bytes: Uint8Array): Superblock | undefined {
   const view = viewOf(bytes);
@@ -51,7 +61,7 @@ function readSuperblock(bytes: Uint8Array): Superblock | undefined {
   return superblock;
 }
 
-class UfsNode implements ImageNode {
+class UfsNode extends InodeNode {
   readonly #view: DataView;
 
   constructor(
@@ -59,6 +69,7 @@ class UfsNode implements ImageNode {
     private readonly readRange: ReadRange,
     private readonly inode: Uint8Array,
   ) {
+    super('UFS', NAME_BYTES_AT);
     this.#view = viewOf(inode);
   }
 
@@ -124,30 +135,8 @@ class UfsNode implements ImageNode {
     return bytes;
   }
 
-  async #entries(): Promise<Map<string, number>> {
-    const entries = new Map<string, number>();
-    const bytes = await this.contents();
-    const view = viewOf(bytes);
-    for (let at = 0; at + 8 <= bytes.length;) {
-      const inode = view.getUint32(at, true);
-      const recordBytes = view.getUint16(at + 4, true);
-      const nameBytes = view.getUint8(at + 7);
-      if (recordBytes < 8 + nameBytes || at + recordBytes > bytes.length) {
-        throw new ImageError('A directory of the UFS file system is damaged.');
-      }
-      if (inode !== 0) entries.set(new TextDecoder().decode(bytes.subarray(at + 8, at + 8 + nameBytes)), inode);
-      at += recordBytes;
-    }
-    return entries;
-  }
-
-  async child(name: string): Promise<ImageNode | undefined> {
-    const inode = (await this.#entries()).get(name);
-    return inode === undefined ? undefined : readInode(this.fs, this.readRange, inode);
-  }
-
-  async names(): Promise<string[]> {
-    return [...(await this.#entries()).keys()].filter((name) => name !== '.' && name !== '..').sort();
+  protected inodeNumbered(inode: number): Promise<ImageNode> {
+    return readInode(this.fs, this.readRange, inode);
   }
 }
 

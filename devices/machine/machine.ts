@@ -773,6 +773,7 @@ export class Machine implements AsyncDisposable {
     await step(() => this.#runner.destroy());
     this.#threadsRun = false;
     this.#pump.stop();
+    clearTimeout(this.#nextLook);
     this.clock.close();
     await step(() => this.platform.close(reason.reason === 'error' ? `error: ${reason.message}` : reason.reason));
     // A core file is written after the end; destroy() closes it then.

@@ -38,7 +38,11 @@ const LEDGER: readonly (readonly [name: string, instructions: number, code: stri
   // vmovdqu ymm0,[rbx]; vpcmpeqb ymm1,ymm0,[rsi]; vpmovmskb eax,ymm1; vmovdqu [rdi],ymm1
   ['AVX2', 4, 'c5fe6f03 c5fd740e c5fdd7c1 c5fe7f0f', 507, 217],
   // cvtsi2sd xmm0,eax; addsd xmm0,[rbx]; mulsd xmm1,xmm0; ucomisd xmm0,xmm1; movsd [rdi],xmm1
-  ['doubles', 5, 'f20f2ac0 f20f5803 f20f59c8 660f2ec1 f20f110f', 728, 367],
+  ['doubles', 5, 'f20f2ac0 f20f5803 f20f59c8 660f2ec1 f20f110f', 692, 341],
+  // movupd xmm0,[rbx]; mulpd xmm0,xmm1; addpd xmm2,xmm0; divps xmm3,xmm4; minpd xmm5,xmm6
+  ['packed floating point', 5, '660f1003 660f59c1 660f58d0 0f5edc 660f5dee', 928, 334],
+  // pshufd xmm0,xmm1,0x1b; shufps xmm2,xmm3,0x44; palignr xmm4,xmm5,5; punpckldq xmm6,xmm7; pmovzxbw xmm0,xmm1; pmuludq xmm2,xmm3
+  ['shuffles', 6, '660f70c11b 0fc6d344 660f3a0fe505 660f62f7 660f3830c1 660ff4d3', 419, 116],
 ];
 
 /** Numbers may be smaller by so much before they have to be written again. */

@@ -11,7 +11,7 @@ import { afterEach, expect, test } from 'vitest';
 import { displayGuest, displayGuestMissing } from '../support/display-guest.ts';
 import { hostRun } from '../support/host-programs.ts';
 import { BASIC_ARGS, destroyTestMachines, testMachine } from '../support/machine.ts';
-import { RfbClient } from '../support/rfb-client.ts';
+import { viewerOver } from '../support/rfb-viewer.ts';
 
 afterEach(destroyTestMachines);
 
@@ -46,9 +46,7 @@ test('frames a second, and an idle screen', { timeout: 300_000 }, async (context
     }
     // A viewer that looks on while nothing changes.
     const socket = connect({ path: join(folder, 'vnc') });
-    const client = new RfbClient((bytes) => socket.write(bytes));
-    socket.on('data', (bytes: Buffer) => client.receive(bytes));
-    socket.on('close', () => client.closed());
+    const client = viewerOver(socket);
     expect(await client.open()).toBeUndefined();
     await client.init();
     display.press('F3');

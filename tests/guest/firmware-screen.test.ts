@@ -3,7 +3,6 @@
  * BHYVE_VARS.fd. Pictures of the steps go to artifacts/screenshots, or to the folder that WEBHYVE_SCREENSHOTS names.
  */
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -12,7 +11,8 @@ import type { MachineDisplay } from '../../devices/display/machine-display.ts';
 import { FIRMWARE_CODE, FIRMWARE_VARIABLES, firmwareMissing } from '../support/firmware.ts';
 import { freePort } from '../support/free-port.ts';
 import { grubMediaMissing, makeBootDisc, makeBootDisk, type BootMedia } from '../support/grub-media.ts';
-import { RfbClient } from '../support/rfb-client.ts';
+import type { RfbClient } from '../support/rfb-client.ts';
+import { openViewer } from '../support/rfb-viewer.ts';
 import {
   destroyTestMachines,
   linuxGuest,
@@ -59,20 +59,6 @@ function wholeFirmware(): string {
   const whole = join(scratch.path, 'BHYVE_UEFI.fd');
   writeFileSync(whole, Buffer.concat([readFileSync(FIRMWARE_VARIABLES), readFileSync(FIRMWARE_CODE)]));
   return whole;
-}
-
-async function viewer(
-  where: { readonly path: string } | { readonly host: string; readonly port: number },
-): Promise<RfbClient> {
-  const socket = connect(where);
-  const client = new RfbClient((bytes) => socket.write(bytes));
-  socket.on('data', (bytes: Buffer) => client.receive(bytes));
-  socket.on('error', () => undefined);
-  socket.on('close', () => client.closed());
-  expect(await client.open()).toBeUndefined();
-  await client.init();
-  client.setEncodings(16, 1, -223, -258);
-  return client;
 }
 
 function press(client: RfbClient, keysym: number): void {
@@ -155,7 +141,7 @@ test('wait, logo, Shell, and a snapshot with a key held', { timeout: PATIENCE_MS
   await new Promise((resolve) => setTimeout(resolve, 500));
   // Nothing runs before somebody looks.
   expect([guest.machine.running, guest.com1.transcript]).toEqual([false, '']);
-  const client = await viewer({ path: join(scratch.path, 'vnc') });
+  const client = await openViewer({ path: join(scratch.path, 'vnc') });
   await seeLogo(display);
   await keepPicture(display, 'logo');
   await seeShell(guest, client);
@@ -189,7 +175,7 @@ test('setup, the boot manager, and variables that are kept', { timeout: PATIENCE
     await using guest = await testMachine(screenArgs(''));
     const display = displayOf(guest);
     guest.machine.start();
-    const client = await viewer({ path: join(scratch.path, 'vnc') });
+    const client = await openViewer({ path: join(scratch.path, 'vnc') });
     await seeShell(guest, client);
     await untilAnswered(guest.com1, `setvar ${VARIABLE} -bs -nv =5a6b\rsetvar ${VARIABLE}\r`, '5A 6B', client);
     await untilAnswered(guest.com1, 'exit\r', 'Boot Manager', client);
@@ -205,7 +191,7 @@ test('setup, the boot manager, and variables that are kept', { timeout: PATIENCE
   }
   await using guest = await testMachine(screenArgs(''));
   guest.machine.start();
-  const client = await viewer({ path: join(scratch.path, 'vnc') });
+  const client = await openViewer({ path: join(scratch.path, 'vnc') });
   await seeShell(guest, client);
   await untilAnswered(guest.com1, `setvar ${VARIABLE}\r`, '5A 6B', client);
 });
@@ -268,7 +254,7 @@ test("the manual's examples reach GRUB and a console of Debian", { timeout: PATI
       uefiArgs(`tcp=${example.address}:${port},w=800,h=600${example.options}`, rom, disks),
     );
     guest.machine.start();
-    const client = await viewer({ host: example.host, port });
+    const client = await openViewer({ host: example.host, port });
     await seeConsole(guest, client, example.title, example.name);
   }
 });

@@ -4,7 +4,6 @@
  * folder of BHYVE_CODE.fd. Pictures of the steps go to artifacts/screenshots, or to the folder that WEBHYVE_SCREENSHOTS names.
  */
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
@@ -19,7 +18,8 @@ import { freePort } from '../support/free-port.ts';
 import { graphicalDebian } from '../support/graphical-debian.ts';
 import { grubMediaMissing } from '../support/grub-media.ts';
 import { destroyTestMachines, scratchDirectory, testMachine, type TestMachine } from '../support/machine.ts';
-import { RfbClient } from '../support/rfb-client.ts';
+import type { RfbClient } from '../support/rfb-client.ts';
+import { openViewer } from '../support/rfb-viewer.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const PATIENCE_MS = 900_000;
@@ -46,18 +46,6 @@ afterEach(destroyTestMachines);
 function missing(): string | undefined {
   if (process.env['DESKTOP'] === undefined) return 'takes minutes: set DESKTOP=1';
   return firmwareMissing ?? grubMediaMissing() ?? debianSystemMissing();
-}
-
-async function viewer(host: string, port: number): Promise<RfbClient> {
-  const socket = connect({ host, port });
-  const client = new RfbClient((bytes) => socket.write(bytes));
-  socket.on('data', (bytes: Buffer) => client.receive(bytes));
-  socket.on('error', () => undefined);
-  socket.on('close', () => client.closed());
-  expect(await client.open()).toBeUndefined();
-  await client.init();
-  client.setEncodings(16, 1, -223, -258);
-  return client;
 }
 
 /** Types as a viewer does whose user has a German keyboard: Shift and AltGr are keys of their own. */
@@ -268,7 +256,7 @@ test(
       const { display } = guest.machine;
       if (!display) throw new Error('the machine has no display');
       guest.machine.start();
-      const desk: Desk = { guest, display, font, client: await viewer('127.0.0.1', port) };
+      const desk: Desk = { guest, display, font, client: await openViewer({ host: '127.0.0.1', port }) };
       await logIn(desk);
       await startX(desk);
       await point(desk);

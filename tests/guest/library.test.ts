@@ -37,6 +37,14 @@ test('boots, talks, and sees the power button', async ({ boot, skip }) => {
   const stats = vm.stats(1);
   expect(stats['instructions retired']).toBe(vm.registers(1).instructions);
   expect(() => vm.stats(2)).toThrow('there is no vCPU 2');
+  // What booting compiled, and what of that helpers had to run: Linux reads the flags at every lock.
+  const jit = Object.fromEntries(Object.entries(vm.stats(0)).filter(([name]) => name.startsWith('jit ')));
+  expect(jit['jit regions']).toBeGreaterThanOrEqual(jit['jit modules'] ?? 0n);
+  for (const name of ['modules', 'bytes of WebAssembly', 'compile time (ns)', 'helper runs: PUSHF'])
+    expect(jit[`jit ${name}`], name).toBeGreaterThan(0n);
+  for (const name of ['to an address in a register', 'aside', 'after a helper'])
+    expect(jit[`jit regions left ${name}`], name).toBeGreaterThan(0n);
+  expect(Object.keys(jit).filter((name) => /: \d+$/.test(name))).toEqual([]);
   vm.resume();
 
   expect(vm.powerButton()).toBe(true);

@@ -11,7 +11,8 @@ import { vncKey } from '../../devices/display/rfb/handshake.ts';
 import { desEncrypt } from '../../host-node/display/des.ts';
 import { displayGuest, displayGuestMissing, squareColour } from '../support/display-guest.ts';
 import { BASIC_ARGS, destroyTestMachines, testMachine } from '../support/machine.ts';
-import { RfbClient } from '../support/rfb-client.ts';
+import type { RfbClient } from '../support/rfb-client.ts';
+import { viewerOver } from '../support/rfb-viewer.ts';
 
 const VERSION = 'RFB 003.008\n';
 const PASSWORD = 'geheim';
@@ -38,10 +39,7 @@ function dial(): Socket {
 }
 
 function viewer(socket = dial()): RfbClient {
-  const client = new RfbClient((bytes) => socket.write(bytes));
-  socket.on('data', (bytes: Buffer) => client.receive(bytes));
-  socket.on('close', () => client.closed());
-  return client;
+  return viewerOver(socket);
 }
 
 function answer(password: string): (challenge: Uint8Array) => Uint8Array {

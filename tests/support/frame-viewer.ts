@@ -3,13 +3,11 @@
  * one whenever it has drawn one, and prints how many pictures' worth of pixels it drew a second.
  */
 import { connect } from 'node:net';
-import { RfbClient } from './rfb-client.ts';
+import { viewerOver } from './rfb-viewer.ts';
 
 const [path = '', encoding = '0', seconds = '1'] = process.argv.slice(2);
 const socket = connect({ path });
-const client = new RfbClient((bytes) => socket.write(bytes));
-socket.on('data', (bytes: Buffer) => client.receive(bytes));
-socket.on('close', () => client.closed());
+const client = viewerOver(socket);
 await client.open();
 await client.init();
 client.setEncodings(Number(encoding));

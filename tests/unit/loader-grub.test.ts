@@ -154,6 +154,7 @@ describe('configurations', () => {
     ['if true; then linux /x', /lacks "fi"/],
     ["echo 'x", /quotation mark without its end/],
     ['{ '.repeat(100), /nested too deeply/],
+    [`set a=abcd\n${'set a=$a$a\n'.repeat(40)}linux /x $a`, /makes a word that is too long/],
   ])('%s', async (configuration, said) => {
     await expect(boot(configuration)).rejects.toThrow(GrubError);
     await expect(boot(configuration)).rejects.toThrow(said);
@@ -231,6 +232,38 @@ test.skipIf(!hasMke2fs)('partitions have GRUB’s names, logical ones too', asyn
     ['msdos6', 'logical'],
   ]);
 });
+
+test.skipIf(!hasMke2fs)(
+  'extents that overlap are refused: a loader would read the same blocks over and over',
+  async () => {
+    const tree = join(directory, 'extents');
+    mkdirSync(tree);
+    const blocks = 7;
+    writeFileSync(join(tree, 'file'), new Uint8Array(blocks * 1024).fill(7));
+    const image = join(directory, 'extents.img');
+    expect(spawnSync('mke2fs', ['-q', '-t', 'ext4', '-b', '1024', '-d', tree, image, '2M']).status).toBe(0);
+    const disk = readFileSync(image);
+    const file = async (): Promise<Uint8Array | undefined> => {
+      const range = (offset: number, lengthBytes: number): Promise<Uint8Array> =>
+        Promise.resolve(disk.subarray(offset, offset + lengthBytes));
+      const [volume] = await openVolumes(range);
+      return volume?.files.read('/file');
+    };
+    expect(await file()).toEqual(new Uint8Array(blocks * 1024).fill(7));
+    // The root of the file's tree: one extent of its blocks. Now two, both of the same ones.
+    const root = disk.findIndex(
+      (_, at) =>
+        at % 4 === 0 &&
+        at + 24 <= disk.length &&
+        disk.readUInt32LE(at) === 0x1f30a &&
+        disk.readUInt16LE(at + 16) === blocks,
+    );
+    expect(root).toBeGreaterThan(0);
+    disk.writeUInt16LE(2, root + 2);
+    disk.copy(disk, root + 24, root + 12, root + 24);
+    await expect(file()).rejects.toThrow('damaged extents');
+  },
+);
 
 test('device maps', () => {
   expect([...parseDeviceMap('# a comment\n(hd0) /vm/a disk.img\n  (cd0)\t/iso \nnonsense\n')]).toEqual([

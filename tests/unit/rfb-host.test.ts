@@ -15,6 +15,7 @@ import { serveWeb } from '../../host-node/display/rfb-web.ts';
 import { RfbServer } from '../../devices/display/rfb/server.ts';
 import { freePort } from '../support/free-port.ts';
 import { RfbClient } from '../support/rfb-client.ts';
+import { viewerOver } from '../support/rfb-viewer.ts';
 
 let folder = '';
 const ends: (() => Promise<void> | void)[] = [];
@@ -43,10 +44,7 @@ async function backendAt(rfb: RfbAddress, more: Partial<DisplaySettings> = {}): 
 }
 
 function overSocket(socket: Socket): RfbClient {
-  const client = new RfbClient((bytes) => socket.write(bytes));
-  socket.on('data', (bytes: Buffer) => client.receive(bytes));
-  socket.on('close', () => client.closed());
-  socket.on('error', () => undefined);
+  const client = viewerOver(socket);
   ends.push(() => void socket.destroy());
   return client;
 }
