@@ -14,6 +14,7 @@ import {
 } from '../backends/network.ts';
 import { GuestAddressError } from '../bus/guest-memory.ts';
 import type { AccessSize } from '../bus/port-bus.ts';
+import type { Clock } from '../bus/clock.ts';
 import type { Counters } from '../device.ts';
 import type { DeviceBuilder } from '../device-context.ts';
 import type { MacAddress } from '../net/addresses.ts';
@@ -78,14 +79,20 @@ const CONTROL_ERROR = 1;
 const MAX_TRANSMIT_BYTES = MAX_FRAME_BYTES + VIRTIO_HEADER_BYTES_MERGEABLE;
 /** Frames that one notification has sent before the event loop gets its turn. */
 const FRAMES_A_TURN = 512;
+/**
+ * A request, an acknowledgement or a ping that goes out alone: its answer interrupts the driver soon, which then finds by itself that the frame
+ * is sent, and its event index says so. So the interrupt for such a frame waits so long, as network cards' moderation has it. Drivers that send
+ * bulk wait for nothing: theirs are more frames, or longer ones.
+ */
+const SHORT_FRAME_BYTES = 256;
+const SENT_INTERRUPT_DELAY_NS = 1_000_000;
 
 export interface VirtioNetOptions extends VirtioDeviceOptions {
   readonly backend: NetworkBackend;
   readonly mac: MacAddress;
   /** The driver is told of it when it is given. */
   readonly mtu?: number | undefined;
-  /** Runs the callback after the present event. */
-  readonly later: (callback: () => void) => void;
+  readonly clock: Clock;
 }
 
 function segmentBytes(segments: readonly Segment[]): number {
@@ -103,7 +110,7 @@ export class VirtioNet extends VirtioDevice {
   readonly #configuredMac: MacAddress;
   readonly #config = new Uint8Array(CONFIG_BYTES);
   readonly #filter = new ReceiveFilter();
-  readonly #later: (callback: () => void) => void;
+  readonly #clock: Clock;
   /** Receive buffers taken from the queue and not filled yet. */
   #buffers: Chain[] = [];
   /** A frame that the backend did not take. */
@@ -111,6 +118,8 @@ export class VirtioNet extends VirtioDevice {
   #offload: OffloadCapabilities = NO_OFFLOAD;
   #starved = false;
   #moreLater = false;
+  /** Ends the wait for the interrupt of a frame that went out alone; undefined when none waits. */
+  #cancelSentInterrupt: (() => void) | undefined;
 
   constructor(options: VirtioNetOptions) {
     const mtu = options.mtu === undefined ? [] : [VIRTIO_NET_F_MTU];
@@ -125,7 +134,7 @@ export class VirtioNet extends VirtioDevice {
     });
     this.#backend = options.backend;
     this.#configuredMac = options.mac;
-    this.#later = options.later;
+    this.#clock = options.clock;
     this.#config.set(options.mac);
     const fields = new DataView(this.#config.buffer);
     fields.setUint16(CONFIG_STATUS, STATUS_LINK_UP, true);
@@ -187,10 +196,14 @@ export class VirtioNet extends VirtioDevice {
   readonly #transmit = (): void => {
     const queue = this.queue(TRANSMIT_QUEUE);
     if (this.paused || this.#blocked || !queue.ready) return;
+    // The driver has found what waited, or it wants to hear of it now that it has sent more.
+    if (this.#cancelSentInterrupt) this.signalQueue(queue);
     queue.disableNotify();
     let count = 0;
+    let sentBytes = 0;
     do {
       for (let chain = queue.pop(); chain; chain = queue.pop()) {
+        sentBytes += segmentBytes(chain.readable);
         if (!this.#send(chain)) {
           this.#blocked = chain;
           this.signalQueue(queue);
@@ -204,8 +217,30 @@ export class VirtioNet extends VirtioDevice {
         }
       }
     } while (queue.enableNotify());
-    this.signalQueue(queue);
+    if (count === 1 && sentBytes <= SHORT_FRAME_BYTES) this.#signalSentLater(queue);
+    else this.signalQueue(queue);
   };
+
+  /** Only a driver's event index tells afterwards whether it still wants the interrupt. */
+  #signalSentLater(queue: VirtQueue): void {
+    if (!queue.features.eventIndex) this.signalQueue(queue);
+    else {
+      this.#cancelSentInterrupt ??= this.#clock.at(this.#clock.nowNs() + SENT_INTERRUPT_DELAY_NS, () => {
+        this.#cancelSentInterrupt = undefined;
+        // What a pause holds back is looked at when the machine goes on.
+        if (!this.paused) this.signalQueue(queue);
+      });
+    }
+  }
+
+  #forgetSentInterrupt(): void {
+    this.#cancelSentInterrupt?.();
+    this.#cancelSentInterrupt = undefined;
+  }
+
+  #later(callback: () => void): void {
+    this.#clock.at(this.#clock.nowNs(), callback);
+  }
 
   #transmitLater(): void {
     if (this.#moreLater) return;
@@ -449,7 +484,9 @@ export class VirtioNet extends VirtioDevice {
     if (this.paused || !chain) return;
     if (!this.#send(chain)) return;
     this.#blocked = undefined;
-    this.queue(TRANSMIT_QUEUE).push(chain.head, 0);
+    const queue = this.queue(TRANSMIT_QUEUE);
+    queue.push(chain.head, 0);
+    this.signalQueue(queue);
     this.#transmit();
   }
 
@@ -464,6 +501,7 @@ export class VirtioNet extends VirtioDevice {
   }
 
   protected override driverReset(): void {
+    this.#forgetSentInterrupt();
     this.#buffers = [];
     this.#blocked = undefined;
     this.#starved = false;
@@ -478,6 +516,7 @@ export class VirtioNet extends VirtioDevice {
   }
 
   protected override closeDevice(): Promise<void> {
+    this.#forgetSentInterrupt();
     return this.#backend.close();
   }
 
@@ -516,6 +555,7 @@ export class VirtioNet extends VirtioDevice {
     const restoreBase = super.prepareDeviceRestore(fields);
     return () => {
       const linkUp = (this.#config[CONFIG_STATUS] ?? 0) & STATUS_LINK_UP;
+      this.#forgetSentInterrupt();
       this.#buffers = [];
       this.#blocked = undefined;
       this.#starved = false;
@@ -553,6 +593,6 @@ export const buildVirtioNet: DeviceBuilder = async (context, where, variables) =
     ...virtioOptions(context),
     ...parts,
     mtu: mtu === undefined ? undefined : Number(mtu),
-    later: (callback) => void context.clock.at(context.clock.nowNs(), callback),
+    clock: context.clock,
   });
 };

@@ -124,6 +124,11 @@ export class FakeModernDriver {
     this.machine.mmio.write(address + multiplier * this.common(0x1e, 2), 2, queue);
   }
 
+  /** Where the driver says with which used element it wants to be interrupted (virtio 1.2, 2.7.7). */
+  usedEventGpa(queue: number): number {
+    return this.#ring(queue) + AVAIL + 4 + 2 * RING_SIZE;
+  }
+
   /** What the device has given back in a queue since the last call. */
   takeUsed(queue: number): UsedElement[] {
     const state = this.#queues[queue];

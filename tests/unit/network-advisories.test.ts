@@ -5,6 +5,7 @@ import { E1000 } from '../../devices/net/e1000/device.ts';
 import { VIRTIO_RING_F_INDIRECT_DESC } from '../../devices/virtio/device.ts';
 import { CONTROL_QUEUE, RECEIVE_QUEUE, TRANSMIT_QUEUE, VirtioNet } from '../../devices/virtio/net.ts';
 import { FakeMachine } from '../support/fake-bus.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { FakeDriver } from '../support/fake-driver.ts';
 import { FakeE1000Driver } from '../support/fake-e1000.ts';
 import { FakeNetwork } from '../support/fake-network.ts';
@@ -30,7 +31,7 @@ function virtioNet(queueIndex: number) {
         log: () => undefined,
         backend: cable,
         mac: MAC,
-        later: (callback) => callback(),
+        clock: new FakeClock(),
       }),
   );
   const driver = new FakeDriver(machine, 3, RING, queueIndex);

@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import { NO_OFFLOAD, type OffloadCapabilities } from '../../devices/backends/network.ts';
 import type { DeviceState } from '../../devices/snapshot.ts';
+import { VIRTIO_RING_F_EVENT_IDX } from '../../devices/virtio/device.ts';
 import {
   CONTROL_QUEUE,
   RECEIVE_QUEUE,
@@ -11,6 +12,8 @@ import {
 } from '../../devices/virtio/net.ts';
 import * as L from '../../devices/virtio/transport/legacy.ts';
 import { FakeMachine } from '../support/fake-bus.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { FakeModernDriver } from '../support/fake-modern-driver.ts';
 import { FakeNetwork } from '../support/fake-network.ts';
 
 const SLOT = 3;
@@ -23,13 +26,14 @@ interface Rig {
   readonly machine: FakeMachine;
   readonly device: VirtioNet;
   readonly cable: FakeNetwork;
+  readonly clock: FakeClock;
 }
 
 function rig(options: { offload?: OffloadCapabilities; mtu?: number; memory?: FakeMachine['memory'] } = {}): Rig {
   const cable = new FakeNetwork(options.offload);
   const machine = new FakeMachine({}, options.memory);
   const { memory } = machine;
-  const later = (callback: () => void): void => callback();
+  const clock = new FakeClock();
   const device = new VirtioNet({
     memory,
     msix: true,
@@ -37,12 +41,12 @@ function rig(options: { offload?: OffloadCapabilities; mtu?: number; memory?: Fa
     backend: cable,
     mac: MAC,
     mtu: options.mtu,
-    later,
+    clock,
   });
   machine.pci.add({ bus: 0, slot: SLOT, func: 0 }, device);
   machine.pci.configure();
   machine.pci.start();
-  return { machine, device, cable };
+  return { machine, device, cable, clock };
 }
 
 /** A legacy driver with all three queues. */
@@ -282,4 +286,78 @@ test('a snapshot in the middle: receive buffers stay, a frame on its way out is 
   expect(second.cable.deliver(frameOf(70))).toBe(true);
   expect(going.used(RECEIVE_QUEUE)).toEqual([72, 82]);
   expect(going.bytes(BUFFERS + 0x2000 + 12, 70)).toEqual(frameOf(70));
+});
+
+/** A driver of virtio 1.0 with event indices, which has sent a frame. */
+function sender(): Rig & { readonly send: (lengthBytes: number) => void; readonly wants: (used: number) => void } {
+  const made = rig();
+  const driver = new FakeModernDriver(made.machine, SLOT);
+  driver.start(1 << VIRTIO_RING_F_EVENT_IDX, 2);
+  const { memory } = made.machine;
+  return {
+    ...made,
+    send: (lengthBytes) => {
+      memory.fill(BUFFERS, 12, 0);
+      memory.write(BUFFERS + 12, frameOf(lengthBytes));
+      driver.submit(TRANSMIT_QUEUE, [{ gpa: BUFFERS, lengthBytes: 12 + lengthBytes }]);
+    },
+    wants: (used) => memory.writeU16(driver.usedEventGpa(TRANSMIT_QUEUE), used),
+  };
+}
+
+const SENT_MESSAGE = TRANSMIT_QUEUE + 1;
+const sentInterrupts = ({ machine }: Rig): number =>
+  machine.interrupts.messages.filter(({ data }) => data === SENT_MESSAGE).length;
+
+test('the interrupt for a short frame that went out alone waits for a millisecond', () => {
+  const card = sender();
+  card.send(60);
+  expect(card.cable.sent).toHaveLength(1);
+  card.clock.advance(900_000);
+  expect(sentInterrupts(card)).toBe(0);
+  card.clock.advance(100_000);
+  expect(sentInterrupts(card)).toBe(1);
+  card.clock.advance(10_000_000);
+  expect(sentInterrupts(card)).toBe(1);
+});
+
+test('a driver that has found the frame meanwhile is not interrupted', () => {
+  const card = sender();
+  card.send(60);
+  card.wants(1);
+  card.clock.advance(10_000_000);
+  expect(sentInterrupts(card)).toBe(0);
+  // The next frame is the one that it wants to hear of; when another follows, what is before that one waits no longer.
+  card.send(60);
+  expect(sentInterrupts(card)).toBe(0);
+  card.send(60);
+  expect(sentInterrupts(card)).toBe(1);
+});
+
+test('a long frame, and several, interrupt at once', () => {
+  const card = sender();
+  card.send(1000);
+  expect(sentInterrupts(card)).toBe(1);
+  card.wants(1);
+  card.cable.busy = true;
+  card.send(60);
+  card.send(60);
+  card.cable.drain();
+  expect(card.cable.sent).toHaveLength(3);
+  expect(sentInterrupts(card)).toBe(2);
+});
+
+test('a pause holds the waiting interrupt back, a reset drops it', async () => {
+  const card = sender();
+  card.send(60);
+  await card.device.pause();
+  card.clock.advance(10_000_000);
+  expect(sentInterrupts(card)).toBe(0);
+  card.device.resume();
+  expect(sentInterrupts(card)).toBe(1);
+  card.wants(1);
+  card.send(60);
+  new FakeModernDriver(card.machine, SLOT).start(1 << VIRTIO_RING_F_EVENT_IDX, 2);
+  card.clock.advance(10_000_000);
+  expect(sentInterrupts(card)).toBe(1);
 });
