@@ -1,5 +1,5 @@
 /** Addresses of networks as bytes: 6 of Ethernet, 4 of IPv4, 16 of IPv6. */
-import { readU16, sameBytes } from './wire.ts';
+import { readU16 } from './wire.ts';
 
 /** 4 or 16 bytes in network order. */
 export type IpAddress = Uint8Array;
@@ -78,7 +78,10 @@ export function formatIp(address: IpAddress): string {
 
 /** An address as an index of maps: short, and never the same for two addresses. */
 export function addressKey(address: Uint8Array): string {
-  return String.fromCharCode(...address);
+  let key = '';
+  // Of every packet: spreading an array makes an iterator and its results first.
+  for (let at = 0; at < address.length; at++) key += String.fromCharCode(address[at] ?? 0);
+  return key;
 }
 
 /** The IPv4 address inside an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2), or the address itself. */
@@ -109,7 +112,7 @@ export function parsePrefix(text: string): Prefix | undefined {
 export function inPrefix(address: IpAddress, prefix: Prefix): boolean {
   if (address.length !== prefix.address.length) return false;
   const whole = prefix.bits >> 3;
-  if (!sameBytes(address.subarray(0, whole), prefix.address.subarray(0, whole))) return false;
+  for (let at = 0; at < whole; at++) if (address[at] !== prefix.address[at]) return false;
   const mask = 0xff00 >> (prefix.bits & 7);
   return (((address[whole] ?? 0) ^ (prefix.address[whole] ?? 0)) & mask & 0xff) === 0;
 }

@@ -51,5 +51,8 @@ export function sliceParts(parts: readonly Uint8Array[], start: number, end: num
 }
 
 export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+  if (a.length !== b.length) return false;
+  // Of every frame: a loop costs a fraction of a callback for each byte.
+  for (let at = 0; at < a.length; at++) if (a[at] !== b[at]) return false;
+  return true;
 }

@@ -76,6 +76,8 @@ export class VirtQueue {
   /** The driver's ring made no sense; only a reset helps. */
   broken = false;
   readonly #memory: GuestMemory;
+  /** From the first request with one on. */
+  #indirect: IndirectTable | undefined;
   readonly #onBroken: (problem: string) => void;
   readonly #mayAccess: () => boolean;
   #size: number;
@@ -305,7 +307,8 @@ export class VirtQueue {
     if (lengthBytes === 0 || !Number.isInteger(entries) || entries > MAX_CHAIN_DESCRIPTORS) {
       throw new RingError(`invalid indir len 0x${lengthBytes.toString(16)}, driver confused?`);
     }
-    const table = new IndirectTable(this.#memory, gpa, lengthBytes);
+    const table = (this.#indirect ??= new IndirectTable(this.#memory));
+    table.load(gpa, lengthBytes);
     for (let index = 0; ;) {
       const at = index * DESCRIPTOR_BYTES;
       const entryFlags = table.u16(at + 12);
@@ -448,14 +451,16 @@ function split(gpa: number): readonly [low: number, high: number] {
   return [gpa % 2 ** 32, Math.floor(gpa / 2 ** 32)];
 }
 
-/** A copy of an indirect table: it may lie at any address, and the driver may change it while the device reads. */
+/** The copy of an indirect table: it may lie at any address, and the driver may change it while the device reads. One for all requests of a queue. */
 class IndirectTable implements DescriptorTable {
-  readonly #view: DataView;
+  readonly #bytes = new Uint8Array(MAX_CHAIN_DESCRIPTORS * DESCRIPTOR_BYTES);
+  readonly #view = new DataView(this.#bytes.buffer);
 
-  constructor(memory: GuestMemory, gpa: number, lengthBytes: number) {
-    const bytes = new Uint8Array(lengthBytes);
-    memory.read(gpa, bytes);
-    this.#view = new DataView(bytes.buffer);
+  constructor(private readonly memory: GuestMemory) {}
+
+  /** Copies a table of at most {@link MAX_CHAIN_DESCRIPTORS}. */
+  load(gpa: number, lengthBytes: number): void {
+    this.memory.read(gpa, this.#bytes.subarray(0, lengthBytes));
   }
 
   u16(offset: number): number {

@@ -147,7 +147,7 @@ export function writeIpv6Header(
     readonly destination: IpAddress;
     readonly protocol: number;
     readonly payloadBytes: number;
-    readonly hopLimit?: number;
+    readonly hopLimit?: number | undefined;
   },
 ): void {
   bytes[at] = 0x60;

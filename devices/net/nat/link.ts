@@ -26,14 +26,14 @@ export interface OutgoingPacket {
   readonly destination: IpAddress;
   readonly protocol: number;
   readonly header: Uint8Array;
-  readonly payload?: readonly Uint8Array[];
+  readonly payload?: readonly Uint8Array[] | undefined;
   /** Place of the transport checksum in `header`; undefined when it is done or there is none. */
-  readonly checksumOffset?: number;
+  readonly checksumOffset?: number | undefined;
   /** TCP only: the payload is longer than a segment and the guest's card cuts it. */
-  readonly segmentBytes?: number;
-  readonly hopLimit?: number;
+  readonly segmentBytes?: number | undefined;
+  readonly hopLimit?: number | undefined;
   /** Where the address is not in the table of neighbours. */
-  readonly mac?: MacAddress;
+  readonly mac?: MacAddress | undefined;
 }
 
 export class GuestLink {
@@ -192,13 +192,14 @@ export class GuestLink {
     payloadBytes: number,
   ): void {
     writeEthernetHeader(head, mac, GATEWAY_MAC, version === 4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6);
-    const fields = { source, destination, protocol, payloadBytes };
     if (version === 6) {
-      Ip.writeIpv6Header(head, ETHERNET_HEADER_BYTES, hopLimit === undefined ? fields : { ...fields, hopLimit });
+      Ip.writeIpv6Header(head, ETHERNET_HEADER_BYTES, { source, destination, protocol, payloadBytes, hopLimit });
       return;
     }
-    this.#identification = (this.#identification + 1) & 0xffff;
-    Ip.writeIpv4Header(head, ETHERNET_HEADER_BYTES, { ...fields, identification: this.#identification });
+    const identification = (this.#identification + 1) & 0xffff;
+    this.#identification = identification;
+    const fields = { source, destination, protocol, payloadBytes, identification };
+    Ip.writeIpv4Header(head, ETHERNET_HEADER_BYTES, fields);
   }
 
   #sendFragments(packet: OutgoingPacket, mac: MacAddress, version: 4 | 6, transportBytes: number): void {

@@ -42,6 +42,8 @@ const MAX_PINGS = 8;
 const OUR_IPV4 = [S.GATEWAY_IPV4, S.NAMESERVER_IPV4] as const;
 const OUR_IPV6 = [S.GATEWAY_IPV6, S.NAMESERVER_IPV6, S.GATEWAY_LINK_LOCAL] as const;
 
+const NO_ADDRESS = new Uint8Array();
+
 function isOurs(address: IpAddress): boolean {
   return (address.length === 4 ? OUR_IPV4 : OUR_IPV6).some((own) => sameBytes(own, address));
 }
@@ -58,6 +60,9 @@ export class UserNetwork implements NetworkBackend {
   readonly #leases = new Leases();
   readonly #reassembly = new Reassembly();
   #pings = 0;
+  /** Whom {@link GuestLink.learn} was told of last. */
+  #learntAddress: IpAddress = NO_ADDRESS;
+  #learntMac: MacAddress = NO_ADDRESS;
   /** Connections of a snapshot, to be reset once the machine runs. */
   #lost: readonly LostConnection[] | undefined;
 
@@ -179,11 +184,16 @@ export class UserNetwork implements NetworkBackend {
   }
 
   #learn(address: IpAddress, mac: MacAddress): void {
+    // Mostly the guest that spoke last speaks again.
+    if (sameBytes(address, this.#learntAddress) && sameBytes(mac, this.#learntMac)) return;
     const isGuests =
       inPrefix(address, S.NETWORK_IPV4) ||
       inPrefix(address, S.NETWORK_IPV6) ||
       (address[0] === 0xfe && ((address[1] ?? 0) & 0xc0) === 0x80);
-    if (isGuests && !isOurs(address)) this.#link.learn(address, mac);
+    if (!isGuests || isOurs(address)) return;
+    this.#link.learn(address, mac);
+    this.#learntAddress = address.slice();
+    this.#learntMac = mac.slice();
   }
 
   #solicit(address: IpAddress): void {

@@ -6,7 +6,7 @@
 import type { IpAddress } from '../addresses.ts';
 import type { ConnectFailure, HostStream, HostStreamEvents, NatHost } from './host.ts';
 import { PROTOCOL_TCP } from './ip.ts';
-import type { GuestLink } from './link.ts';
+import type { GuestLink, OutgoingPacket } from './link.ts';
 import { RECEIVE_WINDOW_SHIFT, TcpReceiver } from './tcp-receiver.ts';
 import * as T from './tcp-segment.ts';
 import { TcpSender, type SenderOutput } from './tcp-sender.ts';
@@ -321,12 +321,8 @@ export class TcpConnection implements SenderOutput, HostStreamEvents {
 
   emit(sequence: number, payload: readonly Uint8Array[], payloadBytes: number, fin: boolean): void {
     const flags = T.FLAG_ACK | (payloadBytes > 0 ? T.FLAG_PSH : 0) | (fin ? T.FLAG_FIN : 0);
-    const packet = this.#packet(this.#header(sequence, flags));
-    this.owner.link.send(
-      payloadBytes > this.#segmentBytes
-        ? { ...packet, payload, segmentBytes: this.#segmentBytes }
-        : { ...packet, payload },
-    );
+    const segmentBytes = payloadBytes > this.#segmentBytes ? this.#segmentBytes : undefined;
+    this.owner.link.send(this.#packet(this.#header(sequence, flags), payload, segmentBytes));
   }
 
   hold(held: boolean): void {
@@ -356,23 +352,20 @@ export class TcpConnection implements SenderOutput, HostStreamEvents {
       acknowledgement: receiver?.next ?? 0,
       flags,
       window: Math.min(window >>> shift, 0xffff),
-      ...(this.#sack && receiver ? { sack: receiver.sackBlocks() } : {}),
+      sack: this.#sack ? receiver?.sackBlocks() : undefined,
     });
   }
 
-  #packet(header: Uint8Array): {
-    source: IpAddress;
-    destination: IpAddress;
-    protocol: number;
-    header: Uint8Array;
-    checksumOffset: number;
-  } {
+  /** Every segment of the connection is made here: one shape of object, no copies of it. */
+  #packet(header: Uint8Array, payload?: readonly Uint8Array[], segmentBytes?: number): OutgoingPacket {
     return {
       source: this.ends.remote,
       destination: this.ends.guest,
       protocol: PROTOCOL_TCP,
       header,
+      payload,
       checksumOffset: T.TCP_CHECKSUM_OFFSET,
+      segmentBytes,
     };
   }
 

@@ -90,7 +90,10 @@ export function parseTcp(packet: IpPacket): TcpSegment | undefined {
     flags,
     window: readU16(bytes, 14),
     payload: bytes.subarray(headerBytes),
-    ...{ mss, windowShift, sackPermitted, sack },
+    mss,
+    windowShift,
+    sackPermitted,
+    sack,
   };
 }
 
@@ -106,7 +109,7 @@ export interface TcpHeaderFields {
   readonly windowShift?: number | undefined;
   readonly sackPermitted?: boolean;
   /** Received blocks beyond the acknowledgement: first and end sequence number of each. */
-  readonly sack?: readonly (readonly [number, number])[];
+  readonly sack?: readonly (readonly [number, number])[] | undefined;
 }
 
 /** A header with its options, checksum zero. */
