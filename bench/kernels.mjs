@@ -37,14 +37,21 @@ const workload = (name) => ({ name, command: `kernels ${name}` });
 export const PROCESSOR_KERNELS = PROCESSOR.map(workload);
 export const SYSTEM_KERNELS = SYSTEM.map(workload);
 
-/** The guest with the program as /bin/kernels; undefined when there is no C compiler. */
-export function withKernels(guest) {
+/** Builds the program; path of it, or undefined when there is no C compiler. */
+export function buildKernels() {
   mkdirSync(DIRECTORY, { recursive: true });
   const program = join(DIRECTORY, 'kernels');
   const { status, stderr } = runCaptured('gcc', ['-O2', '-static', '-o', program, SOURCE, '-lm']);
   // Not to be started: there is none.
   if (status === undefined) return undefined;
   if (status !== 0) throw new SetupError(`${SOURCE} cannot be built: ${stderr}`);
+  return program;
+}
+
+/** The guest with the program as /bin/kernels; undefined when there is no C compiler. */
+export function withKernels(guest) {
+  const program = buildKernels();
+  if (program === undefined) return undefined;
   const archive = new CpioWriter();
   archive.file('bin/kernels', readFileSync(program), 0o755);
   const first = readFileSync(guest.initrd);
