@@ -2,8 +2,7 @@
  * `npm run bench -- --counters`: what webhyve's counters say of each program of the Debian set, cold and warm: instructions, regions that were compiled
  * and the time that took the vCPU's thread, why regions were left, and the instructions that helpers ran most often.
  */
-import { join } from 'node:path';
-import { root, runCaptured, SetupError } from '../host-node/setup/common.mjs';
+import { readCounters } from './counter-reading.mjs';
 import { GuestSession } from './guest-session.mjs';
 import { printTable } from './table.mjs';
 
@@ -11,18 +10,6 @@ const COMMAND_TIMEOUT_MS = 240_000;
 const HELPERS_SHOWN = 5;
 const HELPER = 'jit helper runs: ';
 const MILLION = 1e6;
-
-/** Counters of the first vCPU by name. */
-function readCounters(vm) {
-  const { status, stdout, stderr } = runCaptured(process.execPath, [
-    join(root, 'dist/bin/bhyvectl.js'),
-    `--vm=${vm}`,
-    '--get-stats',
-  ]);
-  if (status !== 0) throw new SetupError(`no counters: ${stderr}`);
-  const lines = stdout.toString().matchAll(/^(.*?) *\t(\d+)$/gm);
-  return new Map([...lines].map(([, name, value]) => [name, Number(value)]));
-}
 
 const millions = (count) => (count / MILLION).toFixed(count < 10 * MILLION ? 2 : 0);
 
