@@ -5,19 +5,13 @@
 import { readFileSync } from 'node:fs';
 import { readCounters } from './counter-reading.mjs';
 import { GuestSession } from './guest-session.mjs';
+import { extraOf, judge } from './held-memory.mjs';
 import { printTable } from './table.mjs';
 
 const MIB = 1 << 20;
 const KIB = 1 << 10;
 const MINUTE_MS = 60_000;
 const COMMAND_TIMEOUT_MS = 600_000;
-/** The process may hold what the guest has touched and so much more. */
-const MOST_EXTRA_MIB = 300;
-/** Mean of the last quarter over that of the third one; what the guest touched for the first time meanwhile is taken off. */
-const MOST_GROWTH = 1.03;
-/** Fewer samples in a quarter say nothing about growth. */
-const FEWEST_IN_QUARTER = 2;
-
 /** A program that nobody has run before, and the cache of the guest's files emptied: their pages become other files' code. */
 const passing = (round) =>
   `echo 'int main(void) { unsigned long s = ${round}; for (unsigned long i = 0; i < 20000000; i++) s = s * ${2 * round + 5} + i; return !s; }' > /tmp/${round}.c; ` +
@@ -39,9 +33,6 @@ function sample(session, vm, startedMs, commands) {
   };
 }
 
-const extraOf = ({ residentMib, touchedMib }) => residentMib - touchedMib;
-const mean = (samples, of) => samples.reduce((sum, one) => sum + of(one), 0) / samples.length;
-
 const HEADER = [
   ...['minute', 'commands', 'processor s', 'RSS MiB', 'touched MiB', 'beyond it', 'mappings'],
   ...['regions so far', 'modules'],
@@ -58,27 +49,6 @@ const rowOf = (one) => [
   `${one.regions}`,
   `${one.modules}`,
 ];
-
-/** Lines to print, and whether both limits were kept. */
-function judge(samples) {
-  const most = Math.max(...samples.map(extraOf));
-  const small = most <= MOST_EXTRA_MIB;
-  const lines = [
-    `${small ? 'ok' : 'FAILED'}: at most ${most.toFixed(0)} MiB beyond what the guest touched, limit ${MOST_EXTRA_MIB}`,
-  ];
-  const quarter = Math.floor(samples.length / 4);
-  if (quarter < FEWEST_IN_QUARTER) return { kept: small, lines: [...lines, 'too short to say whether it grows'] };
-  const third = samples.slice(-2 * quarter, -quarter);
-  const last = samples.slice(-quarter);
-  const touchedMib = mean(last, (one) => one.touchedMib) - mean(third, (one) => one.touchedMib);
-  const growth = (mean(last, (one) => one.residentMib) - touchedMib) / mean(third, (one) => one.residentMib);
-  const flat = growth <= MOST_GROWTH;
-  const percent = (ratio) => `${((ratio - 1) * 100).toFixed(1)} %`;
-  lines.push(
-    `${flat ? 'ok' : 'FAILED'}: the last quarter holds ${percent(growth)} more than the third one, limit ${percent(MOST_GROWTH)}`,
-  );
-  return { kept: small && flat, lines };
-}
 
 /** Runs the load for so many minutes. Resolves to whether the limits were kept. */
 export async function loadForLong(contestant, scene, programs, minutes) {
