@@ -434,7 +434,7 @@ export const R_TLB_SIZE = TLB_SPACE_SIZE + DATA_BANK_SIZE;
 
 /** Notes on each address space that translations are kept of. */
 export const R_SPACES = R_TLB + R_TLB_SIZE;
-export const R_SPACE_NOTES_SIZE = 280;
+export const R_SPACE_NOTES_SIZE = 312;
 export const R_SPACES_SIZE = TLB_SPACE_COUNT * R_SPACE_NOTES_SIZE;
 
 /** Where a linear address's region is entered (core-as/jit/jump-cache.ts). */

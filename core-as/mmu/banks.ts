@@ -94,6 +94,10 @@ export const SPACE_UNKNOWN: u32 = 16;
 /** u64 x 16 each: which parts of its banks may have entries, and which may have some that are not global (filled.ts). */
 export const SPACE_FILLED: u32 = 24;
 export const SPACE_LOCAL: u32 = SPACE_FILLED + BANK_ROWS * 8;
+/** u64 x 2 each, for addresses with bit 63 clear and set: hashes (a bit each) of large and of 1 GiB pages that it may have entries of (filled.ts). */
+export const SPACE_LARGE: u32 = SPACE_LOCAL + BANK_ROWS * 8;
+export const SPACE_HUGE: u32 = SPACE_LARGE + 2 * 8;
+export const SPACE_NOTES_END: u32 = SPACE_HUGE + 2 * 8;
 const SPACE_NOTES: u32 = R_SPACE_NOTES_SIZE;
 export const SPACE_FREE: u32 = 0xffffffff;
 
@@ -143,5 +147,5 @@ assert(ITLB_HALF_SHIFT === 63 - ctz(ITLB_HALF));
 assert(ITLB_INDEX_MASK === (<u32>ITLB_ENTRIES - 1) * TLB_ENTRY_SIZE);
 assert(E_FLAGS + 4 === <u32>TLB_ENTRY_SIZE);
 assert(BANK_ROWS === DATA_BANKS * 4 + ITLB_BANKS * 2);
-assert(SPACE_LOCAL + BANK_ROWS * 8 <= SPACE_NOTES);
+assert(SPACE_NOTES_END === SPACE_NOTES);
 assert(CHECKED_BANK + TLB_BANK_SIZE === <u32>(R_TLB + R_TLB_SIZE));

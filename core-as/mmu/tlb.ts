@@ -13,10 +13,8 @@ import { mmioClaimed, mmioRead, mmioWrite } from '../intc/platform';
 import { R_CPL, R_CR3, R_CR4 } from '../layout';
 import {
   CHECKED_BANK,
-  DATA_BANKS,
   E_FLAGS,
   E_LINEAR,
-  ITLB_BANK_SIZE,
   ITLB_HALF,
   ITLB_HALF_SHIFT,
   ITLB_INDEX_MASK,
@@ -25,7 +23,6 @@ import {
   SPACE_PCID,
   SPACE_UNKNOWN,
   SPACE_USED,
-  TAG_NONE,
   TLB_BANK_SIZE,
   TLB_HALF,
   TLB_HALF_SHIFT,
@@ -36,11 +33,11 @@ import {
   itlbBank,
   selectSpace,
   space,
-  spaceBase,
   spaceNotes,
   tlbBank,
 } from './banks';
 import {
+  CR4_PAE,
   CR4_PCIDE,
   FAULTED,
   cpu,
@@ -54,7 +51,7 @@ import {
 import { accessAllowed } from '../cpu/watchpoints';
 import { drainStores } from '../cpu/fence';
 import { WORK_DEVICE, WORK_DROP_CODE, WORK_HOST_CALL, charge } from '../cpu/work';
-import { ENTRY_LOCAL, clearLocalsOfSpace, clearSpace, noteFilled } from './filled';
+import { ENTRY_LARGE, ENTRY_LOCAL, clearLocalsOfSpace, clearSpace, dropPage, noteFilled, noteLarge } from './filled';
 import { newGeneration, newGenerationOfSpace, resumeGeneration } from './generation';
 import { bindTables, forgetTables } from './table-cache';
 import { bindWriters, noteWriter } from './writers';
@@ -90,15 +87,6 @@ function clear(from: u32, bytes: u32): void {
   memory.fill(from, 0xff, bytes);
 }
 
-// @ts-ignore: decorator
-@inline
-function bankAt(n: u32, bank: u32): u32 {
-  const base = spaceBase(n);
-  return bank < DATA_BANKS
-    ? base + bank * TLB_BANK_SIZE
-    : base + DATA_BANKS * TLB_BANK_SIZE + (bank - DATA_BANKS) * ITLB_BANK_SIZE;
-}
-
 function currentPcid(): u32 {
   return longMode && load<u64>(cpu, R_CR4) & CR4_PCIDE ? load<u32>(cpu, R_CR3) & 0xfff : 0;
 }
@@ -113,10 +101,6 @@ export function flushAll(): void {
   }
   store<u32>(spaceNotes(space), currentPcid(), SPACE_PCID);
   clearSpace(space);
-  largeLow = 0;
-  largeHigh = 0;
-  hugeLow = 0;
-  hugeHigh = 0;
 }
 
 /** Makes every bank of a new instance empty, the one that stays empty included. */
@@ -180,71 +164,30 @@ export function flushPcid(pcid: u32): void {
   }
 }
 
-/** Hashes (one bit each) of 2 MiB and 1 GiB regions that were entered from large pages since all was dropped, by bit 63 of the address. */
-let largeLow: u64 = 0;
-let largeHigh: u64 = 0;
-let hugeLow: u64 = 0;
-let hugeHigh: u64 = 0;
-
-// @ts-ignore: decorator
-@inline
-function regionBit(address: u64, shift: u64): u64 {
-  const region = address >> shift;
-  return (<u64>1) << ((region ^ (region >> 6)) & 63);
-}
-
-function noteFill(address: u64): void {
-  if (walkPageShift === 12) return;
-  const high = <i64>address < 0;
-  if (walkPageShift === 30) {
-    if (high) hugeHigh |= regionBit(address, 30);
-    else hugeLow |= regionBit(address, 30);
-  } else if (high) largeHigh |= regionBit(address, 21);
-  else largeLow |= regionBit(address, 21);
-}
-
-function flushPage4K(address: u64): void {
-  for (let n: u32 = 0; n < SPACES; n++) {
-    if (load<u32>(spaceNotes(n), SPACE_PCID) === SPACE_FREE) continue;
-    for (let bank: u32 = 0; bank < DATA_BANKS; bank++) {
-      const e = tlbEntry(bankAt(n, bank), address);
-      store<u64>(e, TAG_NONE);
-      store<u64>(e, TAG_NONE, TLB_WRITE);
-    }
-    store<u64>(itlbEntry(bankAt(n, DATA_BANKS), address), TAG_NONE);
-    store<u64>(itlbEntry(bankAt(n, DATA_BANKS + 1), address), TAG_NONE);
-  }
-}
-
 /**
- * INVLPG, in all address spaces. Large pages are held as 4 KiB entries, and all of those belong to the page that INVLPG drops; the region hashes
- * tell when there can be any.
+ * INVLPG, in all address spaces. Large pages are held as 4 KiB entries, and all of those belong to the page that INVLPG drops (SDM vol. 3,
+ * 4.10.2.3 and 4.10.4.1).
  */
 export function flushPage(address: u64): void {
   forgetTables();
-  const high = <i64>address < 0;
-  if ((high ? hugeHigh : hugeLow) & regionBit(address, 30)) {
-    flushAll();
-    return;
-  }
   newGeneration();
-  if ((high ? largeHigh : largeLow) & (regionBit(address, 21) | regionBit(address ^ 0x200000, 21))) {
-    // 4 MiB, the largest page of 32-bit paging, covers the 2 MiB ones.
-    const first = address & ~0x3fffff;
-    for (let page: u64 = 0; page < 1024; page++) flushPage4K(first + (page << 12));
-    return;
-  }
-  flushPage4K(address);
+  dropPage(address, load<u64>(cpu, R_CR4) & CR4_PAE ? 21 : 22);
+}
+
+/** Makes an entry of what the last walk found. */
+function fillEntry(entry: u32, page: u64, linear: u32): void {
+  const large = walkPageShift > 12;
+  store<u64>(entry, page);
+  store<u32>(entry, linear, E_LINEAR);
+  store<u32>(entry, (walkGlobal ? 0 : ENTRY_LOCAL) | (large ? ENTRY_LARGE : 0), E_FLAGS);
+  noteFilled(entry, !walkGlobal);
+  if (large) noteLarge(page, walkPageShift);
 }
 
 function fill(entry: u32, address: u64, linear: u32): void {
   if (tlbBank === checkedBank) return;
   const page = address & ~0xfff;
-  store<u64>(entry, page);
-  store<u32>(entry, (linear & ~0xfff) - <u32>page, E_LINEAR);
-  store<u32>(entry, walkGlobal ? 0 : ENTRY_LOCAL, E_FLAGS);
-  noteFilled(entry, !walkGlobal);
-  noteFill(address);
+  fillEntry(entry, page, (linear & ~0xfff) - <u32>page);
 }
 
 /** After a walk for writing: what may be written may be read. */
@@ -542,11 +485,7 @@ export function codePage(address: u64): u32 {
     fetchGpa = gpa;
     return 0;
   }
-  store<u64>(e, address & ~0xfff);
-  store<u32>(e, p & ~0xfff, E_LINEAR);
-  store<u32>(e, walkGlobal ? 0 : ENTRY_LOCAL, E_FLAGS);
-  noteFilled(e, !walkGlobal);
-  noteFill(address);
+  fillEntry(e, address & ~0xfff, p & ~0xfff);
   return p & ~0xfff;
 }
 
