@@ -592,10 +592,10 @@ export function execute(p: u32, page: u64): u32 {
       return FAULT;
     case X.CLAC:
       setAlignmentCheck(false);
-      return redispatch();
+      return done();
     case X.STAC:
       setAlignmentCheck(true);
-      return redispatch();
+      return done();
     case X.XGETBV:
       xgetbv();
       return done();

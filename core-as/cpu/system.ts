@@ -587,7 +587,7 @@ export function swapgs(): void {
   store<u64>(cpu, base, R_MSR_KERNEL_GS_BASE);
 }
 
-/** CLAC, STAC. */
+/** CLAC, STAC. In the kernel AC picks the bank of translations for data, and nothing else that a block depends on. */
 export function setAlignmentCheck(on: bool): void {
   if (!hasFeature(FEATURE_SMAP) || !protectedMode || cpl() !== 0) {
     raise(VECTOR_UD);

@@ -445,7 +445,8 @@ function pushStepOverflow(up: bool, log2: u32): void {
   w.byte(w.I64_EQ);
 }
 
-function pushCanonicalOverflow(): void {
+/** Pushes OF of the canonical form. */
+export function pushCanonicalOverflow(): void {
   w.get(LOCAL_AUX);
   w.get(LOCAL_AUX);
   w.const32(1);

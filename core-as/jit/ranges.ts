@@ -308,6 +308,7 @@ function freshX(table: u32, p: u32): void {
     case X.BLSR:
     case X.BLSMSK:
     case X.BLSI:
+    case X.MULX:
       freshAt(table, load<u32>(p, U_LINK));
       return;
     case X.MOVS:

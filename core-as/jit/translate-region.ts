@@ -36,7 +36,7 @@ import { noteVectorRegisters } from './vector';
 import { isFloat, isVectorInLine } from './vector-forms';
 import * as w from './wasm';
 import { findWays } from './ways';
-import { isXInLine } from './x-forms';
+import { isXInLine, xShiftsByCl } from './x-forms';
 
 /** Writes the function (locals and code) of the region that buildRegion made. False when it does not fit. */
 export function translateRegion(end: u32): bool {
@@ -97,6 +97,7 @@ function noteRegistersOf(p: u32): void {
         noteUse(load<u8>(p, U_S));
         noteUse(RAX << 3);
         noteUse(RDX << 3);
+        if (xShiftsByCl(p)) noteUse(RCX << 3);
       }
       return;
     case F.SIMD:

@@ -1,6 +1,6 @@
 /** Integer instructions out of the interpreter's functions (cpu/integer.ts), in line: bits, products, quotients, exchanges. */
 import { R_CPL, R_RFLAGS } from '../layout';
-import { FLAG_IF, RAX, RDX } from '../cpu/state';
+import { FLAG_DF, FLAG_IF, RAX, RCX, RDX } from '../cpu/state';
 import { U_D, U_IMM, U_LINK, U_S, X } from '../cpu/uops';
 import { FORM_FIXED, FORM_SINGLE } from './abi';
 import { leaveAside } from './exits';
@@ -12,10 +12,12 @@ import {
   LOCAL_CPU,
   LOCAL_FLAG_A,
   LOCAL_FLAG_B,
+  LOCAL_GPR,
   LOCAL_RESULT,
   LOCAL_STATUS,
   LOCAL_VALUE,
   LOCAL_VALUE2,
+  LOCAL_VALUE3,
   popRegister,
   pushRegister,
   sizeMask,
@@ -53,6 +55,20 @@ export function translateX(p: u32, end: u32): void {
     case X.SHLD_I:
     case X.SHRD_I:
       shiftDouble(p, log2, x === X.SHRD_I);
+      return;
+    case X.SHLD_CL:
+    case X.SHRD_CL:
+      shiftDoubleByCl(p, log2, x === X.SHRD_CL);
+      return;
+    case X.MULX:
+      multiplyWithoutFlags(p, log2);
+      return;
+    case X.ADCX:
+    case X.ADOX:
+      addWithFlag(p, log2, x === X.ADOX);
+      return;
+    case X.BZHI:
+      zeroHighBits(p, log2);
       return;
     case X.BT:
     case X.BTS:
@@ -138,12 +154,13 @@ export function translateX(p: u32, end: u32): void {
       w.access(w.I32_LOAD, R_CPL);
       // It depends on IOPL then.
       leaveIf(p, FORM_FIXED);
-      w.get(LOCAL_CPU);
-      w.get(LOCAL_CPU);
-      w.access(w.I32_LOAD, R_RFLAGS);
-      w.const32(~FLAG_IF);
-      w.byte(w.I32_AND);
-      w.access(w.I32_STORE, R_RFLAGS);
+      changeRflags(w.I32_AND, ~FLAG_IF);
+      return;
+    case X.CLD:
+      changeRflags(w.I32_AND, ~FLAG_DF);
+      return;
+    case X.STD:
+      changeRflags(w.I32_OR, FLAG_DF);
       return;
     default:
       // CLC, STC
@@ -151,6 +168,15 @@ export function translateX(p: u32, end: u32): void {
       w.set(LOCAL_STATUS);
       setCarry();
   }
+}
+
+function changeRflags(opcode: u32, operand: i32): void {
+  w.get(LOCAL_CPU);
+  w.get(LOCAL_CPU);
+  w.access(w.I32_LOAD, R_RFLAGS);
+  w.const32(operand);
+  w.byte(opcode);
+  w.access(w.I32_STORE, R_RFLAGS);
 }
 
 /** Pushes modrm.rm, zero-extended from its size; a memory operand has been checked. */
@@ -225,28 +251,7 @@ function multiply(p: u32, log2: u32, isSigned: bool): void {
     setProduct(2);
     return;
   }
-  // cpu/alu.ts: mulHighUnsigned.
-  pushHalf(LOCAL_VALUE, true);
-  pushHalf(LOCAL_VALUE2, false);
-  w.byte(w.I64_MUL);
-  pushHalf(LOCAL_VALUE, false);
-  pushHalf(LOCAL_VALUE2, false);
-  w.byte(w.I64_MUL);
-  pushUpper();
-  w.byte(w.I64_ADD);
-  w.set(LOCAL_ADDRESS);
-  pushHalf(LOCAL_VALUE, true);
-  pushHalf(LOCAL_VALUE2, true);
-  w.byte(w.I64_MUL);
-  pushHalf(LOCAL_ADDRESS, true);
-  w.byte(w.I64_ADD);
-  pushHalf(LOCAL_VALUE, false);
-  pushHalf(LOCAL_VALUE2, true);
-  w.byte(w.I64_MUL);
-  pushHalf(LOCAL_ADDRESS, false);
-  w.byte(w.I64_ADD);
-  pushUpper();
-  w.byte(w.I64_ADD);
+  pushUpperProduct();
   if (isSigned) {
     subtractWhenNegative(LOCAL_VALUE, LOCAL_VALUE2);
     subtractWhenNegative(LOCAL_VALUE2, LOCAL_VALUE);
@@ -269,6 +274,131 @@ function multiply(p: u32, log2: u32, isSigned: bool): void {
     isNotZero();
   }
   setProduct(3);
+}
+
+/** Pushes the upper half of the unsigned product of LOCAL_VALUE and LOCAL_VALUE2 (cpu/alu.ts: mulHighUnsigned). LOCAL_ADDRESS changes. */
+function pushUpperProduct(): void {
+  pushHalf(LOCAL_VALUE, true);
+  pushHalf(LOCAL_VALUE2, false);
+  w.byte(w.I64_MUL);
+  pushHalf(LOCAL_VALUE, false);
+  pushHalf(LOCAL_VALUE2, false);
+  w.byte(w.I64_MUL);
+  pushUpper();
+  w.byte(w.I64_ADD);
+  w.set(LOCAL_ADDRESS);
+  pushHalf(LOCAL_VALUE, true);
+  pushHalf(LOCAL_VALUE2, true);
+  w.byte(w.I64_MUL);
+  pushHalf(LOCAL_ADDRESS, true);
+  w.byte(w.I64_ADD);
+  pushHalf(LOCAL_VALUE, false);
+  pushHalf(LOCAL_VALUE2, true);
+  w.byte(w.I64_MUL);
+  pushHalf(LOCAL_ADDRESS, false);
+  w.byte(w.I64_ADD);
+  pushUpper();
+  w.byte(w.I64_ADD);
+}
+
+/** MULX: the upper half wins when both halves go to the same register. */
+function multiplyWithoutFlags(p: u32, log2: u32): void {
+  const lower: u32 = load<u32>(p, U_LINK);
+  const upper: u32 = load<u8>(p, U_D);
+  pushRegister(RDX_OFFSET, log2);
+  w.set(LOCAL_VALUE);
+  pushOperand(p, log2);
+  w.set(LOCAL_VALUE2);
+  if (log2 === 3) {
+    pushUpperProduct();
+    w.set(LOCAL_VALUE3);
+  }
+  w.get(LOCAL_VALUE);
+  w.get(LOCAL_VALUE2);
+  w.byte(w.I64_MUL);
+  if (log2 === 2) w.tee(LOCAL_VALUE3);
+  popRegister(lower, log2, log2 === 3);
+  w.get(LOCAL_VALUE3);
+  if (log2 === 2) pushUpper();
+  popRegister(upper, log2, true);
+}
+
+/** ADCX and ADOX: the carry goes in and out by CF or OF, the other flags stay. */
+function addWithFlag(p: u32, log2: u32, byOverflow: bool): void {
+  const d: u32 = load<u8>(p, U_D);
+  f.canonicalFlags();
+  if (byOverflow) f.pushCanonicalOverflow();
+  else {
+    w.get(LOCAL_AUX);
+    w.const32(31);
+    w.byte(w.I32_SHR_U);
+  }
+  w.set(LOCAL_STATUS);
+  pushRegister(d, log2);
+  w.tee(LOCAL_VALUE);
+  pushOperand(p, log2);
+  w.byte(w.I64_ADD);
+  w.tee(LOCAL_VALUE2);
+  w.get(LOCAL_STATUS);
+  w.byte(w.I64_EXTEND_I32_U);
+  w.byte(w.I64_ADD);
+  w.tee(LOCAL_VALUE3);
+  popRegister(d, log2, log2 === 3);
+  // When the flag changes, a bit of aux does (cpu/flags.ts), and with CF the other one as well, so that OF stays.
+  w.const32(0);
+  if (log2 === 3) {
+    w.get(LOCAL_VALUE2);
+    w.get(LOCAL_VALUE);
+    w.byte(w.I64_LT_U);
+    w.get(LOCAL_VALUE3);
+    w.get(LOCAL_VALUE2);
+    w.byte(w.I64_LT_U);
+    w.byte(w.I32_OR);
+  } else {
+    w.get(LOCAL_VALUE3);
+    pushUpper();
+    w.byte(w.I32_WRAP_I64);
+  }
+  w.get(LOCAL_STATUS);
+  w.byte(w.I32_XOR);
+  w.byte(w.I32_SUB);
+  w.const32(byOverflow ? 0x40000000 : <i32>0xc0000000);
+  w.byte(w.I32_AND);
+  w.get(LOCAL_AUX);
+  w.byte(w.I32_XOR);
+  w.set(LOCAL_AUX);
+}
+
+/** BZHI: CF tells that no bit was to be cleared, OF is 0. */
+function zeroHighBits(p: u32, log2: u32): void {
+  const last: u32 = (8 << log2) - 1;
+  pushRegister(load<u32>(p, U_LINK), 0);
+  w.set(LOCAL_VALUE2);
+  pushOperand(p, log2);
+  w.tee(LOCAL_VALUE);
+  w.get(LOCAL_VALUE);
+  w.const64(-1);
+  w.get(LOCAL_VALUE2);
+  w.byte(w.I64_SHL);
+  w.const64(-1);
+  w.byte(w.I64_XOR);
+  w.byte(w.I64_AND);
+  w.get(LOCAL_VALUE2);
+  w.const64(last);
+  w.byte(w.I64_GT_U);
+  w.tee(LOCAL_STATUS);
+  w.byte(w.SELECT);
+  w.tee(LOCAL_RESULT);
+  popRegister(load<u8>(p, U_D), log2, true);
+  w.get(LOCAL_RESULT);
+  f.extend(log2);
+  w.set(LOCAL_RESULT);
+  w.const32(<i32>0xc0000000);
+  w.const32(0);
+  w.get(LOCAL_STATUS);
+  w.byte(w.SELECT);
+  w.set(LOCAL_AUX);
+  f.setFlagKind(f.F_CANONICAL);
 }
 
 /** The i64 on the stack becomes an i32: whether it is not 0. */
@@ -377,26 +507,65 @@ function divide(p: u32, log2: u32, isSigned: bool): void {
 
 /** SHLD and SHRD of registers by a constant. */
 function shiftDouble(p: u32, log2: u32, right: bool): void {
-  const bits: u32 = 8 << log2;
-  const count: u32 = load<u32>(p, U_IMM) & (bits - 1);
+  const count: u32 = load<u32>(p, U_IMM) & ((8 << log2) - 1);
+  if (count) shiftDoubleBy(p, log2, right, count);
+  else keepDestination(p, log2);
+}
+
+/** By CL, which may say 0. */
+function shiftDoubleByCl(p: u32, log2: u32, right: bool): void {
+  f.canonicalFlags();
+  w.get(LOCAL_GPR + RCX);
+  w.const64((8 << log2) - 1);
+  w.byte(w.I64_AND);
+  w.tee(LOCAL_VALUE2);
+  isNotZero();
+  openIf();
+  shiftDoubleBy(p, log2, right, 0);
+  w.byte(w.ELSE);
+  keepDestination(p, log2);
+  close();
+}
+
+/** A count of 0 changes nothing but the upper half of a register of which 32 bits are the destination. */
+function keepDestination(p: u32, log2: u32): void {
   const to: u32 = load<u8>(p, U_S);
   pushRegister(to, log2);
-  if (!count) {
-    popRegister(to, log2, true);
+  popRegister(to, log2, true);
+}
+
+/** Pushes the distance of a shift: a known count or, for 0, LOCAL_VALUE2; with `rest`, what it leaves of the operand's bits. */
+function pushCount(count: u32, bits: u32, rest: bool): void {
+  if (count) {
+    w.const64(rest ? bits - count : count);
     return;
   }
+  if (rest) w.const64(bits);
+  w.get(LOCAL_VALUE2);
+  if (rest) w.byte(w.I64_SUB);
+}
+
+/** By a count that is not 0: known, or (`count` is 0) in LOCAL_VALUE2. */
+function shiftDoubleBy(p: u32, log2: u32, right: bool, count: u32): void {
+  const bits: u32 = 8 << log2;
+  const to: u32 = load<u8>(p, U_S);
+  pushRegister(to, log2);
   w.tee(LOCAL_VALUE);
-  w.const64(count);
+  pushCount(count, bits, false);
   w.byte(right ? w.I64_SHR_U : w.I64_SHL);
   pushRegister(load<u8>(p, U_D), log2);
-  w.const64(bits - count);
+  pushCount(count, bits, true);
   w.byte(right ? w.I64_SHL : w.I64_SHR_U);
   w.byte(w.I64_OR);
   w.tee(LOCAL_RESULT);
   popRegister(to, log2, log2 === 3);
   // CF is the last bit shifted out; OF, the change of the top bit.
   w.get(LOCAL_VALUE);
-  w.const64(right ? count - 1 : bits - count);
+  pushCount(count, bits, !right);
+  if (right) {
+    w.const64(1);
+    w.byte(w.I64_SUB);
+  }
   w.byte(w.I64_SHR_U);
   w.byte(w.I32_WRAP_I64);
   w.const32(1);

@@ -1,5 +1,5 @@
 /** Which instructions of those that the interpreter calls a function for (X) are translated in line (jit/translate-x.ts). */
-import { FEATURE_BMI1, FEATURE_BMI2, FEATURE_LZCNT, FEATURE_POPCNT, hasFeature } from '../cpu/features';
+import { FEATURE_ADX, FEATURE_BMI1, FEATURE_BMI2, FEATURE_LZCNT, FEATURE_POPCNT, hasFeature } from '../cpu/features';
 import { FS } from '../cpu/state';
 import { K, SEG_A64, SEG_REGISTER, SUB_LOCK, SUB_SIZE_SHIFT, U_KIND, U_LINK, U_SEG, U_SUB, X } from '../cpu/uops';
 
@@ -41,6 +41,8 @@ export function isXInLine(p: u32): bool {
       return size >= 4;
     case X.SHLD_I:
     case X.SHRD_I:
+    case X.SHLD_CL:
+    case X.SHRD_CL:
       return size >= 4 && !xInMemory(p);
     case X.BT:
       return !xInMemory(p);
@@ -78,7 +80,12 @@ export function isXInLine(p: u32): bool {
     case X.SARX:
     case X.SHLX:
     case X.SHRX:
+    case X.MULX:
+    case X.BZHI:
       return hasFeature(FEATURE_BMI2);
+    case X.ADCX:
+    case X.ADOX:
+      return hasFeature(FEATURE_ADX);
     case X.BLSR:
     case X.BLSMSK:
     case X.BLSI:
@@ -86,6 +93,8 @@ export function isXInLine(p: u32): bool {
     case X.CLC:
     case X.STC:
     case X.CLI:
+    case X.CLD:
+    case X.STD:
       return true;
     case X.MOVS:
     case X.STOS:
@@ -124,10 +133,18 @@ export function xHasOperand(p: u32): bool {
     case X.CLC:
     case X.STC:
     case X.CLI:
+    case X.CLD:
+    case X.STD:
     case X.MOVS:
     case X.STOS:
       return false;
     default:
       return true;
   }
+}
+
+/** SHLD or SHRD by CL. */
+export function xShiftsByCl(p: u32): bool {
+  const x = xOf(p);
+  return x === X.SHLD_CL || x === X.SHRD_CL;
 }

@@ -31,6 +31,10 @@ const LEDGER: readonly (readonly [name: string, instructions: number, code: stri
   ['bytes', 5, '0fb603 48ffc3 0fbf4e02 8807 80470105', 533, 249],
   // imul rax,rcx; shl rdx,7; sar rsi,3; ror edi,9; mul r8; bsf r9,rax
   ['products and shifts', 6, '480fafc1 48c1e207 48c1fe03 c1cf09 49f7e0 4c0fbcc8', 537, 251],
+  // mulx rax,rcx,[rsi]; adcx rcx,rbx; adox rax,r8; mulx r9,r10,r11; adcx r10,[rdi]; adox r9,rbp
+  ['products with two carries', 6, 'c4e2f3f606 66480f38f6cb f3490f38f6c0 c442abf6cb 664c0f38f617 f34c0f38f6cd', 860, 421],
+  // bzhi rax,rbx,rcx; shld rdx,rsi,cl; shrd edi,eax,cl; cld
+  ['bits by a register', 4, 'c4e2f0f5c3 480fa5f2 0fadc7 fc', 461, 222],
   // lock xadd [rbx],rax; lock cmpxchg [rbx],rcx; xchg [rsi],rdx
   ['atomic operations', 3, 'f0480fc103 f0480fb10b 488716', 430, 191],
   // movdqu xmm0,[rbx]; pcmpeqb xmm0,[rsi]; pmovmskb eax,xmm0; paddb xmm1,xmm0; movdqu [rdi],xmm1
