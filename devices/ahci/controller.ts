@@ -2,6 +2,7 @@
 import type { AtaDevice } from '../ata/command.ts';
 import type { GuestMemory } from '../bus/guest-memory.ts';
 import { allOnes, type AccessSize } from '../bus/port-bus.ts';
+import type { PostedRange } from '../bus/posted-ranges.ts';
 import type { Counters } from '../device.ts';
 import { PciFunction } from '../pci/function.ts';
 import type { StateFields } from '../platform/state-fields.ts';
@@ -44,11 +45,26 @@ export class AhciController extends PciFunction implements PortHost {
     this.#messages = messages;
     this.addMsi(messages);
     this.requestIntx();
-    // The command issue registers are doorbells: PxSACT and PxCI, side by side.
-    const posted = drives.flatMap((drive, index) =>
-      drive ? [{ offset: R.PORTS_OFFSET + index * R.PORT_STRIDE + R.PX_SACT, lengthBytes: 8 }] : [],
-    );
-    this.addBar(ABAR, 'mem32', R.PORTS_OFFSET + count * R.PORT_STRIDE, { posted });
+    this.addBar(ABAR, 'mem32', R.PORTS_OFFSET + count * R.PORT_STRIDE, { posted: this.#postedRegisters(false) });
+  }
+
+  /** Registers whose effect no driver waits for; acknowledgements of interrupts are among them while those are messages. */
+  #postedRegisters(messages: boolean): PostedRange[] {
+    const posted: PostedRange[] = messages ? [{ offset: R.REG_IS, lengthBytes: 4 }] : [];
+    for (const [index, { device }] of this.ports.entries()) {
+      if (!device) continue;
+      const port = R.PORTS_OFFSET + index * R.PORT_STRIDE;
+      posted.push({ offset: port + R.PX_CI, lengthBytes: 4 });
+      // Nothing comes of PxSACT before PxCI is written.
+      posted.push({ offset: port + R.PX_SACT, lengthBytes: 4, quiet: true });
+      posted.push({ offset: port + R.PX_SNTF, lengthBytes: 4, quiet: true });
+      if (messages) posted.push({ offset: port + R.PX_IS, lengthBytes: 4 });
+    }
+    return posted;
+  }
+
+  protected override messagesChanged(enabled: boolean): void {
+    this.setPosted(ABAR, this.#postedRegisters(enabled));
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -147,6 +163,7 @@ export class AhciController extends PciFunction implements PortHost {
 
   #sendMessage(port: number): void {
     if (!this.msiEnabled) return;
+    this.attachment.expectAccess();
     const granted = this.msiMessageCount;
     this.raiseMsi(granted < this.#messages ? 0 : Math.min(port, granted - 1));
   }

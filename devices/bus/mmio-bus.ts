@@ -22,17 +22,8 @@ export class MmioBus {
 
   readonly #posted = new PostedRanges();
 
-  /**
-   * Claims [base, base + length). Throws {@link RangeTakenError} when it overlaps another range. Returns a function that releases it. Writes within `posted` need
-   * no answer: doorbells, whose effect no driver waits for.
-   */
-  claim(
-    name: string,
-    base: number,
-    length: number,
-    handler: MmioHandler,
-    posted: readonly PostedRange[] = [],
-  ): () => void {
+  /** Claims [base, base + length). Throws {@link RangeTakenError} when it overlaps another range. Returns a function that releases it. */
+  claim(name: string, base: number, length: number, handler: MmioHandler): () => void {
     const range: Range = { name, base, length, handler };
     const at = this.#ranges.findIndex((other) => other.base > base);
     const index = at === -1 ? this.#ranges.length : at;
@@ -41,11 +32,17 @@ export class MmioBus {
     if (before && before.base + before.length > base) throw new RangeTakenError(`${name} overlaps ${before.name}`);
     if (after && base + length > after.base) throw new RangeTakenError(`${name} overlaps ${after.name}`);
     this.#ranges.splice(index, 0, range);
-    const withdraw = this.#posted.add(base, posted);
     return () => {
-      withdraw();
       this.#ranges = this.#ranges.filter((other) => other !== range);
     };
+  }
+
+  /**
+   * Writes within these parts of a claim that begins at `base` need no answer: doorbells, whose effect no driver waits for. Returns a function that ends
+   * that.
+   */
+  post(base: number, parts: readonly PostedRange[]): () => void {
+    return this.#posted.add(base, parts);
   }
 
   /** Tells a listener of every posted range, now and whenever they change. */

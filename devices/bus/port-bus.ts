@@ -37,30 +37,24 @@ export class PortBus {
 
   readonly #posted = new PostedRanges();
 
-  /**
-   * Claims ports [first, first + count). Throws {@link RangeTakenError} when one of them is taken. Returns a function that releases them. Writes within `posted`
-   * need no answer: doorbells, whose effect no driver waits for.
-   */
-  claim(
-    name: string,
-    first: number,
-    count: number,
-    handler: PortHandler,
-    posted: readonly PostedRange[] = [],
-  ): () => void {
+  /** Claims ports [first, first + count). Throws {@link RangeTakenError} when one of them is taken. Returns a function that releases them. */
+  claim(name: string, first: number, count: number, handler: PortHandler): () => void {
     const claim: Claim = { name, first, count, handler };
     for (let port = first; port < first + count; port++) {
       const taken = this.#claims.get(port);
       if (taken) throw new RangeTakenError(`port 0x${port.toString(16)} wanted by ${name} belongs to ${taken.name}`);
     }
     for (let port = first; port < first + count; port++) this.#claims.set(port, claim);
-    const withdraw = this.#posted.add(first, posted);
     return () => {
-      withdraw();
       for (let port = first; port < first + count; port++) {
         if (this.#claims.get(port) === claim) this.#claims.delete(port);
       }
     };
+  }
+
+  /** Writes within these parts of a claim that begins at `first` need no answer. Returns a function that ends that. Ports know no quiet ones. */
+  post(first: number, parts: readonly PostedRange[]): () => void {
+    return this.#posted.add(first, parts);
   }
 
   /** Tells a listener of every posted range, now and whenever they change. */

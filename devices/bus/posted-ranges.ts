@@ -4,33 +4,43 @@
 export interface PostedRange {
   readonly offset: number;
   readonly lengthBytes: number;
+  /** Nobody sees the effect of such a write before another access reaches the device: it may wait until the devices' thread is awake for something else. */
+  readonly quiet?: boolean | undefined;
 }
 
-/** Told when writes to a range become posted, or stop being so. */
-export type PostedListener = (first: number, lengthBytes: number, posted: boolean) => void;
+/** A posted range where it is claimed. */
+export interface PlacedRange {
+  readonly first: number;
+  readonly lengthBytes: number;
+  readonly quiet: boolean;
+}
+
+/** Told that writes to the changed ranges are posted from now on, or no longer, and which ranges there are now. */
+export type PostedListener = (changed: readonly PlacedRange[], posted: boolean, all: ReadonlySet<PlacedRange>) => void;
 
 export class PostedRanges {
-  readonly #ranges = new Set<{ readonly first: number; readonly lengthBytes: number }>();
+  readonly #ranges = new Set<PlacedRange>();
   readonly #listeners: PostedListener[] = [];
 
   /** Adds the posted parts of a claim that begins at `base`; returns a function that takes them away. */
   add(base: number, parts: readonly PostedRange[]): () => void {
-    const added = parts.map(({ offset, lengthBytes }) => ({ first: base + offset, lengthBytes }));
-    for (const range of added) {
-      this.#ranges.add(range);
-      for (const listener of this.#listeners) listener(range.first, range.lengthBytes, true);
-    }
+    let added = parts.map(({ offset, lengthBytes, quiet = false }) => ({ first: base + offset, lengthBytes, quiet }));
+    for (const range of added) this.#ranges.add(range);
+    this.#tell(added, true);
     return () => {
-      for (const range of added) {
-        if (!this.#ranges.delete(range)) continue;
-        for (const listener of this.#listeners) listener(range.first, range.lengthBytes, false);
-      }
+      for (const range of added) this.#ranges.delete(range);
+      this.#tell(added, false);
+      added = [];
     };
+  }
+
+  #tell(changed: readonly PlacedRange[], posted: boolean): void {
+    if (changed.length > 0) for (const listener of this.#listeners) listener(changed, posted, this.#ranges);
   }
 
   /** Tells a listener of every range, now and whenever they change. */
   watch(listener: PostedListener): void {
     this.#listeners.push(listener);
-    for (const { first, lengthBytes } of this.#ranges) listener(first, lengthBytes, true);
+    if (this.#ranges.size > 0) listener([...this.#ranges], true, this.#ranges);
   }
 }

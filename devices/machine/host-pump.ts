@@ -10,6 +10,8 @@ import { ringHostDoorbell } from './mailbox.ts';
 const ROUNDS = 64;
 /** Looks at the doorbell between two rounds; some tens of microseconds. */
 const LOOKS = 2000;
+/** The same when an access is likely to come: a driver reads several registers in a row, and some after each interrupt. */
+const LONG_LOOKS = 10_000;
 /**
  * Steps that promises take, at most, from a backend that answered at once to the request's completion: they run before the looking, which would hold
  * them up.
@@ -18,6 +20,7 @@ const PROMISE_STEPS = 12;
 
 export class HostPump {
   #running = false;
+  #accessExpected = false;
 
   constructor(
     private readonly state: CoreState,
@@ -41,6 +44,11 @@ export class HostPump {
     ringHostDoorbell(this.state);
   }
 
+  /** A vCPU is likely to access a device soon: it is worth looking for that for longer, once. On the devices' thread. */
+  expectAccess(): void {
+    this.#accessExpected = true;
+  }
+
   readonly #turn = async (): Promise<void> => {
     if (!this.#running) return;
     const { i32 } = this.state;
@@ -52,7 +60,9 @@ export class HostPump {
       for (let step = 0; step < PROMISE_STEPS; step++) await undefined;
       if (!this.#running) return;
       served = seen;
-      for (let look = 0; look < LOOKS && seen === served; look++) seen = Atomics.load(i32, HOST_DOORBELL >> 2);
+      const looks = this.#accessExpected ? LONG_LOOKS : LOOKS;
+      this.#accessExpected = false;
+      for (let look = 0; look < looks && seen === served; look++) seen = Atomics.load(i32, HOST_DOORBELL >> 2);
       if (seen === served) break;
     }
     // Compared with what was served, not with what was seen last: after the last round those may differ.

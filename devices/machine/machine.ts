@@ -320,6 +320,7 @@ export class Machine implements AsyncDisposable {
       chunk: (index, vcpu) => pager?.chunk(index, vcpu) ?? 0,
       deviceError: (error) => machine?.deviceError(error),
       stalled: () => stall.active,
+      answered: () => machine?.expectAccess(),
     };
     const stall = new Stall(
       () => ringHostDoorbell(state),
@@ -371,6 +372,7 @@ export class Machine implements AsyncDisposable {
       random: sources.random,
       suspend: (reason, status) => machine?.suspend(reason, status),
       stall: ({ bus, slot, func }, until) => stall.begin(`pci ${bus}:${slot}:${func}`, until),
+      expectAccess: () => machine?.expectAccess(),
       deviceError: (error) => machine?.deviceError(error),
     });
     try {
@@ -721,6 +723,11 @@ export class Machine implements AsyncDisposable {
     if (!this.state.suspend(code)) return;
     for (let vcpu = 0; vcpu < this.plan.vcpus; vcpu++) this.state.kick(vcpu, PEND_STOP);
     this.#pump.ring();
+  }
+
+  /** Devices will be accessed soon (HostPump.expectAccess). */
+  expectAccess(): void {
+    this.#pump.expectAccess();
   }
 
   /** A vCPU waits for memory, and may be the only one that could ask for another look. */

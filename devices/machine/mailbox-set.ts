@@ -1,7 +1,7 @@
 /** The mailboxes of all vCPUs, served by the devices' thread in the order in which requests were left. */
 import { MAILBOX_TICKETS } from '../../core-as/layout.ts';
 import type { CoreState } from './core.ts';
-import { MailboxServer, type MailboxTarget } from './mailbox.ts';
+import { MailboxServer, ringHostDoorbell, type MailboxTarget } from './mailbox.ts';
 
 export class MailboxSet {
   /** By vCPU. */
@@ -13,11 +13,17 @@ export class MailboxSet {
     private readonly target: MailboxTarget,
   ) {
     this.mailboxes = Array.from({ length: vcpus }, (_, vcpu) => new MailboxServer(state, vcpu, target));
-    target.ports.watchPosted((first, count, posted) => {
-      for (const mailbox of this.mailboxes) mailbox.setPostedPorts(first, count, posted);
+    target.ports.watchPosted((changed, posted) => {
+      for (const mailbox of this.mailboxes) {
+        for (const { first, lengthBytes } of changed) mailbox.setPostedPorts(first, lengthBytes, posted);
+      }
     });
-    target.mmio.watchPosted((first, lengthBytes, posted) => {
-      for (const mailbox of this.mailboxes) mailbox.setPostedMmio(first, lengthBytes, posted);
+    target.mmio.watchPosted((changed, posted, all) => {
+      // Where ranges overlap, the quiet one counts: the first that a vCPU finds.
+      const ranges = [...all].sort((a, b) => Number(b.quiet) - Number(a.quiet));
+      for (const mailbox of this.mailboxes) mailbox.setPostedMmio(ranges);
+      // What was left quietly until now may be waited for.
+      if (!posted && changed.some(({ quiet }) => quiet)) ringHostDoorbell(state);
     });
   }
 

@@ -12,6 +12,7 @@
 import { HOST_DOORBELL, MAILBOX_TICKETS, R_MAILBOX } from '../../core-as/layout.ts';
 import { allOnes, type AccessSize, type PortBus } from '../bus/port-bus.ts';
 import type { MmioBus } from '../bus/mmio-bus.ts';
+import type { PlacedRange } from '../bus/posted-ranges.ts';
 import { vcpuBlock, type CoreState } from './core.ts';
 import { NOT_YET } from './pager.ts';
 
@@ -34,10 +35,22 @@ const ENTRY_BYTES = 32;
 const ENTRIES = 128;
 /** One bit per I/O port: writes to it need no answer. Rewritten by the devices' thread when ranges move. */
 const MB_POSTED_PORTS = 0x2000;
-/** u32: how many ranges of memory have posted writes; then, from 8 bytes on, first and end address of each as f64. */
+/**
+ * u32: how many ranges of memory have posted writes; then, from 8 bytes on, first and end address of each as f64. The end of a quiet one is negative.
+ */
 const MB_POSTED_MMIO = 0x1200;
 const POSTED_MMIO_ENTRY_BYTES = 16;
+/** The count is in the low bits; above it a number that every change of the table changes. */
+const POSTED_COUNT_MASK = 0xff;
 const MAX_POSTED_MMIO = (MB_POSTED_PORTS - MB_POSTED_MMIO - 8) / POSTED_MMIO_ENTRY_BYTES;
+
+/**
+ * Looks at the tail before a vCPU that waits for an answer lets its thread sleep: some tens of microseconds, in which most answers come. Putting a thread to sleep
+ * and waking it takes longer.
+ */
+const LOOKS = 4000;
+/** After looking in vain, a vCPU sleeps at once for so many answers, twice as many each time: the other thread has no processor to run on. */
+const MAX_BLIND_WAITS = 64;
 
 // Offsets in an entry.
 const ENTRY_KIND = 0;
@@ -52,6 +65,11 @@ const KIND_MMIO_READ = 3;
 const KIND_MMIO_WRITE = 4;
 const KIND_NOTE = 5;
 const KIND_CHUNK = 6;
+
+/** What becomes of a write: the vCPU waits for it, or leaves it, or leaves it without waking the devices' thread. */
+const ANSWERED = 0;
+const POSTED = 1;
+const QUIET = 2;
 
 export const CONTROL_RUN = 0;
 export const CONTROL_PAUSE = 1;
@@ -79,6 +97,9 @@ export class MailboxClient {
   readonly #head: number;
   readonly #tail: number;
   readonly #ring: number;
+  /** Answers to sleep for without looking, and how many it was the last time. */
+  #blindWaits = 0;
+  #blindness = 0;
 
   constructor(
     state: CoreState,
@@ -90,12 +111,15 @@ export class MailboxClient {
     this.#ring = vcpuBlock(vcpu) + R_MAILBOX + MB_RING;
   }
 
-  #post(kind: number, size: number, address: number, value: number): void {
+  /** Leaves a request; {@link ringHostDoorbell} says that it is there. */
+  #leave(kind: number, size: number, address: number, value: number): void {
     const { i32, data } = this.#state;
     const head = Atomics.load(i32, this.#head);
     for (;;) {
       const tail = Atomics.load(i32, this.#tail);
       if (((head - tail) | 0) < ENTRIES) break;
+      // All of them may be quiet ones.
+      ringHostDoorbell(this.#state);
       Atomics.wait(i32, this.#tail, tail);
     }
     const entry = this.#ring + (head & (ENTRIES - 1)) * ENTRY_BYTES;
@@ -106,12 +130,27 @@ export class MailboxClient {
     // Drawn before the request can be seen: what other vCPUs leave once they know of it has a later one.
     data.setInt32(entry + ENTRY_TICKET, Atomics.add(i32, MAILBOX_TICKETS >> 2, 1), true);
     Atomics.store(i32, this.#head, (head + 1) | 0);
+  }
+
+  #post(kind: number, size: number, address: number, value: number): void {
+    this.#leave(kind, size, address, value);
     ringHostDoorbell(this.#state);
   }
 
   #waitServed(): void {
     const { i32 } = this.#state;
     const head = Atomics.load(i32, this.#head);
+    if (this.#blindWaits > 0) {
+      this.#blindWaits--;
+    } else {
+      for (let look = 0; look < LOOKS; look++) {
+        if (Atomics.load(i32, this.#tail) !== head) continue;
+        this.#blindness = 0;
+        return;
+      }
+      this.#blindness = Math.min(2 * this.#blindness + 1, MAX_BLIND_WAITS);
+      this.#blindWaits = this.#blindness;
+    }
     for (;;) {
       const tail = Atomics.load(i32, this.#tail);
       if (tail === head) return;
@@ -140,19 +179,30 @@ export class MailboxClient {
   }
 
   mmioWrite(gpa: number, size: number, value: number): void {
+    this.#leave(KIND_MMIO_WRITE, size, gpa, value >>> 0);
+    // Looked up when the request is there: a device that wants to be woken again finds every request that was left quietly before.
+    const how = this.#postedMmio(gpa);
+    if (how === QUIET) return;
+    ringHostDoorbell(this.#state);
     // A level-triggered interrupt that a write acknowledges must be gone before the EOI, so only doorbells are posted.
-    this.#post(KIND_MMIO_WRITE, size, gpa, value >>> 0);
-    if (!this.#postedMmio(gpa)) this.#waitServed();
+    if (how === ANSWERED) this.#waitServed();
   }
 
-  #postedMmio(gpa: number): boolean {
+  #postedMmio(gpa: number): typeof ANSWERED | typeof POSTED | typeof QUIET {
     const { data, i32 } = this.#state;
     const table = vcpuBlock(this.vcpu) + R_MAILBOX + MB_POSTED_MMIO;
-    const count = Atomics.load(i32, table >> 2);
+    const version = Atomics.load(i32, table >> 2);
+    const count = version & POSTED_COUNT_MASK;
+    let how: typeof ANSWERED | typeof POSTED | typeof QUIET = ANSWERED;
     for (let entry = table + 8; entry < table + 8 + count * POSTED_MMIO_ENTRY_BYTES; entry += POSTED_MMIO_ENTRY_BYTES) {
-      if (gpa >= data.getFloat64(entry, true) && gpa < data.getFloat64(entry + 8, true)) return true;
+      const end = data.getFloat64(entry + 8, true);
+      if (gpa >= data.getFloat64(entry, true) && gpa < Math.abs(end)) {
+        how = end < 0 ? QUIET : POSTED;
+        break;
+      }
     }
-    return false;
+    // Of a table that is being changed nothing holds.
+    return Atomics.load(i32, table >> 2) === version ? how : ANSWERED;
   }
 
   chunk(index: number): number {
@@ -202,6 +252,8 @@ export interface MailboxTarget {
   deviceError(error: unknown): void;
   /** A device is busy with a reset: nothing is served meanwhile. */
   stalled(): boolean;
+  /** A vCPU has read a register, for which it waited: it may well read another one. */
+  answered?(): void;
 }
 
 function accessSize(size: number): AccessSize {
@@ -216,7 +268,6 @@ export class MailboxServer {
   #seen = 0;
   /** The oldest request has to wait until other vCPUs have got on. */
   #deferred = false;
-  readonly #postedMmio = new Map<number, number>();
 
   constructor(
     private readonly state: CoreState,
@@ -266,12 +317,14 @@ export class MailboxServer {
       switch (kind) {
         case KIND_PORT_READ:
           this.#answer(this.target.ports.read(address, accessSize(size), this.vcpu));
+          this.target.answered?.();
           break;
         case KIND_PORT_WRITE:
           this.target.ports.write(address, accessSize(size), value, this.vcpu);
           break;
         case KIND_MMIO_READ:
           this.#answer(this.target.mmio.read(address, accessSize(size)));
+          this.target.answered?.();
           break;
         case KIND_MMIO_WRITE:
           this.target.mmio.write(address, accessSize(size), value);
@@ -320,19 +373,19 @@ export class MailboxServer {
     return Atomics.load(this.state.i32, index(this.vcpu, MB_THREAD));
   }
 
-  /** Writes to memory [first, first + lengthBytes) need no answer from now on, or do again. Ranges beyond the table's room are not posted. */
-  setPostedMmio(first: number, lengthBytes: number, posted: boolean): void {
-    if (posted) this.#postedMmio.set(first, first + lengthBytes);
-    else this.#postedMmio.delete(first);
+  /** Writes to these ranges of memory need no answer from now on, and quiet ones do not wake the devices' thread. Ranges beyond the table's room are not posted. */
+  setPostedMmio(ranges: readonly PlacedRange[]): void {
     const table = vcpuBlock(this.vcpu) + R_MAILBOX + MB_POSTED_MMIO;
-    const ranges = [...this.#postedMmio].slice(0, MAX_POSTED_MMIO);
+    const placed = ranges.slice(0, MAX_POSTED_MMIO);
+    const version = (Atomics.load(this.state.i32, table >> 2) & ~POSTED_COUNT_MASK) + POSTED_COUNT_MASK + 1;
     // The vCPU sees no range rather than a half-written one.
-    Atomics.store(this.state.i32, table >> 2, 0);
-    for (const [index, [from, to]] of ranges.entries()) {
-      this.state.setF64(table + 8 + index * POSTED_MMIO_ENTRY_BYTES, from);
-      this.state.setF64(table + 16 + index * POSTED_MMIO_ENTRY_BYTES, to);
+    Atomics.store(this.state.i32, table >> 2, version);
+    for (const [index, { first, lengthBytes, quiet }] of placed.entries()) {
+      const end = first + lengthBytes;
+      this.state.setF64(table + 8 + index * POSTED_MMIO_ENTRY_BYTES, first);
+      this.state.setF64(table + 16 + index * POSTED_MMIO_ENTRY_BYTES, quiet ? -end : end);
     }
-    Atomics.store(this.state.i32, table >> 2, ranges.length);
+    Atomics.store(this.state.i32, table >> 2, version | placed.length);
   }
 
   /** Writes to ports [first, first + count) need no answer from now on, or do again. */

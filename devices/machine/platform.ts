@@ -74,6 +74,8 @@ export interface PlatformParts {
   readonly suspend: Suspend;
   /** PciBusOptions.stall */
   readonly stall: (where: PciAddress, until: Promise<void>) => void;
+  /** PciBusOptions.expectAccess */
+  readonly expectAccess: () => void;
   readonly deviceError: (error: unknown) => void;
 }
 
@@ -172,6 +174,7 @@ export class Platform {
       setLevelTriggered: (irq) => this.#setLevelTriggered(irq),
       configRegister: coreConfigRegister(core.state),
       stall: parts.stall,
+      expectAccess: parts.expectAccess,
       deviceError: parts.deviceError,
       holdMemory: () => memory.hold(),
       message: (text) => parts.host.message(text),

@@ -3,6 +3,7 @@ import type { BlockBackend } from '../backends/block.ts';
 import { GuestAddressError, type GuestMemory } from '../bus/guest-memory.ts';
 import type { Clock } from '../bus/clock.ts';
 import { allOnes, type AccessSize } from '../bus/port-bus.ts';
+import type { PostedRange } from '../bus/posted-ranges.ts';
 import type { Counters } from '../device.ts';
 import { PciFunction } from '../pci/function.ts';
 import { PCIE_TYPE_ENDPOINT } from '../pci/registers.ts';
@@ -60,6 +61,8 @@ export class NvmeController extends PciFunction {
   /** Completion queues with entries that their vector has not been raised for. */
   readonly #unsignalled = new Set<CompletionQueue>();
   #signalDue = false;
+  /** A completion had to wait for room in its queue since the controller was reset. */
+  #roomAwaited = false;
   #commandsDone = 0;
   #badRequests = 0;
   /** Grows with every reset of the controller: commands of an older generation complete nowhere. */
@@ -104,13 +107,40 @@ export class NvmeController extends PciFunction {
       datasetManagement,
       vectors,
     });
-    const doorbellBytes = 2 * R.DOORBELL_BYTES * vectors;
-    const posted = [{ offset: R.DOORBELLS, lengthBytes: doorbellBytes }];
-    this.addBar(BAR, 'mem64', Math.max(MIN_BAR_BYTES, R.DOORBELLS + doorbellBytes), { posted });
+    this.addBar(BAR, 'mem64', Math.max(MIN_BAR_BYTES, R.DOORBELLS + this.#doorbellBytes));
+    this.#postDoorbells();
     this.addMsix(vectors, MSIX_BAR);
     this.addPcieCapability(PCIE_TYPE_ENDPOINT);
     this.requestIntx();
     options.backend.onResized?.(() => this.resized());
+  }
+
+  get #doorbellBytes(): number {
+    return 2 * R.DOORBELL_BYTES * (this.#options.maxQueues + 1);
+  }
+
+  /**
+   * Doorbells are posted. That of a completion queue tells of room that nobody waits for: it may be quiet while interrupts are messages, until a completion has
+   * found its queue full.
+   */
+  #postDoorbells(): void {
+    const posted: PostedRange[] = [{ offset: R.DOORBELLS, lengthBytes: this.#doorbellBytes }];
+    if (this.msixEnabled && !this.#roomAwaited) {
+      for (let offset = R.DOORBELL_BYTES; offset < this.#doorbellBytes; offset += 2 * R.DOORBELL_BYTES) {
+        posted.push({ offset: R.DOORBELLS + offset, lengthBytes: R.DOORBELL_BYTES, quiet: true });
+      }
+    }
+    this.setPosted(BAR, posted);
+  }
+
+  #awaitRoom(awaited: boolean): void {
+    if (awaited === this.#roomAwaited) return;
+    this.#roomAwaited = awaited;
+    this.#postDoorbells();
+  }
+
+  protected override messagesChanged(): void {
+    this.#postDoorbells();
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -262,6 +292,7 @@ export class NvmeController extends PciFunction {
     for (const { cancel } of this.#coalescing.values()) cancel?.();
     this.#coalescing.clear();
     this.#interruptMask = 0;
+    this.#awaitRoom(false);
     this.setIntx(false);
   }
 
@@ -382,17 +413,21 @@ export class NvmeController extends PciFunction {
       const { id: commandId, namespaceId } = command;
       this.#health.failed({ queueId: queue.id, commandId, status, block, namespaceId });
     }
+    this.#post(queue, command.id, status, result);
+  }
+
+  #post(queue: SubmissionQueue, commandId: number, status: number, result: number): void {
+    const { completionQueue } = queue;
     this.#guard(() => {
-      if (queue.completionQueue.post(queue, command.id, status, result)) this.#signalLater(queue.completionQueue);
+      if (completionQueue.post(queue, commandId, status, result)) this.#signalLater(completionQueue);
     });
+    if (completionQueue.isWaiting) this.#awaitRoom(true);
   }
 
   #completeEvent(commandId: number, result: number): void {
     const queue = this.#queues.submission.get(0);
     if (!queue) return;
-    this.#guard(() => {
-      if (queue.completionQueue.post(queue, commandId, R.SC_SUCCESS, result)) this.#signalLater(queue.completionQueue);
-    });
+    this.#post(queue, commandId, R.SC_SUCCESS, result);
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -531,6 +566,7 @@ export class NvmeController extends PciFunction {
       this.#acqLow = (acqLow & ~0xfff) >>> 0;
       this.#acqHigh = acqHigh;
       const fetched = restoreQueues();
+      this.#awaitRoom([...this.#queues.completion.values()].some(({ isWaiting }) => isWaiting));
       restoreFeatures();
       restoreHealth();
       this.#admin.namespaceChanged = namespaceChanged;

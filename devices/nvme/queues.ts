@@ -91,6 +91,11 @@ export class CompletionQueue {
     readonly interrupts: boolean,
   ) {}
 
+  /** Completions wait for the host to make room. */
+  get isWaiting(): boolean {
+    return this.#waiting.length > 0;
+  }
+
   get isFull(): boolean {
     return (this.tail + 1) % this.size === this.head;
   }

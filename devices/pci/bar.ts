@@ -30,7 +30,7 @@ export class Bar {
   readonly index: number;
   readonly kind: BarKind;
   readonly sizeBytes: number;
-  readonly posted: readonly PostedRange[];
+  posted: readonly PostedRange[];
   readonly ram: DeviceRam | undefined;
   // Two halves, since a guest that sizes the BAR writes 64 one bits, which no double holds.
   #low = 0;
@@ -40,6 +40,8 @@ export class Bar {
   /** The address that another claim kept it from taking. */
   conflictAddress: number | undefined;
   release: (() => void) | undefined;
+  /** Ends what {@link posted} says for the address that is claimed. */
+  withdrawPosted: (() => void) | undefined;
 
   constructor(index: number, kind: BarKind, wantedBytes: number, options: BarOptions = {}) {
     this.index = index;

@@ -59,6 +59,8 @@ export interface PciBusOptions {
   readonly configRegister?: ConfigRegister;
   /** Holds back answers to the vCPUs until a promise settles (PciAttachment.stall); absent where accesses are direct calls. */
   readonly stall?: (where: PciAddress, until: Promise<void>) => void;
+  /** PciAttachment.expectAccess; absent where nobody would wait for it. */
+  readonly expectAccess?: () => void;
   /** GuestMemory.hold(), where chunks of guest memory may move. */
   readonly holdMemory?: () => () => void;
   /** A device threw: a bug of its own. */
@@ -199,15 +201,18 @@ export class PciBus implements Device, PortHandler, MmioHandler {
   }
 
   #attachment(where: PciAddress, fn: PciFunction, sources: Map<PciFunction, LineSource>): PciAttachment {
-    const { ports, mmio, interrupts, stall, holdMemory, deviceError } = this.#options;
+    const { ports, mmio, interrupts, stall, expectAccess, holdMemory, deviceError } = this.#options;
     return {
       where,
       pirqs: this.pirqs,
-      claimPorts: (name, first, count, handler, posted) => ports.claim(name, first, count, handler, posted),
-      claimMmio: (name, base, lengthBytes, handler, posted) => mmio.claim(name, base, lengthBytes, handler, posted),
+      claimPorts: (name, first, count, handler) => ports.claim(name, first, count, handler),
+      claimMmio: (name, base, lengthBytes, handler) => mmio.claim(name, base, lengthBytes, handler),
+      postPorts: (first, parts) => ports.post(first, parts),
+      postMmio: (base, parts) => mmio.post(base, parts),
       sendMsi: (address, data) => interrupts.sendMsi(address, data),
       setIntx: (asserted) => sources.get(fn)?.(asserted),
       stall: (until) => stall?.(where, until),
+      expectAccess: () => expectAccess?.(),
       holdMemory: () => holdMemory?.() ?? NOTHING_TO_RELEASE,
       deviceError: (error) => {
         if (!deviceError) throw error;

@@ -40,20 +40,11 @@ export interface PciAttachment {
   readonly where: PciAddress;
   readonly pirqs: PirqRouter;
   /** Both throw {@link RangeTakenError} when the range overlaps another claim; both return a function that releases. */
-  claimPorts(
-    name: string,
-    first: number,
-    count: number,
-    handler: PortHandler,
-    posted: readonly PostedRange[],
-  ): () => void;
-  claimMmio(
-    name: string,
-    base: number,
-    lengthBytes: number,
-    handler: MmioHandler,
-    posted: readonly PostedRange[],
-  ): () => void;
+  claimPorts(name: string, first: number, count: number, handler: PortHandler): () => void;
+  claimMmio(name: string, base: number, lengthBytes: number, handler: MmioHandler): () => void;
+  /** Makes writes within parts of a claim posted; both return a function that ends it. */
+  postPorts(first: number, parts: readonly PostedRange[]): () => void;
+  postMmio(base: number, parts: readonly PostedRange[]): () => void;
   sendMsi(address: bigint, data: number): void;
   /** Level of the function's INTx line. */
   setIntx(asserted: boolean): void;
@@ -62,6 +53,8 @@ export interface PciAttachment {
    * For a reset by the driver that must drain what is in flight.
    */
   stall(until: Promise<void>): void;
+  /** The driver, which was interrupted, will read registers to learn why. */
+  expectAccess(): void;
   /** GuestMemory.hold(). */
   holdMemory(): () => void;
   /** A bug of the device, never the guest's to see. */
@@ -120,6 +113,7 @@ export abstract class PciFunction implements Device {
   #wantsIntx = false;
   #intxAsserted = false;
   #wasBusMaster = false;
+  #hadMessages = false;
   /** Where the INTx line leads. Unknown while the bus drives it, or before it is routed. */
   #intxLines = 0;
   #attachment: PciAttachment | undefined;
@@ -164,6 +158,14 @@ export abstract class PciFunction implements Device {
       throw new RangeError(`BAR ${index} is taken`);
     this.#bars.push(bar);
     this.#storeBar(bar);
+  }
+
+  /** Writes in these ranges of BAR `index` are posted from now on, and no others. */
+  protected setPosted(index: number, ranges: readonly PostedRange[]): void {
+    const bar = this.#bars.find((one) => one.index === index);
+    if (!bar) throw new RangeError(`${this.kind} has no BAR ${index}`);
+    bar.posted = ranges;
+    if (bar.claimedAddress !== undefined) this.#post(bar, bar.claimedAddress);
   }
 
   /** Declares BAR `index` (32-bit memory) with memory of the device behind it. Only in the constructor. */
@@ -349,6 +351,12 @@ export abstract class PciFunction implements Device {
   /** The guest switched bus mastering on or off. */
   protected busMasterChanged(_enabled: boolean): void {}
 
+  /**
+   * The function interrupts by messages now (MSI or MSI-X), or no longer. Messages are edges: a write that acknowledges one may be posted, while a level has to be gone
+   * before the guest ends its interrupt.
+   */
+  protected messagesChanged(_enabled: boolean): void {}
+
   // The life cycle of the model (device.ts); configuration space, MSI-X, INTx and tracked requests are this class's.
 
   /** The machine starts: backends may be opened. */
@@ -489,6 +497,8 @@ export abstract class PciFunction implements Device {
     let released = false;
     for (const bar of this.#bars) {
       if (bar.claimedAddress !== undefined && bar.claimedAddress !== this.#decodedAddress(bar)) {
+        bar.withdrawPosted?.();
+        bar.withdrawPosted = undefined;
         bar.release?.();
         bar.release = undefined;
         bar.claimedAddress = undefined;
@@ -503,6 +513,11 @@ export abstract class PciFunction implements Device {
     this.#msix?.setDeliverable(this.msixEnabled && !(control & R.MSIX_FUNCTION_MASK));
     this.#updateIntx();
     const { busMaster } = this;
+    const hasMessages = this.msiEnabled || this.msixEnabled;
+    if (hasMessages !== this.#hadMessages) {
+      this.#hadMessages = hasMessages;
+      this.messagesChanged(hasMessages);
+    }
     if (busMaster !== this.#wasBusMaster) {
       this.#wasBusMaster = busMaster;
       this.busMasterChanged(busMaster);
@@ -525,9 +540,10 @@ export abstract class PciFunction implements Device {
       try {
         bar.release =
           bar.kind === 'io'
-            ? attachment.claimPorts(name, address, bar.sizeBytes, this.#portHandler(bar), bar.posted)
-            : attachment.claimMmio(name, address, bar.sizeBytes, this.#mmioHandler(bar), bar.posted);
+            ? attachment.claimPorts(name, address, bar.sizeBytes, this.#portHandler(bar))
+            : attachment.claimMmio(name, address, bar.sizeBytes, this.#mmioHandler(bar));
         bar.claimedAddress = address;
+        this.#post(bar, address);
         bar.conflictAddress = undefined;
         bar.ram?.map(address);
         this.barDecoded(bar.index, address);
@@ -540,6 +556,13 @@ export abstract class PciFunction implements Device {
         bar.conflictAddress = address;
       }
     }
+  }
+
+  #post(bar: Bar, address: number): void {
+    bar.withdrawPosted?.();
+    const { attachment } = this;
+    bar.withdrawPosted =
+      bar.kind === 'io' ? attachment.postPorts(address, bar.posted) : attachment.postMmio(address, bar.posted);
   }
 
   #portHandler(bar: Bar): PortHandler {

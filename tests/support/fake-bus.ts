@@ -1,5 +1,6 @@
 /** A machine's buses without a machine: PCI bus, ports, MMIO, memory and interrupts for device tests. */
 import { MmioBus } from '../../devices/bus/mmio-bus.ts';
+import type { PlacedRange } from '../../devices/bus/posted-ranges.ts';
 import { PortBus, type AccessSize } from '../../devices/bus/port-bus.ts';
 import type { Clock } from '../../devices/bus/clock.ts';
 import { PciBus, ECAM_BASE, type PciBusOptions } from '../../devices/pci/bus.ts';
@@ -21,6 +22,7 @@ export class FakeMachine {
   readonly log: string[] = [];
   readonly input = new InputRouter();
   readonly pci: PciBus;
+  #posted: readonly PlacedRange[] = [];
 
   constructor(
     options: Partial<PciBusOptions> = {},
@@ -36,6 +38,16 @@ export class FakeMachine {
       reservedIrqs: [1, 12],
       ...options,
     });
+    this.mmio.watchPosted((_changed, _posted, all) => {
+      this.#posted = [...all];
+    });
+  }
+
+  /** What becomes of a vCPU's write to a word of memory. */
+  writeKind(gpa: number): 'answered' | 'posted' | 'quiet' {
+    const ranges = this.#posted.filter(({ first, lengthBytes }) => gpa >= first && gpa < first + lengthBytes);
+    if (ranges.some(({ quiet }) => quiet)) return 'quiet';
+    return ranges.length > 0 ? 'posted' : 'answered';
   }
 
   /** Plugs one function in at 0:3.0 and configures the bus. */

@@ -70,6 +70,23 @@ describe('AHCI registers', () => {
     expect(empty.read(R.PX_SIG)).toBe(0xffffffff);
   });
 
+  it('that acknowledge interrupts are posted while those are messages', () => {
+    const { machine, driver } = rig();
+    const abar = machine.bar(3, 5);
+    const kinds = (): string[] =>
+      [
+        R.REG_IS,
+        ...[R.PX_IS, R.PX_SNTF, R.PX_SACT, R.PX_CI, R.PX_CMD].map((register) => R.PORTS_OFFSET + register),
+      ].map((offset) => machine.writeKind(abar + offset));
+    expect(kinds()).toEqual(['answered', 'answered', 'quiet', 'quiet', 'posted', 'answered']);
+    const msi = machine.capability(3, 0x05);
+    machine.setConfig(3, msi + 2, 2, 1);
+    expect(kinds()).toEqual(['posted', 'posted', 'quiet', 'quiet', 'posted', 'answered']);
+    machine.setConfig(3, msi + 2, 2, 0);
+    expect(kinds()).toEqual(['answered', 'answered', 'quiet', 'quiet', 'posted', 'answered']);
+    expect(driver.global(R.REG_PI)).toBe(3);
+  });
+
   it('take whole words only, and give any part', () => {
     const { machine, driver, device } = rig();
     const abar = machine.bar(3, 5);

@@ -44,7 +44,7 @@ interface Rig {
   dispose(): Promise<void>;
 }
 
-function rig(mode: 'thread' | 'inline', vcpus: number): Rig {
+function rig(mode: 'thread' | 'inline', vcpus: number, quiet = false): Rig {
   const host = createNodeHost({ core: module, workerUrl });
   const plan = planMemory(64 * 2 ** 20, vcpus);
   const memory = createCoreMemory(plan);
@@ -66,6 +66,7 @@ function rig(mode: 'thread' | 'inline', vcpus: number): Rig {
       registers.mmioValues.push(value);
     },
   });
+  if (quiet) mmio.post(0xc0000000, [{ offset: 0, lengthBytes: 4, quiet }]);
   const target: MailboxTarget = {
     ports,
     mmio,
@@ -152,8 +153,9 @@ describe.each(['thread', 'inline'] as const)('vCPUs in %s mode', (mode) => {
     expect(registers.errors).toEqual([]);
   });
 
-  test('posted writes keep their order and are there when a read returns', async () => {
-    const { state, runner, registers, ended, dispose } = rig(mode, 1);
+  test.each([false, true])('writes keep their order and are there when a read returns (quiet: %s)', async (quiet) => {
+    // More than a mailbox holds: quiet ones are served when there is no room for another.
+    const { state, runner, registers, ended, dispose } = rig(mode, 1, quiet);
     script(state, 0, 4, 0);
     runner.start();
     await ended();

@@ -8,11 +8,12 @@ import { PortBus } from '../../devices/bus/port-bus.ts';
 import { CoreState, createCoreMemory, planMemory } from '../../devices/machine/core.ts';
 import { MailboxSet } from '../../devices/machine/mailbox-set.ts';
 import { MailboxClient } from '../../devices/machine/mailbox.ts';
-import { MAILBOX_TICKETS } from '../../core-as/layout.ts';
+import { HOST_DOORBELL, MAILBOX_TICKETS } from '../../core-as/layout.ts';
 import { FakeRandom } from '../support/fake-random.ts';
 
 const VCPUS = 4;
 const DOORBELL = 0xc0000000;
+const QUIET = DOORBELL + 4;
 
 let state: CoreState;
 let vcpus: MailboxClient[];
@@ -21,19 +22,21 @@ let stalled: boolean;
 /** Done by the device while it serves a write. */
 let meanwhile: (value: number) => void;
 let set: MailboxSet;
+let mmio: MmioBus;
 
 beforeEach(() => {
   state = new CoreState(createCoreMemory(planMemory(64 * 2 ** 20, VCPUS)));
   seen = [];
   stalled = false;
   meanwhile = () => undefined;
-  const mmio = new MmioBus();
+  mmio = new MmioBus();
   const write = (value: number): void => {
     seen.push(value);
     meanwhile(value);
   };
   const handler = { readMmio: () => 0, writeMmio: (_offset: number, _size: number, value: number) => write(value) };
-  mmio.claim('doorbell', DOORBELL, 4, handler, [{ offset: 0, lengthBytes: 4 }]);
+  mmio.claim('doorbell', DOORBELL, 8, handler);
+  mmio.post(DOORBELL, [{ offset: 0, lengthBytes: 8 }]);
   set = new MailboxSet(state, VCPUS, {
     ports: new PortBus(),
     mmio,
@@ -106,4 +109,25 @@ test('a device that becomes busy stops the others behind it', () => {
   stalled = false;
   expect(set.serve()).toBe(1);
   expect(seen).toEqual([3, 2, 1, 0]);
+});
+
+test('a quiet write wakes nobody, and is served before what was left later', () => {
+  const withdraw = mmio.post(QUIET, [{ offset: 0, lengthBytes: 4, quiet: true }]);
+  const rings = (): number => Atomics.load(state.i32, HOST_DOORBELL >> 2);
+  const before = rings();
+  vcpus[0]?.mmioWrite(QUIET, 4, 1);
+  expect(rings()).toBe(before);
+  post(1, 2);
+  expect(rings()).toBe(before + 1);
+  while (set.serve() > 0);
+  expect(seen).toEqual([1, 2]);
+  // A device that has to hear of it from now on has the mailboxes looked at: one may have been left already.
+  vcpus[0]?.mmioWrite(QUIET, 4, 3);
+  const silent = rings();
+  withdraw();
+  expect(rings()).toBeGreaterThan(silent);
+  vcpus[0]?.mmioWrite(QUIET, 4, 4);
+  expect(rings()).toBeGreaterThan(silent + 1);
+  while (set.serve() > 0);
+  expect(seen).toEqual([1, 2, 3, 4]);
 });

@@ -156,6 +156,25 @@ describe('an NVMe controller', () => {
     expect(driver.completions(2).map(({ id }) => id)).toEqual([2]);
   });
 
+  it('lets doorbells of completion queues be quiet until one of them was full', async () => {
+    const { driver, block, machine } = started();
+    const doorbell = (index: number): string => machine.writeKind(driver.bar + R.DOORBELLS + 4 * index);
+    driver.createQueues(2, 2);
+    driver.completions(0);
+    expect([doorbell(2), doorbell(3), doorbell(4), doorbell(5)]).toEqual(['posted', 'quiet', 'posted', 'quiet']);
+    for (const id of [1, 2]) {
+      driver.submit(2, { opcode: R.IO_FLUSH, id });
+      await block.complete();
+    }
+    expect([doorbell(3), doorbell(5)]).toEqual(['posted', 'posted']);
+    driver.write(R.REG_CC, 0);
+    expect(doorbell(3)).toBe('quiet');
+    // With a level to take away, the write has to be there before the interrupt ends.
+    const msix = machine.capability(3, 0x11);
+    machine.setConfig(3, msix + 2, 2, 0);
+    expect(doorbell(3)).toBe('posted');
+  });
+
   it('fails what cannot be done, with the right status', async () => {
     const { driver, block } = started();
     const io = async (submission: Parameters<FakeNvmeDriver['submit']>[1]): Promise<number | undefined> => {
