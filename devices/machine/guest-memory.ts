@@ -8,12 +8,21 @@ const FOUR_GIB = 0x1_0000_0000;
 /** The part of the core that guest memory needs; the devices' thread's own instance. */
 export type ChunkSource = Pick<CoreExports, 'commitChunk' | 'noteWrite'>;
 
+/** Copies up to this long are made byte by byte: making a view takes as long. */
+const SMALL_BYTES = 64;
+
+/** A chunk's bytes in linear memory. */
+interface Chunk {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+}
+
 const NOTHING_TO_RELEASE = (): void => undefined;
 
 export class CoreGuestMemory implements GuestMemory {
   protected readonly buffer: ArrayBufferLike;
   /** Views of the chunks seen so far, by chunk index: a chunk never moves once it is committed. */
-  readonly #chunks = new Map<number, Uint8Array>();
+  readonly #chunks = new Map<number, Chunk>();
   readonly #scratch = new Uint8Array(8);
   readonly #scratchView = new DataView(this.#scratch.buffer);
 
@@ -42,26 +51,36 @@ export class CoreGuestMemory implements GuestMemory {
     if (!this.contains(gpa, lengthBytes)) throw new GuestAddressError(gpa, lengthBytes);
   }
 
-  #chunk(gpa: number): Uint8Array {
+  #chunk(gpa: number): Chunk {
     const index = chunkIndexOf(gpa);
-    let view = this.#chunks.get(index);
-    if (!view) {
+    let chunk = this.#chunks.get(index);
+    if (!chunk) {
       const linear = this.source.commitChunk(index) >>> 0;
       if (linear === 0) throw new GuestAddressError(gpa, 1);
-      view = new Uint8Array(this.buffer, linear, CHUNK_SIZE);
-      this.#chunks.set(index, view);
+      const bytes = new Uint8Array(this.buffer, linear, CHUNK_SIZE);
+      chunk = { bytes, view: new DataView(this.buffer, linear, CHUNK_SIZE) };
+      this.#chunks.set(index, chunk);
     }
-    return view;
+    return chunk;
+  }
+
+  /**
+   * The chunk that has the whole range, which is not empty, for accesses that need no view of their own; undefined: the long way. Throws
+   * GuestAddressError.
+   */
+  protected near(gpa: number, lengthBytes: number): Chunk | undefined {
+    this.check(gpa, lengthBytes);
+    return (gpa % CHUNK_SIZE) + lengthBytes <= CHUNK_SIZE ? this.#chunk(gpa) : undefined;
   }
 
   views(gpa: number, lengthBytes: number): Uint8Array[] {
     this.check(gpa, lengthBytes);
     const views: Uint8Array[] = [];
     for (let at = gpa, left = lengthBytes; left > 0;) {
-      const chunk = this.#chunk(at);
+      const { bytes } = this.#chunk(at);
       const offset = at % CHUNK_SIZE;
       const take = Math.min(left, CHUNK_SIZE - offset);
-      views.push(chunk.subarray(offset, offset + take));
+      views.push(bytes.subarray(offset, offset + take));
       at += take;
       left -= take;
     }
@@ -85,13 +104,20 @@ export class CoreGuestMemory implements GuestMemory {
     for (let at = gpa, left = lengthBytes; left > 0;) {
       const offset = at % CHUNK_SIZE;
       const take = Math.min(left, CHUNK_SIZE - offset);
-      this.source.noteWrite(this.#chunk(at).byteOffset + offset, take);
+      this.source.noteWrite(this.#chunk(at).bytes.byteOffset + offset, take);
       at += take;
       left -= take;
     }
   }
 
   read(gpa: number, into: Uint8Array): void {
+    const isSmall = into.length > 0 && into.length <= SMALL_BYTES;
+    const near = isSmall ? this.near(gpa, into.length) : undefined;
+    if (near) {
+      const from = gpa % CHUNK_SIZE;
+      for (let i = 0; i < into.length; i++) into[i] = near.bytes[from + i] ?? 0;
+      return;
+    }
     let at = 0;
     for (const view of this.views(gpa, into.length)) {
       into.set(view, at);
@@ -100,6 +126,12 @@ export class CoreGuestMemory implements GuestMemory {
   }
 
   write(gpa: number, from: Uint8Array): void {
+    const near = from.length > 0 ? this.near(gpa, from.length) : undefined;
+    if (near) {
+      near.bytes.set(from, gpa % CHUNK_SIZE);
+      this.source.noteWrite(near.bytes.byteOffset + (gpa % CHUNK_SIZE), from.length);
+      return;
+    }
     let at = 0;
     for (const view of this.views(gpa, from.length)) {
       view.set(from.subarray(at, at + view.length));
@@ -126,14 +158,20 @@ export class CoreGuestMemory implements GuestMemory {
   }
 
   readU8(gpa: number): number {
+    const near = this.near(gpa, 1);
+    if (near) return near.view.getUint8(gpa % CHUNK_SIZE);
     return this.#load(gpa, 1).getUint8(0);
   }
 
   readU16(gpa: number): number {
+    const near = this.near(gpa, 2);
+    if (near) return near.view.getUint16(gpa % CHUNK_SIZE, true);
     return this.#load(gpa, 2).getUint16(0, true);
   }
 
   readU32(gpa: number): number {
+    const near = this.near(gpa, 4);
+    if (near) return near.view.getUint32(gpa % CHUNK_SIZE, true);
     return this.#load(gpa, 4).getUint32(0, true);
   }
 

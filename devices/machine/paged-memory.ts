@@ -76,6 +76,11 @@ export class PagedGuestMemory extends CoreGuestMemory {
     return views;
   }
 
+  /** Chunks come and go: every access looks for its own. */
+  protected override near(): undefined {
+    return undefined;
+  }
+
   override hold(): () => void {
     const held = this.#recent;
     this.#recent = [];

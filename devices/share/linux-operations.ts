@@ -330,7 +330,7 @@ const readDirectory: Operation = ({ session, reader, exchange }) => {
     if (!fid.isDirectory) throw new ShareError('ENOTDIR');
     const count = Math.min(wanted, session.dataLimit(exchange));
     const entries = await session.fids.listing(fid, offset === 0);
-    const body = new MessageWriter(count);
+    const body = new MessageWriter();
     for (let index = offset; index < entries.length + 2; index++) {
       const entry = index < 2 ? await dotEntry(fid.node, index) : entries[index - 2];
       if (!entry || body.lengthBytes + QID_BYTES + 11 + entry.name.length > count) break;

@@ -114,25 +114,52 @@ export class MessageReader {
   }
 }
 
-/** Builds a message; grows as it is written. */
+/** Where a message is built. */
+class MessageBuffer {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+
+  constructor(capacity: number) {
+    this.bytes = new Uint8Array(capacity);
+    this.view = new DataView(this.bytes.buffer);
+  }
+}
+
+/** Most answers are shorter. */
+const USUAL_MESSAGE_BYTES = 256;
+const MAX_SPARE_BUFFERS = 16;
+/** Buffers of messages that were sent: making one takes longer than filling it. */
+const spareBuffers: MessageBuffer[] = [];
+
+/** Builds a message; grows as it is written. Room for the header is in front of the body. */
 export class MessageWriter {
-  #bytes: Uint8Array;
-  #view: DataView;
+  #buffer: MessageBuffer;
+  /** Of the body. */
   lengthBytes = 0;
 
-  constructor(capacity = 256) {
-    this.#bytes = new Uint8Array(capacity);
-    this.#view = new DataView(this.#bytes.buffer);
+  constructor() {
+    this.#buffer = spareBuffers.pop() ?? new MessageBuffer(USUAL_MESSAGE_BYTES);
+  }
+
+  /** The message was sent: nothing of this writer is used any more. */
+  release(): void {
+    if (this.#buffer.bytes.length === USUAL_MESSAGE_BYTES && spareBuffers.length < MAX_SPARE_BUFFERS) {
+      spareBuffers.push(this.#buffer);
+    }
+    this.#buffer = RELEASED;
+  }
+
+  get #view(): DataView {
+    return this.#buffer.view;
   }
 
   #grow(count: number): number {
-    const at = this.lengthBytes;
+    const at = HEADER_BYTES + this.lengthBytes;
     this.lengthBytes += count;
-    if (this.lengthBytes > this.#bytes.length) {
-      const bytes = new Uint8Array(2 * this.lengthBytes);
-      bytes.set(this.#bytes);
-      this.#bytes = bytes;
-      this.#view = new DataView(bytes.buffer);
+    if (at + count > this.#buffer.bytes.length) {
+      const buffer = new MessageBuffer(2 * (at + count));
+      buffer.bytes.set(this.#buffer.bytes);
+      this.#buffer = buffer;
     }
     return at;
   }
@@ -164,7 +191,8 @@ export class MessageWriter {
   string(name: string): this {
     this.u16(name.length);
     const at = this.#grow(name.length);
-    for (let i = 0; i < name.length; i++) this.#bytes[at + i] = name.charCodeAt(i);
+    const { bytes } = this.#buffer;
+    for (let i = 0; i < name.length; i++) bytes[at + i] = name.charCodeAt(i);
     return this;
   }
 
@@ -174,26 +202,33 @@ export class MessageWriter {
 
   append(bytes: Uint8Array): this {
     const at = this.#grow(bytes.length);
-    this.#bytes.set(bytes, at);
+    this.#buffer.bytes.set(bytes, at);
     return this;
   }
 
+  /** Changes a number that is in the body already. */
   setU16(at: number, value: number): void {
-    this.#view.setUint16(at, value, true);
+    this.#view.setUint16(HEADER_BYTES + at, value, true);
   }
 
+  /** The body, where it lies: good until more is written. */
   get bytes(): Uint8Array {
-    return this.#bytes.subarray(0, this.lengthBytes);
+    return this.#buffer.bytes.subarray(HEADER_BYTES, HEADER_BYTES + this.lengthBytes);
+  }
+
+  /** The whole message, where it lies. `dataBytes`: what follows it that is not in this writer counts as well. */
+  message(type: number, tag: number, dataBytes = 0): Uint8Array {
+    const length = HEADER_BYTES + this.lengthBytes;
+    this.#view.setUint32(0, length + dataBytes, true);
+    this.#view.setUint8(4, type);
+    this.#view.setUint16(5, tag, true);
+    return this.#buffer.bytes.subarray(0, length);
   }
 }
 
+const RELEASED = new MessageBuffer(0);
+
 /** A whole message: size, type and tag before the body. */
 export function frame(type: number, tag: number, body: Uint8Array): Uint8Array {
-  const writer = new MessageWriter(HEADER_BYTES + body.length);
-  writer
-    .u32(HEADER_BYTES + body.length)
-    .u8(type)
-    .u16(tag)
-    .append(body);
-  return writer.bytes;
+  return new MessageWriter().append(body).message(type, tag);
 }

@@ -5,7 +5,6 @@
 import { LINUX_ERRNO, linuxErrno } from './errno.ts';
 import { LINUX_OPERATIONS } from './linux-operations.ts';
 import {
-  frame,
   HEADER_BYTES,
   MessageReader,
   MessageWriter,
@@ -94,18 +93,19 @@ export class NinePServer {
       replyType = this.session.dialect === '9P2000.L' ? RLERROR : RERROR;
     }
     if (!(result instanceof MessageWriter)) {
-      const length = READ_HEADER_BYTES + result.dataBytes;
-      const header = new MessageWriter(READ_HEADER_BYTES).u32(length).u8(replyType).u16(tag).u32(result.dataBytes);
-      exchange.writeReply(header.bytes);
-      return length;
+      const header = new MessageWriter().u32(result.dataBytes);
+      exchange.writeReply(header.message(replyType, tag, result.dataBytes));
+      header.release();
+      return READ_HEADER_BYTES + result.dataBytes;
     }
-    const bytes = frame(replyType, tag, result.bytes);
-    if (bytes.length > exchange.replyBytes) {
+    const length = HEADER_BYTES + result.lengthBytes;
+    if (length > exchange.replyBytes) {
       this.malformedMessages++;
       return 0;
     }
-    exchange.writeReply(bytes);
-    return bytes.length;
+    exchange.writeReply(result.message(replyType, tag));
+    result.release();
+    return length;
   }
 
   async #execute(exchange: NinePExchange, size: number, type: number): Promise<OperationResult> {

@@ -1,7 +1,8 @@
 /**
  * Transfers on the devices' own thread. What lies in the page cache is copied in a microsecond or two, while handing the same copy to Node's pool of
- * threads takes thirty to a hundred. But a copy that has to wait for the disk holds up all devices: so each that did is followed by a pause of a hundred
- * times as long, in which transfers go to the pool. The thread waits for one disk 1 % of its time at most.
+ * threads takes thirty to a hundred. But a copy that has to wait for the disk holds up all devices. So what such transfers took is added up, less 1 % of the time that
+ * has passed; while the sum is more than a moment, transfers go to the pool. The thread waits for one disk 1 % of its time at most, and a transfer that is late
+ * because others use the processor changes nothing.
  */
 import { statfsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
@@ -10,7 +11,9 @@ import { statfs } from 'node:fs/promises';
 export const ON_THE_SPOT_BYTES = 128 * 1024;
 /** A transfer of ON_THE_SPOT_BYTES that took no longer did not wait for the disk; a processor that others use as well makes some of them late. */
 const PROMPT_MS = 0.25;
-const PAUSE_FACTOR = 100;
+/** How much of the time the thread may wait for one disk, and how much of it may come at once. */
+const WAITING_SHARE = 0.01;
+const MOMENT_MS = 10;
 
 /** File systems over a network or a program, which may not answer for minutes (linux/magic.h; statfs(2)). */
 const REMOTE_FILE_SYSTEMS: ReadonlySet<number> = new Set([
@@ -32,7 +35,9 @@ const REMOTE_FILE_SYSTEMS: ReadonlySet<number> = new Set([
 const isNear = (fileSystem: number): boolean => !REMOTE_FILE_SYSTEMS.has(fileSystem >>> 0);
 
 export class OnTheSpot {
-  #pausedUntilMs = 0;
+  /** What late transfers took, and when that was said; it shrinks as time passes. */
+  #waitedMs = 0;
+  #waitedAtMs = 0;
   readonly #promptMs: number;
 
   private constructor(private readonly maxBytes: number) {
@@ -63,7 +68,15 @@ export class OnTheSpot {
 
   /** Whether a transfer of that length may be done now. */
   allows(lengthBytes: number): boolean {
-    return lengthBytes <= this.maxBytes && (this.#pausedUntilMs === 0 || performance.now() >= this.#pausedUntilMs);
+    return (
+      lengthBytes <= this.maxBytes && (this.#waitedMs <= MOMENT_MS || this.#waited(performance.now()) <= MOMENT_MS)
+    );
+  }
+
+  #waited(nowMs: number): number {
+    this.#waitedMs = Math.max(0, this.#waitedMs - WAITING_SHARE * (nowMs - this.#waitedAtMs));
+    this.#waitedAtMs = nowMs;
+    return this.#waitedMs;
   }
 
   /** Does a transfer that is allowed. */
@@ -74,7 +87,7 @@ export class OnTheSpot {
     } finally {
       const endMs = performance.now();
       const tookMs = endMs - startMs;
-      this.#pausedUntilMs = tookMs > this.#promptMs ? endMs + PAUSE_FACTOR * tookMs : 0;
+      if (tookMs > this.#promptMs) this.#waitedMs = this.#waited(endMs) + tookMs;
     }
   }
 }
