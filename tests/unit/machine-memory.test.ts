@@ -96,6 +96,22 @@ describe('guest memory', () => {
     expect(memory.readU16(CHUNK_SIZE - 1)).toBe(0xeeee);
   });
 
+  test('short reads and writes over a chunk boundary, inside one, and of nothing at all', () => {
+    const { memory, noted } = guestMemory(2);
+    const bytes = Uint8Array.from({ length: 64 }, (_, i) => i + 1);
+    for (const gpa of [0, CHUNK_SIZE - 64, CHUNK_SIZE - 32, CHUNK_SIZE]) {
+      const back = new Uint8Array(64);
+      memory.write(gpa, bytes);
+      memory.read(gpa, back);
+      expect(back).toEqual(bytes);
+    }
+    expect(noted.map(([, length]) => length)).toEqual([64, 64, 32, 32, 64]);
+    // An empty range is RAM wherever it is.
+    memory.read(2 ** 45, new Uint8Array(0));
+    memory.write(2 ** 45, new Uint8Array(0));
+    expect(noted).toHaveLength(5);
+  });
+
   test('DMA is told to the core by chunk', () => {
     const { memory, noted } = guestMemory(2);
     memory.written(CHUNK_SIZE - 16, 32);
