@@ -1,4 +1,8 @@
 export function createRing(): SharedArrayBuffer;
+export function beginWriting(ring: SharedArrayBuffer): boolean;
+export function endWriting(ring: SharedArrayBuffer): void;
+export function waitForWriter(ring: SharedArrayBuffer, milliseconds: number): void;
+export function isEmpty(ring: SharedArrayBuffer): boolean;
 export function push(ring: SharedArrayBuffer, frame: Uint8Array): boolean;
 export function mustTell(ring: SharedArrayBuffer): boolean;
 export function waitForRoom(ring: SharedArrayBuffer, milliseconds: number): void;

@@ -4,12 +4,16 @@
  */
 
 const RING_BYTES = 4 * 1024 * 1024;
-const CONTROL_BYTES = 16;
-/** Indices of the control words: bytes written and read since the start (modulo 2^31), the reader was told, the end has come. */
+const CONTROL_BYTES = 32;
+/**
+ * Indices of the control words: bytes written and read since the start (modulo 2^31), the reader was told, the end has come, a thread is the
+ * writer.
+ */
 const WRITTEN = 0;
 const READ = 1;
 const TOLD = 2;
 const STOPPED = 3;
+const WRITING = 4;
 const WRAP = 0xffff_ffff;
 const MODULUS = 2 ** 31;
 
@@ -23,7 +27,7 @@ function viewsOf(ring) {
   let found = views.get(ring);
   if (!found) {
     found = {
-      control: new Int32Array(ring, 0, 4),
+      control: new Int32Array(ring, 0, CONTROL_BYTES / 4),
       lengths: new Uint32Array(ring, CONTROL_BYTES),
       bytes: new Uint8Array(ring, CONTROL_BYTES),
     };
@@ -33,6 +37,28 @@ function viewsOf(ring) {
 }
 
 const recordBytes = (length) => 4 + ((length + 3) & ~3);
+
+/** Becomes the writer; false: the other thread is. What is read from the device and put in between this and {@link endWriting} keeps its order. */
+export function beginWriting(ring) {
+  return Atomics.compareExchange(viewsOf(ring).control, WRITING, 0, 1) === 0;
+}
+
+export function endWriting(ring) {
+  const { control } = viewsOf(ring);
+  Atomics.store(control, WRITING, 0);
+  Atomics.notify(control, WRITING);
+}
+
+/** Waits a while for the other thread to end writing. */
+export function waitForWriter(ring, milliseconds) {
+  Atomics.wait(viewsOf(ring).control, WRITING, 1, milliseconds);
+}
+
+/** Reader: true when no frame waits. Does not ask to be told, unlike {@link peek}. */
+export function isEmpty(ring) {
+  const { control } = viewsOf(ring);
+  return Atomics.load(control, READ) === Atomics.load(control, WRITTEN);
+}
 
 /** Writer: puts a frame in; false when there is no room. */
 export function push(ring, frame) {

@@ -20,6 +20,12 @@ const IFF_VNET_HDR = 0x4000;
 const TUN_F_CSUM = 0x01;
 const TUN_F_TSO4 = 0x02;
 const TUN_F_TSO6 = 0x04;
+/** A 64 KiB packet with Ethernet's and virtio's headers. */
+const MAX_RECORD_BYTES = 65_536 + 64;
+/** Longer frames are bulk's, whose next ones the reading thread reads meanwhile. */
+const SHORT_RECORD_BYTES = 2048;
+/** Frames that {@link TapDevice.look} reads at most. */
+const MAX_LOOKED = 16;
 const NAME_BYTES = 16;
 const IFREQ_BYTES = 40;
 
@@ -31,6 +37,7 @@ interface System {
   readonly ioctl: (fd: number, request: number, type: 'void *', argument: Uint8Array) => number;
   readonly ioctlValue: (fd: number, request: number, value: number) => number;
   readonly write: (fd: number, bytes: Uint8Array, lengthBytes: number) => number;
+  readonly read: (fd: number, bytes: Uint8Array, lengthBytes: number) => number;
   readonly errno: () => number;
   readonly libraryPath: string;
 }
@@ -51,6 +58,7 @@ function loadSystem(name: string): System {
     ioctl: libc.func('int ioctl(int fd, unsigned long request, ...)') as System['ioctl'],
     ioctlValue: libc.func('ioctl', 'int', ['int', 'ulong', 'ulong']) as System['ioctlValue'],
     write: libc.func('long write(int fd, const void *bytes, unsigned long count)') as System['write'],
+    read: libc.func('long read(int fd, _Out_ uint8_t *bytes, unsigned long count)') as System['read'],
     errno: () => koffi.errno(),
     libraryPath,
   };
@@ -84,6 +92,7 @@ export class TapDevice {
   lostFrames = 0;
   readonly #worker: Worker;
   readonly #ring: SharedArrayBuffer;
+  readonly #record = new Uint8Array(MAX_RECORD_BYTES);
   #closed = false;
 
   private constructor(
@@ -160,6 +169,23 @@ export class TapDevice {
   /** The frame of {@link next} was dealt with. */
   consume(): void {
     Ring.consume(this.#ring);
+  }
+
+  /**
+   * Reads what the kernel has answered already, if nothing else waits: it answers pings and acknowledges within write(2), and to hear of that from
+   * the reading thread takes two wake-ups. True when there is something for {@link next}.
+   */
+  look(): boolean {
+    const ring = this.#ring;
+    if (this.#closed || !Ring.isEmpty(ring) || !Ring.beginWriting(ring)) return false;
+    let count = 0;
+    for (let lengthBytes = 0; lengthBytes <= SHORT_RECORD_BYTES && count < MAX_LOOKED; count++) {
+      lengthBytes = this.system.read(this.fd, this.#record, this.#record.length);
+      // The ring was empty: it has room for so many, the longest among them.
+      if (lengthBytes <= 0 || !Ring.push(ring, this.#record.subarray(0, lengthBytes))) break;
+    }
+    Ring.endWriting(ring);
+    return count > 0;
   }
 
   /** Sends a frame, header first. */

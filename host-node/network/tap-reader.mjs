@@ -1,7 +1,7 @@
 /** The thread that waits for a tap device's frames and puts them into the ring. Plain JavaScript: threads load no TypeScript. */
 import { createRequire } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
-import { isStopped, mustTell, push, waitForRoom } from './frame-ring.mjs';
+import { beginWriting, endWriting, isStopped, mustTell, push, waitForRoom, waitForWriter } from './frame-ring.mjs';
 
 const { fd, ring, libraryPath } = workerData;
 const koffi = createRequire(import.meta.url)(libraryPath);
@@ -21,6 +21,11 @@ while (!isStopped(ring)) {
   const descriptor = { fd, events: POLLIN, revents: 0 };
   if (poll(descriptor, 1, PATIENCE_MS) <= 0) continue;
   if ((descriptor.revents & POLLERR) !== 0) throw new Error('the tap device is gone');
+  if (!beginWriting(ring)) {
+    // The devices' thread reads what came by itself.
+    waitForWriter(ring, PATIENCE_MS);
+    continue;
+  }
   for (;;) {
     const length = read(fd, buffer, buffer.length);
     if (length <= 0) break;
@@ -33,4 +38,5 @@ while (!isStopped(ring)) {
     }
     if (mustTell(ring)) parentPort.postMessage(0);
   }
+  endWriting(ring);
 }

@@ -7,6 +7,11 @@ import { INT_ALL } from './registers.ts';
 /** Unit of ITR. */
 const ITR_UNIT_NS = 256;
 const INITIAL_ITR = 250;
+/**
+ * The host's timers are late by up to a millisecond, twenty times what drivers ask for (Linux: 14 to 250 us), and what waits for one is a request's
+ * answer. So a shorter wait is left out: a driver that polls keeps its interrupts masked while there is work, which moderates them as well.
+ */
+const SHORTEST_WAIT_NS = 1_000_000;
 
 export class InterruptCauses {
   #causes = 0;
@@ -74,7 +79,7 @@ export class InterruptCauses {
     if (this.#asserted || this.#cancel) return;
     const now = this.clock.nowNs();
     const allowedNs = this.#lastRaisedNs + this.#itr * ITR_UNIT_NS;
-    if (now >= allowedNs) {
+    if (allowedNs - now < SHORTEST_WAIT_NS) {
       this.#lastRaisedNs = now;
       this.#set(true);
       return;
