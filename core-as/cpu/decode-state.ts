@@ -33,11 +33,11 @@ import {
   U_SUB,
   X,
 } from './uops';
-import { DS, FS, MODE_16, MODE_64, SS } from './state';
+import { DS, FS, MODE_16, MODE_64, RBP, SS } from './state';
 
 /** Next byte to decode (linear address). Bytes past the end of the page are read blindly; the caller checks afterwards. */
 export let dp: u32 = 0;
-/** Decoding mode: MODE_16, MODE_32, MODE_64. */
+/** Decoding mode: MODE_16, MODE_32, MODE_64, MODE_FLAT. */
 export let dmode: u32 = 0;
 /** Next micro-op to write. */
 export let out: u32 = 0;
@@ -322,14 +322,29 @@ export function readModrm(): void {
 export let hasSib: bool = false;
 export let sibIndex: u32 = 0;
 
-/** A memory operand whose offset is in T1 (MOV AL, moffs). */
+/** A memory operand whose offset is in T1 (MOV AL, moffs, of 64 bits). */
 export function offsetInT1(): void {
+  memoryOperand(T1, 0);
+}
+
+/** A memory operand at an offset of 16 or 32 bits (the same). */
+export function offsetOperand(offset: i32): void {
+  memoryOperand(REG_ZERO, offset);
+}
+
+/** A memory operand at an offset from rBP, in the stack whatever prefixes say. */
+export function frameOperand(offset: i32): void {
+  memoryOperand(RBP << 3, offset);
+  eaSeg = SS;
+}
+
+function memoryOperand(base: u32, disp: i32): void {
   isMemory = true;
-  eaBase = T1;
+  eaBase = base;
   eaIndex = REG_ZERO;
   eaScale = 0;
   eaRip = false;
-  eaDisp = 0;
+  eaDisp = disp;
   eaSeg = segmentOverride >= 0 ? <u32>segmentOverride : DS;
   eaFlat = asize === SEG_A64 && eaSeg < FS;
 }
@@ -370,7 +385,8 @@ export function emit(kind: u32, d: u32, s: u32): u32 {
   store<u64>(p, 0, 16);
   store<u64>(p, 0, 24);
   store<u8>(p, <u8>kind, U_KIND);
-  store<u8>(p, <u8>kind, U_OP);
+  // The interpreter does the same for all of SIMD.
+  store<u8>(p, <u8>min<u32>(kind, K.SIMD_R), U_OP);
   store<u8>(p, <u8>d, U_D);
   store<u8>(p, <u8>s, U_S);
   return p;

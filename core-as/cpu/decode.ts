@@ -1,7 +1,7 @@
 /** The one-byte opcode map (SDM vol. 2, appendix A, table A-2) as micro-ops. */
 import { CFGF_PAUSE_EXITS, CFG_FLAGS } from '../layout';
 import { decodeTwoByte } from './decode-0f';
-import { branchSize, farSize, jump, jumpNear, loadFarSegment, stackSize } from './decode-forms';
+import { branchSize, farSize, jump, jumpNear, loadFarSegment, stackKind, stackSize } from './decode-forms';
 import { decodeVex } from './decode-vex';
 import { skipUndefined } from './decode-length';
 import {
@@ -14,12 +14,14 @@ import {
   emitStore,
   emitX,
   emitXModrm,
+  frameOperand,
   immediate,
   isMemory,
   isUndefined,
   lock,
   modrm,
   offsetInT1,
+  offsetOperand,
   osize,
   segmentOverride,
   readModrm,
@@ -44,9 +46,10 @@ import {
   u8next,
   undefinedOpcode,
 } from './decode-state';
-import { CS, DS, ES, MODE_64, protectedMode } from './state';
+import { CS, DS, ES, MODE_64, MODE_FLAT, RBP, RSP, protectedMode } from './state';
 import {
   K,
+  SEG_A16,
   SEG_A32,
   SEG_A64,
   SUB_LINKABLE,
@@ -161,13 +164,15 @@ function shift(sizeBytes: u32, count: i64): void {
 
 function push(offset: u32): void {
   const size = stackSize();
-  if (size === 8) emit(K.PUSH, 0, offset);
+  const kind = stackKind(K.PUSH, size);
+  if (kind) emit(kind, 0, offset);
   else emitRegisterX(X.PUSH_RM, size, offset);
 }
 
 function pop(offset: u32): void {
   const size = stackSize();
-  if (size === 8) emit(K.POP, offset, 0);
+  const kind = stackKind(K.POP, size);
+  if (kind) emit(kind, offset, 0);
   else emitRegisterX(X.POP_RM, size, offset);
 }
 
@@ -426,12 +431,9 @@ function decodeOpcode(op: u32, start: u32, pageOffset: u32): void {
     case 0x8d:
       readModrm();
       if (!isMemory) undefinedOpcode();
-      else if (asize === SEG_A64 && osize >= 4) setAddress(emit(osize === 8 ? K.LEA64 : K.LEA32, reg << 3, 0));
-      else {
-        const p = emit(K.LEA_G, reg << 3, 0);
-        setAddress(p);
-        store<u32>(p, osize << SUB_SIZE_SHIFT, U_SUB);
-      }
+      else if (osize === 4 && asize !== SEG_A16) setAddress(emit(K.LEA32, reg << 3, 0));
+      else if (osize === 8 && asize === SEG_A64) setAddress(emit(K.LEA64, reg << 3, 0));
+      else emitXModrm(X.LEA, osize);
       break;
     case 0x8e: {
       readModrm();
@@ -499,8 +501,10 @@ function decodeOpcode(op: u32, start: u32, pageOffset: u32): void {
     case 0xa2:
     case 0xa3: {
       const offset: i64 = asize === SEG_A64 ? <i64>u64next() : asize === SEG_A32 ? <i64>u32next() : <i64>u16next();
-      emitImm(K.MOVI64, T1, offset);
-      offsetInT1();
+      if (asize === SEG_A64) {
+        emitImm(K.MOVI64, T1, offset);
+        offsetInT1();
+      } else offsetOperand(<i32>offset);
       if (op < 0xa2) emitLoad(K.LD8 + sizeIndex(size), 0);
       else emitStore(K.ST8 + sizeIndex(size), 0);
       break;
@@ -605,8 +609,7 @@ function decodeOpcode(op: u32, start: u32, pageOffset: u32): void {
       break;
     }
     case 0xc9:
-      if (stackSize() === 8) emit(K.LEAVE, 0, 0);
-      else emitX(X.LEAVE, stackSize());
+      leave();
       break;
     case 0xca:
       setEnds();
@@ -689,8 +692,9 @@ function decodeOpcode(op: u32, start: u32, pageOffset: u32): void {
       break;
     case 0xe8: {
       const relative = branchSize() === 2 ? <i64>(<i16>u16next()) : s32next();
-      if (branchSize() === 8) {
-        const p = emitBranch(K.CALL, relative, pageOffset, start);
+      const kind = stackKind(K.CALL, branchSize());
+      if (kind) {
+        const p = emitBranch(kind, relative, pageOffset, start);
         store<u32>(p, SUB_LINKABLE, U_SUB);
       } else {
         const p = emitBranch(K.CALL_X, relative, pageOffset, start);
@@ -785,8 +789,12 @@ function legacy2(x: u32): void {
 
 function pushImmediate(imm: i64): void {
   const size = stackSize();
-  if (size === 8) emitImm(K.PUSHI, 0, imm);
-  else emitXImm(X.PUSH_IMM, size, imm);
+  const kind = stackKind(K.PUSH, size);
+  if (kind === K.PUSH) emitImm(K.PUSHI, 0, imm);
+  else if (kind) {
+    emitImm(K.MOVI64, T0, imm & 0xffffffff);
+    emit(kind, 0, T0);
+  } else emitXImm(X.PUSH_IMM, size, imm);
 }
 
 function moveImmediate(offset: u32, sizeBytes: u32): void {
@@ -798,7 +806,8 @@ function moveImmediate(offset: u32, sizeBytes: u32): void {
 
 function nearReturn(extra: i64): void {
   setEnds();
-  if (branchSize() === 8) emitImm(extra ? K.RETI : K.RET, 0, extra);
+  const kind = stackKind(K.RET, branchSize());
+  if (kind) emitImm(kind, 0, extra);
   else emitXImm(X.RET, osize, extra);
 }
 
@@ -847,6 +856,44 @@ function group3(size: u32): void {
   }
 }
 
+/** LEAVE. In 32-bit code it is a load, which may fault, and two moves. */
+function leave(): void {
+  const size = stackSize();
+  if (size === 8) emit(K.LEAVE, 0, 0);
+  else if (size === 4 && dmode === MODE_FLAT && asize === SEG_A32) {
+    frameOperand(0);
+    emitLoad(K.LD32, T0);
+    frameOperand(4);
+    setAddress(emit(K.LEA32, RSP << 3, 0));
+    emit(K.MOV32, RBP << 3, T0);
+  } else emitX(X.LEAVE, size);
+}
+
+/** A micro-op whose source is modrm.rm. */
+function emitFromOperand(kind: u32, sizeBytes: u32): void {
+  const s = rmSource(sizeBytes);
+  emit(kind, 0, s);
+}
+
+/** JMP near through modrm.rm. */
+function jumpToOperand(): void {
+  const size = branchSize();
+  if (size === 8) emitFromOperand(K.JMPR, 8);
+  else if (size === 4 && dmode === MODE_FLAT) {
+    const s = rmSource(4);
+    // Of 64 bits.
+    if (s !== T0) emit(K.MOV32, T0, s);
+    emit(K.JMPR, 0, T0);
+  } else emitXModrm(X.JMP_RM, size);
+}
+
+/** CALL near through modrm.rm. */
+function callOperand(): void {
+  const kind = stackKind(K.CALLR, branchSize());
+  if (kind) emitFromOperand(kind, branchSize());
+  else emitXModrm(X.CALL_RM, osize);
+}
+
 function group5(size: u32): void {
   readModrm();
   const operation = (modrm >> 3) & 7;
@@ -861,8 +908,7 @@ function group5(size: u32): void {
   switch (operation) {
     case 2:
       setEnds();
-      if (branchSize() === 8) emit(K.CALLR, 0, rmSource(8));
-      else emitXModrm(X.CALL_RM, osize);
+      callOperand();
       break;
     case 3:
     case 5:
@@ -875,11 +921,10 @@ function group5(size: u32): void {
       break;
     case 4:
       setEnds();
-      if (branchSize() === 8) emit(K.JMPR, 0, rmSource(8));
-      else emitXModrm(X.JMP_RM, osize);
+      jumpToOperand();
       break;
     case 6:
-      if (stackSize() === 8) emit(K.PUSH, 0, rmSource(8));
+      if (stackKind(K.PUSH, stackSize())) emitFromOperand(stackKind(K.PUSH, stackSize()), stackSize());
       else emitXModrm(X.PUSH_RM, stackSize());
       break;
     default:

@@ -75,6 +75,7 @@ import { rdmsr, wrmsr } from './msr';
 import {
   addressMask,
   cutAddress,
+  effectiveAddress,
   linearAddress,
   readLinear,
   readRegister,
@@ -740,6 +741,9 @@ export function execute(p: u32, page: u64): u32 {
     case X.RDPID:
       if (need(FEATURE_RDPID)) writeRm(p, 8, load<u64>(cpu, R_MSR_TSC_AUX));
       return done();
+    case X.LEA:
+      writeReg(p, size, effectiveAddress(p));
+      return DONE;
     case X.FWAIT:
       fwait();
       return done();

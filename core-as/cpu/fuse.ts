@@ -4,9 +4,9 @@
  */
 import { K, UOP_SIZE, U_KIND, U_OP } from './uops';
 
-/** What U_OP can hold beside K. */
+/** What U_OP can hold beside K, of which SIMD_R stands for the kinds behind it. */
 export const enum PAIR {
-  CMP32_JB = K.SIMD_SPECIAL + 1,
+  CMP32_JB = K.SIMD_R + 1,
   CMP32_JNB,
   CMP32_JZ,
   CMP32_JNZ,

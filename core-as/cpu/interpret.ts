@@ -5,8 +5,8 @@
  * branch was taken) or a fault pending. The vCPU block's address, the micro-op pointer and the current page live in locals.
  */
 import { JIT_EXIT_RUN, JIT_FAULT, JIT_GO, SITE_ASIDE, SITE_FAULT, S_CODE, S_PAGE, S_UOP } from '../jit/abi';
-import { chainBudget, chainTarget, runRegions } from '../jit/chain';
-import { rememberJump } from '../jit/jump-cache';
+import { chainBudget, chainTarget, runFlatRegions, runRegions } from '../jit/chain';
+import { JUMP_64, JUMP_FLAT, rememberJump } from '../jit/jump-cache';
 import { HOT, compileNow, compilesAtOnce, queueAgain, queueBlock } from '../jit/jit';
 import { R_ICOUNT, R_INT_SHADOW, R_JIT_STATUS, R_JIT_TARGET, R_PENDING, R_RIP } from '../layout';
 import { itlbBank } from '../mmu/banks';
@@ -45,11 +45,14 @@ import {
   negate,
   notAbove,
   pop,
+  pop32,
   push,
+  push32,
   put,
   read,
   read64,
   readRmw,
+  readSlot32,
   shiftArithmetic,
   shiftBy,
   shiftLeft,
@@ -63,6 +66,7 @@ import {
   FAULTED,
   LEAVE_BLOCK,
   MODE_64,
+  MODE_FLAT,
   RAX,
   RBP,
   RCX,
@@ -74,6 +78,7 @@ import {
   faultNonCanonical,
   faulted,
   isCanonical,
+  isModeKnown,
   makeStackFault,
   mode,
   mustStep,
@@ -164,7 +169,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
     } else {
       if (mode !== MODE_64) {
         target &= 0xffffffff;
-        if (segmentLimitFault(target)) {
+        if (mode !== MODE_FLAT && segmentLimitFault(target)) {
           store<u64>(r, (target - csBase) & 0xffffffff, R_RIP);
           deliverFault();
           target = load<u64>(r, R_RIP) + csBase;
@@ -194,6 +199,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         store<u64>(r, page + 0x80000000, REG_PAGE_HIGH);
       }
       const linear = linearPage ? linearPage | ((<u32>target) & 0xfff) : 0;
+      assert(isModeKnown());
       const key = mode | modeBits;
       let block: u32 = 0;
       if (from) {
@@ -211,8 +217,8 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           let entry = load<u32>(block, B_JIT);
           if (!entry && compilesAtOnce) entry = compileNow(block, page);
           if (entry) {
-            if (rememberJump(target, entry)) queueAgain(block, page);
-            const site = runRegions(entry, target, budget);
+            if (rememberJump(target, entry, mode === MODE_64 ? JUMP_64 : JUMP_FLAT)) queueAgain(block, page);
+            const site = mode === MODE_64 ? runRegions(entry, target, budget) : runFlatRegions(entry, target, budget);
             budget = chainBudget;
             target = chainTarget;
             if (!site) {
@@ -303,14 +309,6 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         case K.SX32_64: put<u64, u64>(r + D(p), <u64>extend<u32, u32>(S<u32, u32>(r, p))); p += UOP_SIZE; continue;
         case K.LEA64: put<u64, u64>(r + D(p), EA(r, p)); p += UOP_SIZE; continue;
         case K.LEA32: put<u32, u32>(r + D(p), <u32>EA(r, p)); p += UOP_SIZE; continue;
-        case K.LEA_G: {
-          const a = effectiveAddress(p);
-          const size = (load<u32>(p, U_SUB) >> SUB_SIZE_SHIFT) & 15;
-          if (size === 2) store<u16>(r + D(p), <u16>a);
-          else store<u64>(r + D(p), size === 4 ? a & 0xffffffff : a);
-          p += UOP_SIZE;
-          continue;
-        }
         case K.LD8: {
           const v = read<u8, u32>(EA(r, p)); if (faulted) break; put<u8, u32>(r + D(p), v); p += UOP_SIZE; continue;
         }
@@ -686,20 +684,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
             raiseGp();
             break;
           }
-          store<u64>(r, sp + 8, RSP << 3);
-          target = to;
-          from = p;
-          break;
-        }
-        case K.RETI: {
-          const sp = load<u64>(r, RSP << 3);
-          const to = read64(sp);
-          if (faulted) break;
-          if (!isCanonical(to)) {
-            raiseGp();
-            break;
-          }
-          store<u64>(r, sp + 8 + load<u64>(p, U_IMM), RSP << 3);
+          store<u64>(r, sp + 8 + I64(p), RSP << 3);
           target = to;
           from = p;
           break;
@@ -728,6 +713,34 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           p += UOP_SIZE;
           continue;
         }
+        case K.CALL32:
+          push32(r, <u32>next(page, p));
+          if (faulted & FAULTED) break;
+          target = page + load<u64>(p, U_IMM);
+          break;
+        case K.CALLR32: {
+          const to: u64 = S<u32, u32>(r, p);
+          push32(r, <u32>next(page, p));
+          if (faulted & FAULTED) break;
+          noteTarget(p, to - page);
+          target = to;
+          from = p;
+          break;
+        }
+        case K.RET32: {
+          const sp = load<u32>(r, RSP << 3);
+          const to: u64 = readSlot32(sp);
+          if (faulted) break;
+          const above: u32 = sp + 4 + I<u32, u32>(p);
+          store<u64>(r, above, RSP << 3);
+          target = to;
+          from = p;
+          break;
+        }
+        case K.PUSH32:
+          push32(r, S<u32, u32>(r, p)); if (faulted) { target = next(page, p); break; } p += UOP_SIZE; continue;
+        case K.POP32:
+          pop32(r, D(p)); if (faulted) break; p += UOP_SIZE; continue;
         case K.CALL_X: {
           store<u64>(r, mode === MODE_64 ? next(page, p) : (next(page, p) - csBase) & 0xffffffff, R_RIP);
           const status = execute(p, page);
@@ -751,9 +764,6 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           break;
         }
         case K.SIMD_R:
-        case K.SIMD_LD:
-        case K.SIMD_ST:
-        case K.SIMD_SPECIAL:
           simdRun(p);
           if (faulted) {
             target = next(page, p);
@@ -791,7 +801,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           p = link;
           continue;
         }
-        if (((target ^ page) & ~0xfff) === 0 && linearPage && mode === MODE_64) {
+        if (((target ^ page) & ~0xfff) === 0 && linearPage && (mode === MODE_64 || mode === MODE_FLAT)) {
           const to = findBlock(linearPage | ((<u32>target) & 0xfff), mode);
           if (to && !load<u32>(to, B_PAGE2) && !load<u32>(to, B_JIT)) {
             store<u32>(p, to + BLOCK_HEADER, U_LINK);

@@ -132,6 +132,7 @@ export function loadSegment(seg: u32, selector: u32): void {
   }
   if (!(selector & 0xfffc)) {
     loadNull(seg, selector);
+    dataSegmentChanged();
     return;
   }
   if (!fetchDescriptor(selector, VECTOR_GP, 0)) return;
@@ -157,6 +158,12 @@ export function loadSegment(seg: u32, selector: u32): void {
   setDescriptorType(ACCESSED);
   if (faulted & FAULTED) return;
   setFromDescriptor(seg, selector);
+  dataSegmentChanged();
+}
+
+/** Outside 64-bit mode DS and ES have a say in how code is decoded. */
+function dataSegmentChanged(): void {
+  if (mode !== MODE_64) updateMode();
 }
 
 /** A null selector in a data segment register. */
@@ -228,6 +235,7 @@ export function dropInaccessibleSegments(): void {
     store<u16>(s, 0, SEG_SELECTOR);
     store<u32>(s, (access & 0xffff) | ACCESS_UNUSABLE, SEG_ACCESS);
   }
+  dataSegmentChanged();
 }
 
 /** Sets all six segments to what virtual-8086 mode fixes them to, given their selectors are in place. */

@@ -6,7 +6,7 @@ import { E_LINEAR, TLB_WRITE, tlbBank } from '../mmu/banks';
 import { slowRead, slowWrite, tlbEntry } from '../mmu/tlb';
 import { addCarries, aux16, aux32, aux64, aux8, auxCarryOverflow, keepCarry, setLazy, subBorrows } from './flags';
 import { rmwAddress, rmwBegin, rmwPointer, setRmwPointer } from './operand';
-import { FAULTED, RSP, faulted } from './state';
+import { FAULTED, RSP, VECTOR_SS, faulted, raiseCode } from './state';
 import { mulHighSigned, shiftSized } from './alu';
 import { SUB_SIZE_SHIFT, U_BASE, U_D, U_DISP, U_IDX, U_IMM, U_S, U_SCALE, U_SUB } from './uops';
 
@@ -158,6 +158,46 @@ export function pop(r: u32, d: u32): void {
   const v = read64(sp);
   if (faulted) return;
   store<u64>(r, sp + 8, RSP << 3);
+  store<u64>(r + d, v);
+}
+
+// Flat segments of 4 GiB: what crosses their end is a #SS(0) and no access.
+/** True, with #SS(0) raised, when 4 bytes at an offset are not all in the stack segment. */
+// @ts-ignore: decorator
+@inline
+function crossesEnd(sp: u32): bool {
+  if (sp <= 0xfffffffc) return false;
+  raiseCode(VECTOR_SS, 0);
+  return true;
+}
+
+/** PUSH in MODE_FLAT. */
+// @ts-ignore: decorator
+@inline
+export function push32(r: u32, v: u32): void {
+  const sp: u32 = load<u32>(r, RSP << 3) - 4;
+  if (crossesEnd(sp)) return;
+  write<u32, u32>(sp, v);
+  if (!(faulted & FAULTED)) store<u64>(r, sp, RSP << 3);
+}
+
+/** Reads the stack's slot at an offset in MODE_FLAT. */
+// @ts-ignore: decorator
+@inline
+export function readSlot32(sp: u32): u32 {
+  if (crossesEnd(sp)) return 0;
+  return read<u32, u32>(sp);
+}
+
+/** POP of a register in MODE_FLAT. */
+// @ts-ignore: decorator
+@inline
+export function pop32(r: u32, d: u32): void {
+  const sp = load<u32>(r, RSP << 3);
+  const v = readSlot32(sp);
+  if (faulted) return;
+  const above: u32 = sp + 4;
+  store<u64>(r, above, RSP << 3);
   store<u64>(r + d, v);
 }
 

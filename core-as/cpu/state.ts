@@ -204,11 +204,16 @@ export function setIntrWaiting(value: bool): void {
 // ---------------------------------------------------------------------------------------------------------------------
 // Mode
 
-/** How code is decoded: MODE_16, MODE_32 or MODE_64. */
+/** How code is decoded: MODE_16, MODE_32, MODE_64 or MODE_FLAT. */
 export let mode: u32 = 0;
 export const MODE_16: u32 = 0;
 export const MODE_32: u32 = 1;
 export const MODE_64: u32 = 2;
+/**
+ * 32-bit code of protected or compatibility mode whose CS, SS, DS and ES let it reach all 4 GiB (isFlat): no reference to them can fault but for
+ * one across the end of those, so that it has micro-ops of its own for the stack and branches, and is compiled.
+ */
+export const MODE_FLAT: u32 = 3;
 
 /** EFER.LMA. */
 export let longMode: bool = false;
@@ -254,20 +259,56 @@ export function updateBanks(): void {
   selectBanks(dataBank(), alignmentChecked || (dr7 & 0xff) !== 0, load<u32>(cpu, R_CPL) === 3);
 }
 
-/** Re-derives the mode from CR0, EFER, EFLAGS.VM, CS and SS; call after any of them changed. */
+/** A segment with base 0 and a limit of 4 GiB whose access rights, of those in a mask, are as wanted. */
+// @ts-ignore: decorator
+@inline
+function spans(n: u32, mask: u32, wanted: u32): bool {
+  const s = segment(n);
+  return (
+    !load<u64>(s, SEG_BASE) && load<u32>(s, SEG_LIMIT) === u32.MAX_VALUE && (load<u32>(s, SEG_ACCESS) & mask) === wanted
+  );
+}
+
+/** Usable, data, not expand-down, writable (SDM vol. 3, 3.4.5.1). */
+const DATA_MASK: u32 = ACCESS_UNUSABLE | 0xe;
+const DATA_WRITABLE: u32 = 2;
+
+/** Outside 64-bit mode: 32-bit code that can be read, a stack of 32 bits, and data that can be written, all of 4 GiB. */
+function isFlat(): bool {
+  return (
+    protectedMode &&
+    spans(CS, ACCESS_UNUSABLE | ACCESS_DB | 0xa, ACCESS_DB | 0xa) &&
+    spans(SS, DATA_MASK | ACCESS_DB, DATA_WRITABLE | ACCESS_DB) &&
+    spans(DS, DATA_MASK, DATA_WRITABLE) &&
+    spans(ES, DATA_MASK, DATA_WRITABLE)
+  );
+}
+
+/** What `mode` is by the segments; flags and control registers have been looked at. */
+function modeOfSegments(): u32 {
+  const csAccess = load<u32>(segment(CS), SEG_ACCESS);
+  if (longMode && csAccess & ACCESS_L) return MODE_64;
+  if (!(csAccess & ACCESS_DB)) return MODE_16;
+  return isFlat() ? MODE_FLAT : MODE_32;
+}
+
+/** For assertions: nothing has changed a segment without updateMode(). */
+export function isModeKnown(): bool {
+  return mode === modeOfSegments();
+}
+
+/** Re-derives the mode from CR0, EFER, EFLAGS.VM and the segments CS, SS, DS and ES; call after any of them changed. */
 export function updateMode(): void {
   const cr0 = load<u64>(cpu, R_CR0);
   const flags = load<u32>(cpu, R_RFLAGS);
   longMode = (load<u64>(cpu, R_EFER) & EFER_LMA) !== 0;
   v8086 = (cr0 & CR0_PE) !== 0 && (flags & FLAG_VM) !== 0;
   protectedMode = (cr0 & CR0_PE) !== 0 && !v8086;
-  const csAccess = load<u32>(segment(CS), SEG_ACCESS);
-  if (longMode && csAccess & ACCESS_L) {
-    mode = MODE_64;
+  mode = modeOfSegments();
+  if (mode === MODE_64) {
     csBase = 0;
     stackMask = u64.MAX_VALUE;
   } else {
-    mode = csAccess & ACCESS_DB ? MODE_32 : MODE_16;
     csBase = load<u64>(segment(CS), SEG_BASE);
     stackMask = load<u32>(segment(SS), SEG_ACCESS) & ACCESS_DB ? 0xffffffff : 0xffff;
   }

@@ -83,7 +83,6 @@ export const enum K {
   SX32_64,
   LEA64,
   LEA32,
-  LEA_G,
 
   // Loads: flat 64-bit addresses, then the same with segmentation (LOADS apart).
   LD8,
@@ -268,16 +267,22 @@ export const enum K {
   JLE,
   JNLE,
   JMP,
-  /** Near jump to the address in s (64-bit mode). */
+  /** Near jump to the address in s. */
   JMPR,
+  // The stack in 64-bit mode. RET releases U_IMM bytes more than the address.
   CALL,
   CALLR,
   RET,
-  RETI,
   PUSH,
-  PUSHI,
   POP,
+  PUSHI,
   LEAVE,
+  // The first five of 32-bit code with flat segments (STACK_APART).
+  CALL32,
+  CALLR32,
+  RET32,
+  PUSH32,
+  POP32,
 
   /** A less frequent instruction: U_SUB says which (X). May change RIP. */
   CALL_X,
@@ -292,6 +297,8 @@ export const enum K {
 /** Distance from a flat load to its G twin, and from a flat store to its. */
 export const LOADS_APART: u32 = K.GLD8 - K.LD8;
 export const STORES_APART: u32 = K.GST8 - K.ST8;
+/** Distance from CALL, CALLR, RET, PUSH and POP of 64-bit mode to those of MODE_FLAT. */
+export const STACK_APART: u32 = K.CALL32 - K.CALL;
 
 /** Instructions that the interpreter calls a function for. `rm` stands for modrm.rm, register or memory. */
 export const enum X {
@@ -471,6 +478,8 @@ export const enum X {
   RDSEED,
   RDPID,
   FWAIT,
+  /** Of 16 bits, or with another address size than the mode's. */
+  LEA,
   /** x87 with a register (U_IMM: opcode << 8 | modrm) or a memory operand. */
   X87_R,
   X87_M,

@@ -5,7 +5,7 @@
  * cost was that they could not there.
  */
 import { B_JIT, B_PAGE2, findBlock } from '../cpu/code-cache';
-import { MODE_64, cpu } from '../cpu/state';
+import { MODE_64, MODE_FLAT, cpu } from '../cpu/state';
 import { R_JIT_BUDGET, R_JIT_TARGET, R_PENDING } from '../layout';
 import { itlbBank } from '../mmu/banks';
 import { itlbEntry } from '../mmu/tlb';
@@ -13,21 +13,23 @@ import { SITE_ASIDE, SITE_DYNAMIC, SITE_GO, S_CODE, S_OFFSET, S_REST } from './a
 import { countExit } from './counts';
 import { settleRegionFlags } from './flags';
 import { enterRegion, noteAside, queueAgain, sitesOf } from './jit';
-import { findJump, rememberJump } from './jump-cache';
+import { JUMP_64, JUMP_FLAT, findJump, rememberJump } from './jump-cache';
 
 /** After runRegions(): instructions left of the budget, and the linear address to go on at, or of the instruction that a site belongs to. */
 export let chainBudget: i32 = 0;
 export let chainTarget: u64 = 0;
 
 /** B_JIT of the block at the address, if instruction TLB and code cache say where that is, or 0. */
-function lookUp(target: u64): u32 {
+// @ts-ignore: decorator
+@inline
+function lookUp(target: u64, flat: bool): u32 {
   const page = target & ~0xfff;
   const e = itlbEntry(itlbBank, page);
   if (load<u64>(e) !== page) return 0;
-  const block = findBlock(load<u32>(e, 8) | ((<u32>target) & 0xfff), MODE_64);
+  const block = findBlock(load<u32>(e, 8) | ((<u32>target) & 0xfff), flat ? MODE_FLAT : MODE_64);
   if (!block || load<u32>(block, B_PAGE2)) return 0;
   const entry = load<u32>(block, B_JIT);
-  if (entry && rememberJump(target, entry)) queueAgain(block, page);
+  if (entry && rememberJump(target, entry, flat ? JUMP_FLAT : JUMP_64)) queueAgain(block, page);
   return entry;
 }
 
@@ -36,6 +38,17 @@ function lookUp(target: u64): u32 {
  * otherwise the address of the site that the last one was left at: aside, or with something for the interpreter to do. Flags are settled.
  */
 export function runRegions(entry: u32, target: u64, budget: i32): u32 {
+  return run(entry, target, budget, false);
+}
+
+/** The same for regions of 32-bit code, where addresses have 32 bits. Nothing changes the mode but what returns to the interpreter. */
+export function runFlatRegions(entry: u32, target: u64, budget: i32): u32 {
+  return run(entry, target, budget, true);
+}
+
+// @ts-ignore: decorator
+@inline
+function run(entry: u32, target: u64, budget: i32, flat: bool): u32 {
   for (;;) {
     const from = target & ~0xfff;
     const left = enterRegion(entry, from, budget);
@@ -49,6 +62,7 @@ export function runRegions(entry: u32, target: u64, budget: i32): u32 {
       countExit(code);
       budget += load<u8>(site, S_REST);
       target = from + <u64>(<i64>load<i32>(site, S_OFFSET));
+      if (flat) target &= 0xffffffff;
       if (code !== SITE_GO) {
         if (code === SITE_ASIDE) noteAside(site, entry, from);
         chainBudget = budget;
@@ -58,9 +72,9 @@ export function runRegions(entry: u32, target: u64, budget: i32): u32 {
       }
     }
     if (budget <= 0 || load<u32>(cpu, R_PENDING)) break;
-    entry = findJump(target);
+    entry = findJump(target, flat ? JUMP_FLAT : JUMP_64);
     if (!entry) {
-      entry = lookUp(target);
+      entry = lookUp(target, flat);
       if (!entry) break;
     }
   }

@@ -22,6 +22,7 @@ import {
   S_TIMES,
   S_UOP,
 } from './abi';
+import { cutSum, isNarrow } from './address-width';
 import { settleFlagsAside } from './flags';
 import { branchExit, close, openIf } from './labels';
 import {
@@ -105,11 +106,16 @@ export function beginNode(page: u32, instructions: u32, first: u32): void {
 
 /** Pushes an address at a distance from the start of the node's page. */
 export function pushHere(offset: i64): void {
+  pushInRegion(pageDistance(nodePage) + offset);
+}
+
+/** Pushes an address at a distance from the start of the region's first page. */
+function pushInRegion(distance: i64): void {
   w.get(LOCAL_PAGE);
-  const distance = pageDistance(nodePage) + offset;
   if (!distance) return;
   w.const64(distance);
   w.byte(w.I64_ADD);
+  cutSum();
 }
 
 /** True when going on at the node needs a check that its page is mapped where it was. */
@@ -132,9 +138,7 @@ export function checkNextPage(number: u32): void {
 
 /** Leaves for a distance from the first page unless a page is mapped as when the region was compiled. */
 function checkMapped(page: u32, otherwise: i64): void {
-  w.get(LOCAL_PAGE);
-  w.const64(pageDistance(page));
-  w.byte(w.I64_ADD);
+  pushInRegion(pageDistance(page));
   w.set(LOCAL_ADDRESS);
   // mmu/tlb.ts: itlbEntry.
   w.get(LOCAL_CPU);
@@ -144,12 +148,14 @@ function checkMapped(page: u32, otherwise: i64): void {
   w.byte(w.I64_SHR_U);
   w.const64(ITLB_INDEX_MASK);
   w.byte(w.I64_AND);
-  w.get(LOCAL_ADDRESS);
-  w.const64(ITLB_HALF_SHIFT);
-  w.byte(w.I64_SHR_U);
-  w.const64(ITLB_HALF);
-  w.byte(w.I64_AND);
-  w.byte(w.I64_OR);
+  if (!isNarrow) {
+    w.get(LOCAL_ADDRESS);
+    w.const64(ITLB_HALF_SHIFT);
+    w.byte(w.I64_SHR_U);
+    w.const64(ITLB_HALF);
+    w.byte(w.I64_AND);
+    w.byte(w.I64_OR);
+  }
   w.byte(w.I32_WRAP_I64);
   w.byte(w.I32_ADD);
   w.tee(LOCAL_TLB);

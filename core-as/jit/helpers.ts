@@ -2,17 +2,9 @@
 import { shiftSized } from '../cpu/alu';
 import { execute } from '../cpu/execute';
 import { DONE, FAULT, REDISPATCH } from '../cpu/status';
-import {
-  effectiveAddress,
-  readLinear,
-  readRegister,
-  rmwBegin,
-  rmwEnd,
-  writeLinear,
-  writeRegister,
-} from '../cpu/operand';
+import { readLinear, readRegister, rmwBegin, rmwEnd, writeLinear, writeRegister } from '../cpu/operand';
 import { simdCompute, simdRun } from '../cpu/simd-operand';
-import { FAULTED, LEAVE_BLOCK, clearFault, cpu, faulted } from '../cpu/state';
+import { FAULTED, LEAVE_BLOCK, MODE_64, clearFault, cpu, faulted, mode } from '../cpu/state';
 import { tlbBank, tlbHalf } from '../mmu/banks';
 import { K, REG_PAGE, REG_PAGE_HIGH, SUB_SIZE_SHIFT, U_D, U_IMM, U_KIND, U_LEN, U_OFF, U_SUB } from '../cpu/uops';
 import { R_JIT_BANK, R_JIT_FAULT, R_JIT_ENTRY, R_JIT_STATUS, R_JIT_TARGET, R_RIP } from '../layout';
@@ -82,12 +74,28 @@ function setPageRegisters(page: u64): void {
   store<u64>(cpu, page + 0x80000000, REG_PAGE_HIGH);
 }
 
+/** Linear address of the page with the code of a site, in a region that was entered with the page `from`. */
+function pageOfSite(site: u32, from: u64): u64 {
+  return cutCodeAddress(from + <u64>(<i64>load<i32>(site, S_OFFSET))) & ~0xfff;
+}
+
+/** Linear address of the instruction after the micro-op's. */
+function nextAddress(page: u64, p: u32): u64 {
+  return cutCodeAddress(page + load<u16>(p, U_OFF) + load<u8>(p, U_LEN));
+}
+
+// @ts-ignore: decorator
+@inline
+function cutCodeAddress(address: u64): u64 {
+  return mode === MODE_64 ? address : address & 0xffffffff;
+}
+
 /** HELPER_RUN: the micro-op of a site, in a region that was entered with the page `from`. Not 0: R_JIT_STATUS says how to leave. */
 export function jitRun(site: u32, from: u64): u32 {
   const s = sitesOf(load<u32>(cpu, R_JIT_ENTRY)) + site;
   const p = load<u32>(s, S_UOP);
-  const page = (from + <u64>(<i64>load<i32>(s, S_OFFSET))) & ~0xfff;
-  const next = page + load<u16>(p, U_OFF) + load<u8>(p, U_LEN);
+  const page = pageOfSite(s, from);
+  const next = nextAddress(page, p);
   settleRegionFlags(cpu);
   // RIP-relative operands refer to the page register; the interpreter's own goes on belonging to the page it came from.
   const before = load<u64>(cpu, REG_PAGE);
@@ -107,8 +115,8 @@ export function jitString(site: u32, from: u64): u32 {
   const s = sitesOf(load<u32>(cpu, R_JIT_ENTRY)) + site;
   const p = load<u32>(s, S_UOP);
   if (stringAtOnce(p)) return 0;
-  const page = (from + <u64>(<i64>load<i32>(s, S_OFFSET))) & ~0xfff;
-  const status = runUop(p, page, page + load<u16>(p, U_OFF) + load<u8>(p, U_LEN));
+  const page = pageOfSite(s, from);
+  const status = runUop(p, page, nextAddress(page, p));
   if (status < 0) return 0;
   store<u32>(cpu, status, R_JIT_STATUS);
   return 1;
@@ -136,12 +144,6 @@ function runUop(p: u32, page: u64, next: u64): i32 {
     case K.SIMD_SPECIAL:
       simdRun(p);
       break;
-    case K.LEA_G: {
-      const a = effectiveAddress(p);
-      const size = (load<u32>(p, U_SUB) >> SUB_SIZE_SHIFT) & 15;
-      writeRegister(load<u8>(p, U_D), size, a);
-      break;
-    }
     case K.SHIFT_I:
     case K.SHIFT_CL: {
       const sub = load<u32>(p, U_SUB);

@@ -13,13 +13,14 @@ import {
   B_MODE,
   B_PAGE2,
   MODE_DEAD,
+  MODE_SINGLE,
   allocate,
   dropAllBlocks,
   firstBlockOfPage,
   nextBlockOfPage,
 } from '../cpu/code-cache';
 import { endsBlock } from '../cpu/kinds';
-import { MODE_64, cpu } from '../cpu/state';
+import { MODE_64, MODE_FLAT, cpu } from '../cpu/state';
 import { tlbBank, tlbHalf } from '../mmu/banks';
 import { SUB_LINKABLE, UOP_SIZE, U_KIND, U_LINK, U_OFF, U_SUB } from '../cpu/uops';
 import { hostJitDropAll, hostJitInstall, hostNowNs } from '../host';
@@ -164,8 +165,9 @@ export function queueBlock(block: u32, page: u64): void {
 }
 
 function enqueue(block: u32, page: u64, again: u32): void {
-  if (!enabled || queued >= QUEUE_LENGTH || (load<u32>(block, B_MODE) & 3) !== MODE_64 || load<u32>(block, B_PAGE2))
-    return;
+  if (!enabled || queued >= QUEUE_LENGTH || load<u32>(block, B_PAGE2)) return;
+  const mode = load<u32>(block, B_MODE) & ~MODE_SINGLE;
+  if (mode !== MODE_64 && mode !== MODE_FLAT) return;
   keepQueued(queued++, page, block, again);
 }
 

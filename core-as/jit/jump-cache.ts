@@ -1,5 +1,5 @@
 /**
- * From a linear address of 64-bit code to the region that is entered there, so that regions follow each other without a look at page
+ * From the linear address of code to the region that is entered there, so that regions follow each other without a look at page
  * translations and blocks. Whatever changes those makes entries stale by a new generation number (mmu/generation.ts).
  */
 import { JUMP_COUNT, R_CPL, R_JUMPS } from '../layout';
@@ -8,6 +8,11 @@ import { generation } from '../mmu/generation';
 
 /** So many jumps from region to region are often. */
 const OFTEN: u32 = 20000;
+
+/** What code a jump leads to, in its tag: a program may have 64-bit and 32-bit code at one address. */
+export const JUMP_64: u64 = 0;
+export const JUMP_FLAT: u64 = 1 << 63;
+
 // @ts-ignore: decorator
 @inline
 function place(target: u64): u32 {
@@ -17,26 +22,26 @@ function place(target: u64): u32 {
 /** The address's 48 bits with the generation and the privilege, which decides what may be executed. */
 // @ts-ignore: decorator
 @inline
-function tag(target: u64): u64 {
-  return (target & 0xffffffffffff) | (((generation << 1) | (load<u32>(cpu, R_CPL) === 3 ? 1 : 0)) << 48);
+function tag(target: u64, code: u64): u64 {
+  return (target & 0xffffffffffff) | (((generation << 1) | (load<u32>(cpu, R_CPL) === 3 ? 1 : 0)) << 48) | code;
 }
 
 /** B_JIT of the block at the address, or 0: unknown, or jumped to so often that it is time for rememberJump. */
 // @ts-ignore: decorator
 @inline
-export function findJump(target: u64): u32 {
+export function findJump(target: u64, code: u64): u32 {
   const at = place(target);
-  if (load<u64>(at) !== tag(target)) return 0;
+  if (load<u64>(at) !== tag(target, code)) return 0;
   const left = load<u32>(at, 12) - 1;
   store<u32>(at, left, 12);
   return left ? load<u32>(at, 8) : 0;
 }
 
 /** Notes where a region is entered. True when the address has been jumped to from other regions very often. */
-export function rememberJump(target: u64, entry: u32): bool {
+export function rememberJump(target: u64, entry: u32, code: u64): bool {
   const at = place(target);
-  const often = load<u64>(at) === tag(target) && !load<u32>(at, 12);
-  store<u64>(at, tag(target));
+  const often = load<u64>(at) === tag(target, code) && !load<u32>(at, 12);
+  store<u64>(at, tag(target, code));
   store<u32>(at, entry, 8);
   store<u32>(at, OFTEN, 12);
   return often;

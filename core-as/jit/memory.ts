@@ -3,12 +3,22 @@
  * Where that has happened often (device registers, pages with code, accesses across pages or to the other half of the address space) a helper
  * makes the access.
  */
-import { R_JIT_FAULT, R_SEG, SEG_BASE, SEG_STRIDE } from '../layout';
-import { FS } from '../cpu/state';
+import { R_JIT_FAULT, R_SEG, SEG_ACCESS, SEG_BASE, SEG_LIMIT, SEG_STRIDE } from '../layout';
+import { ACCESS_UNUSABLE, FS } from '../cpu/state';
 import { E_LINEAR, TLB_INDEX_MASK, TLB_INDEX_SHIFT, TLB_WRITE } from '../mmu/banks';
 import { F, SEGMENTED, STACK, familyOf, kindProperties } from '../cpu/kinds';
-import { REG_ZERO, SEG_A32, U_BASE, U_DISP, U_IDX, U_KIND, U_SCALE, U_SEG } from '../cpu/uops';
-import { FORM_GROUPED, FORM_SINGLE, HELPER_READ, HELPER_RMW, HELPER_RMW_END, HELPER_WRITE, WRITE_FAULT } from './abi';
+import { REG_ZERO, SEG_A16, SEG_A32, U_BASE, U_DISP, U_IDX, U_KIND, U_SCALE, U_SEG } from '../cpu/uops';
+import {
+  FORM_FIXED,
+  FORM_GROUPED,
+  FORM_SINGLE,
+  HELPER_READ,
+  HELPER_RMW,
+  HELPER_RMW_END,
+  HELPER_WRITE,
+  WRITE_FAULT,
+} from './abi';
+import { cutConstant, cutSum, cutTo32, isNarrow } from './address-width';
 import { accessForm, isCalled, leaveAfter, leaveAside, leaveWithFault } from './exits';
 import { close, openIf, openIfValue } from './labels';
 import {
@@ -41,20 +51,49 @@ import {
 import { ACCESS_GROUPED } from './slow-sites';
 import * as w from './wasm';
 
-/** Pushes the linear address of a micro-op's memory operand in 64-bit mode (i64). */
+/** Pushes the linear address of a micro-op's memory operand (i64), whose access describe() found. */
 function pushAddress(p: u32, segmented: bool): void {
   pushEffectiveAddress(p);
   if (!segmented) return;
   const seg: u32 = load<u8>(p, U_SEG);
-  if ((seg & 0x30) === SEG_A32) {
-    w.const64(0xffffffff);
+  if ((seg & 0x30) === SEG_A32) cutTo32();
+  // Outside 64-bit mode only.
+  if ((seg & 0x30) === SEG_A16) {
+    w.const64(0xffff);
     w.byte(w.I64_AND);
   }
   if ((seg & 7) >= FS) {
+    const at = R_SEG + (seg & 7) * SEG_STRIDE;
+    if (isNarrow) checkSegment(p, at);
     w.get(LOCAL_CPU);
-    w.access(w.I64_LOAD, R_SEG + (seg & 7) * SEG_STRIDE + SEG_BASE);
+    w.access(w.I64_LOAD, at + SEG_BASE);
     w.byte(w.I64_ADD);
+    cutSum();
   }
+}
+
+/**
+ * Leaves unless the segment register at an offset of the vCPU block is writable data, not expand-down, and the access at the offset on the
+ * stack is within its limit; the offset stays there. The interpreter knows what else is allowed (cpu/operand.ts: linearAddress).
+ */
+function checkSegment(p: u32, at: u32): void {
+  w.tee(LOCAL_ADDRESS);
+  w.get(LOCAL_ADDRESS);
+  w.const64(accessBytes - 1);
+  w.byte(w.I64_ADD);
+  w.get(LOCAL_CPU);
+  w.access(w.I64_LOAD32_U, at + SEG_LIMIT);
+  w.byte(w.I64_GT_U);
+  w.get(LOCAL_CPU);
+  w.access(w.I32_LOAD, at + SEG_ACCESS);
+  w.const32(ACCESS_UNUSABLE | 0xe);
+  w.byte(w.I32_AND);
+  w.const32(2);
+  w.byte(w.I32_NE);
+  w.byte(w.I32_OR);
+  openIf();
+  leaveAside(p, FORM_FIXED);
+  close();
 }
 
 /** Pushes base + index * scale + displacement (i64). */
@@ -85,13 +124,15 @@ export function pushEffectiveAddress(p: u32): void {
 /** Pushes base + displacement, moved by a distance. */
 function pushBaseAddress(base: u32, displacement: i64): void {
   if (base === REG_ZERO) {
-    w.const64(displacement);
+    w.const64(cutConstant(displacement));
     return;
   }
   pushRegister(base, 3);
-  if (!displacement) return;
-  w.const64(displacement);
-  w.byte(w.I64_ADD);
+  if (displacement) {
+    w.const64(displacement);
+    w.byte(w.I64_ADD);
+  }
+  cutSum();
 }
 
 /**
@@ -203,6 +244,17 @@ function checkFault(p: u32): void {
   close();
 }
 
+/** An access across the end of a flat segment of 4 GiB faults, which helpers do not know; the TLB never holds it. */
+function checkEnd(p: u32): void {
+  if (!isNarrow || accessBytes === 1) return;
+  w.get(LOCAL_ADDRESS);
+  w.const64(0x100000000 - <i64>accessBytes);
+  w.byte(w.I64_GT_U);
+  openIf();
+  leaveAside(p, FORM_FIXED);
+  close();
+}
+
 /** Looks the access up, and pushes whether it hit. */
 function pushHit(p: u32, write: bool): void {
   storeRegisters();
@@ -227,6 +279,7 @@ export function readMemory(p: u32, log2: u32, end: u32): void {
   w.get(LOCAL_POINTER);
   w.access(loadOpcode(log2), 0);
   w.byte(w.ELSE);
+  checkEnd(p);
   w.get(LOCAL_ADDRESS);
   w.const32(1 << log2);
   callHelper(HELPER_READ, TYPE_READ);
@@ -256,6 +309,7 @@ export function readModify(p: u32, log2: u32, end: u32): void {
   w.get(LOCAL_POINTER);
   w.access(loadOpcode(log2), 0);
   w.byte(w.ELSE);
+  checkEnd(p);
   w.get(LOCAL_ADDRESS);
   w.const32(1 << log2);
   callHelper(HELPER_RMW, TYPE_READ);
@@ -319,6 +373,7 @@ export function writeMemory(p: u32, log2: u32, end: u32): void {
   w.get(LOCAL_VALUE);
   w.access(storeOpcode(log2), 0);
   w.byte(w.ELSE);
+  checkEnd(p);
   w.get(LOCAL_ADDRESS);
   w.get(LOCAL_VALUE);
   w.const32(1 << log2);

@@ -9,7 +9,6 @@
 import {
   AX_TO_DX,
   F,
-  SEGMENTED,
   STACK,
   WRITES_D,
   WRITES_MEMORY,
@@ -20,13 +19,12 @@ import {
   kindProperties,
   toLog2,
 } from '../cpu/kinds';
-import { FS, RAX, RBP, RCX, RDI, RDX, RSI, RSP, cpu } from '../cpu/state';
+import { RAX, RBP, RCX, RDI, RDX, RSI, RSP, cpu } from '../cpu/state';
 import {
   K,
   REG_PAGE,
   REG_PAGE_HIGH,
   REG_ZERO,
-  SEG_A32,
   UOP_SIZE,
   U_BASE,
   U_D,
@@ -40,6 +38,7 @@ import {
   X,
 } from '../cpu/uops';
 import { JIT_AHEAD, JIT_RANGES, JIT_RANGES_SIZE, JIT_VALUES, JIT_VALUES_SIZE, R_JIT, R_TEMP } from '../layout';
+import { isNarrow, isPlain, slotBytes } from './address-width';
 import { RANGES } from './locals';
 import { inMemory, isVectorInLine, vectorBytes, vectorWritten } from './vector-forms';
 import { isXInLine, xBytes, xHasOperand, xInMemory, xOf, xWrites } from './x-forms';
@@ -64,7 +63,7 @@ let nextRange: u32 = 0;
 // What describe() found of a micro-op's memory access.
 export let accessBase: u32 = 0;
 export let accessDisplacement: i64 = 0;
-/** The address is base + displacement, flat. */
+/** The address is base + displacement, flat, with the width of the code's addresses. */
 let accessPlain: bool = false;
 export let accessBytes: u32 = 0;
 export let accessWrites: bool = false;
@@ -118,51 +117,45 @@ function describeStack(bytes: i64, base: u32): void {
   accessBase = base << 3;
   accessDisplacement = bytes;
   accessPlain = true;
-  accessBytes = 8;
 }
 
 /** Finds out which memory a micro-op accesses in line. False: none. */
 export function describe(p: u32): bool {
   const properties = kindProperties(load<u8>(p, U_KIND));
   accessWrites = (properties & WRITES_MEMORY) !== 0;
+  accessBytes = 1 << toLog2(properties);
   switch (familyOf(properties)) {
     case F.LOAD:
       accessBytes = 1 << fromLog2(properties);
-      describeOperand(p, (properties & SEGMENTED) !== 0);
+      describeOperand(p);
       return true;
     case F.STORE:
-      accessBytes = 1 << toLog2(properties);
-      describeOperand(p, (properties & SEGMENTED) !== 0);
+      describeOperand(p);
       return true;
     case F.X:
       if (!isXInLine(p) || !xHasOperand(p) || !xInMemory(p)) return false;
       accessWrites = xWrites(p);
       accessBytes = xBytes(p);
-      describeOperand(p, isOdd(load<u8>(p, U_SEG)));
+      describeOperand(p);
       return true;
     case F.SIMD:
       if (!inMemory(p) || !isVectorInLine(p)) return false;
       accessBytes = vectorBytes(p);
-      describeOperand(p, false);
+      describeOperand(p);
       return true;
     case F.LEAVE:
       describeStack(0, RBP);
       return true;
   }
   if (!(properties & STACK)) return false;
-  describeStack(accessWrites ? -8 : 0, RSP);
+  describeStack(accessWrites ? -slotBytes() : 0, RSP);
   return true;
 }
 
-/** A segment with a base, or another address size. */
-function isOdd(seg: u32): bool {
-  return (seg & 7) >= FS || (seg & 0x30) === SEG_A32;
-}
-
-function describeOperand(p: u32, segmented: bool): void {
+function describeOperand(p: u32): void {
   accessBase = load<u8>(p, U_BASE);
   accessDisplacement = load<i32>(p, U_DISP);
-  accessPlain = !segmented && load<u8>(p, U_IDX) === <u8>REG_ZERO;
+  accessPlain = isPlain(load<u8>(p, U_SEG)) && load<u8>(p, U_IDX) === <u8>REG_ZERO;
 }
 
 /** Value and distance of the address that describe() found. False when it cannot be told. */
@@ -289,11 +282,11 @@ function stepIn(table: u32, p: u32): void {
       else freshAt(table, vectorWritten(p));
       return;
     case F.LEAVE:
-      copyValue(table, RSP, RBP, 8);
+      copyValue(table, RSP, RBP, slotBytes());
       fresh(table, RBP);
       return;
   }
-  if (properties & STACK) copyValue(table, RSP, RSP, properties & WRITES_MEMORY ? -8 : 8);
+  if (properties & STACK) copyValue(table, RSP, RSP, properties & WRITES_MEMORY ? -slotBytes() : slotBytes());
   if (properties & AX_TO_DX) fresh(table, RDX);
   if (properties & WRITES_S) freshAt(table, load<u8>(p, U_S));
   if (!(properties & WRITES_D) || d >= <u32>R_TEMP) return;
@@ -319,9 +312,11 @@ function freshX(table: u32, p: u32): void {
   }
 }
 
-/** The register that U_D is a distance from after the micro-op; REG_ZERO: none. */
+/** The register that U_D is a distance from after the micro-op, as far as addresses go; REG_ZERO: none. */
 function copiedFrom(p: u32, kind: i32): u32 {
   copiedDistance = 0;
+  // Of values in narrow code 32 bits matter.
+  if (isNarrow) kind = wideKind(kind);
   switch (kind) {
     case K.MOV64:
       return load<u8>(p, U_S);
@@ -346,6 +341,25 @@ function copiedFrom(p: u32, kind: i32): u32 {
   }
 }
 let copiedDistance: i64 = 0;
+
+function wideKind(kind: i32): i32 {
+  switch (kind) {
+    case K.MOV32:
+      return K.MOV64;
+    case K.LEA32:
+      return K.LEA64;
+    case K.ADDI32:
+      return K.ADDI64;
+    case K.SUBI32:
+      return K.SUBI64;
+    case K.INC32:
+      return K.INC64;
+    case K.DEC32:
+      return K.DEC64;
+    default:
+      return kind;
+  }
+}
 
 assert(RANGES * RANGE_SIZE <= <u32>JIT_RANGES_SIZE);
 assert(MAX_BYTES < 0x1000, 'a range lies in one page or in two, and then misses the TLB');

@@ -8,12 +8,13 @@
  * Pages are known by their distance from the hot block's, for the same code may be mapped at several addresses; a jump from one page of the
  * region to another checks that the other is still mapped there (jit/exits.ts).
  */
-import { B_ADDRESS, B_HEAT, B_JIT, B_MODE, B_PAGE2, BLOCK_HEADER, findBlock } from '../cpu/code-cache';
+import { B_ADDRESS, B_HEAT, B_JIT, B_MODE, B_PAGE2, BLOCK_HEADER, MODE_SINGLE, findBlock } from '../cpu/code-cache';
 import { E_LINEAR, itlbBank } from '../mmu/banks';
 import { ENDS_BLOCK, F, TARGET, endsBlock, familyOf, kindProperties } from '../cpu/kinds';
 import { K, UOP_SIZE, U_IMM, U_INDEX, U_KIND, U_LEN, U_OFF } from '../cpu/uops';
 import { MAX_TARGETS, seenTarget } from '../cpu/seen-targets';
 import { cpu } from '../cpu/state';
+import { cutConstant, setWidth } from './address-width';
 import {
   JIT_NODES,
   JIT_NODES_SIZE,
@@ -76,7 +77,7 @@ let found: u32 = 0;
 /** Where the hot block's page is mapped, and whether that is so in this moment (other pages can be found then). */
 let home: u64 = 0;
 let homeMapped: bool = false;
-/** Mode of the region's blocks: MODE_64, with MODE_SINGLE for a region of one instruction. */
+/** Mode of the region's blocks: MODE_64 or MODE_FLAT, with MODE_SINGLE for a region of one instruction. */
 let regionMode: u32 = 0;
 
 // @ts-ignore: decorator
@@ -124,7 +125,7 @@ function addPage(distance: i64, linear: u32): u32 {
 /** Linear address of the page that is so far from the region's first one, as it is mapped now; 0: it cannot take part. */
 function linearAt(distance: i64): u32 {
   if (!homeMapped || distance > NEAR || distance < -NEAR) return 0;
-  const address = home + <u64>distance;
+  const address = <u64>cutConstant(<i64>home + distance);
   const e = itlbEntry(itlbBank, address);
   return load<u64>(e) === address ? load<u32>(e, E_LINEAR) : 0;
 }
@@ -340,6 +341,7 @@ export function buildRegion(block: u32, address: u64, minimumHeat: u32): bool {
   pageCount = 0;
   home = address;
   regionMode = load<u32>(block, B_MODE);
+  setWidth(regionMode & ~MODE_SINGLE);
   homeMapped = isMappedNow(block, address);
   addPage(0, linear & ~0xfff);
   collect(block);

@@ -3,8 +3,9 @@
  * may be is the interpreter's (cpu/string.ts), which charges the same work for them.
  */
 import { BULK_BYTES, WORK_ELEMENT, charge } from '../cpu/work';
+import { addressMask } from '../cpu/operand';
 import { FLAG_DF, RAX, RCX, RDI, RSI, cpu, debuggerSteps, gpr, mustStep, setGpr, setRepeating } from '../cpu/state';
-import { SUB_REP, SUB_REPNE, U_SUB, X } from '../cpu/uops';
+import { SUB_REP, SUB_REPNE, U_SEG, U_SUB, X } from '../cpu/uops';
 import { R_RFLAGS } from '../layout';
 import { E_LINEAR, TLB_INDEX_MASK, TLB_INDEX_SHIFT, TLB_WRITE, tlbBank, tlbHalf } from '../mmu/banks';
 import { HELPER_STRING } from './abi';
@@ -53,25 +54,27 @@ export function stringAtOnce(p: u32): bool {
   if (load<u32>(cpu, R_RFLAGS) & FLAG_DF || mustStep || debuggerSteps) return false;
   const size = xBytes(p);
   const repeated = isRepeated(p);
-  const count = repeated ? gpr(RCX) : 1;
+  // The address size is the code's.
+  const mask = addressMask(load<u8>(p, U_SEG));
+  const count = repeated ? gpr(RCX) & mask : 1;
   if (count > 0x1000) return false;
   const bytes = <u32>count * size;
-  const to = gpr(RDI);
+  const to = gpr(RDI) & mask;
   if (((<u32>to) & 0xfff) + bytes > 0x1000) return false;
   if (bytes) {
     const target = known(to, TLB_WRITE);
     if (!target) return false;
     if (xOf(p) === X.MOVS) {
-      const from = gpr(RSI);
+      const from = gpr(RSI) & mask;
       if (((<u32>from) & 0xfff) + bytes > 0x1000) return false;
       const source = known(from, 0);
       if (!source) return false;
       // An overlapping forward copy repeats the bytes between the two addresses.
       if (target > source && target < source + bytes) return false;
       move(target, source, bytes);
-      setGpr(RSI, from + bytes);
+      setGpr(RSI, (from + bytes) & mask);
     } else fill(target, size, bytes);
-    setGpr(RDI, to + bytes);
+    setGpr(RDI, (to + bytes) & mask);
   }
   setRepeating(false);
   if (!repeated) return true;

@@ -32,6 +32,7 @@ import {
 } from '../cpu/kinds';
 import { RAX, RBP, RCX, RDX, RSP } from '../cpu/state';
 import { SUB_SIZE_SHIFT, T0, T1, UOP_SIZE, U_D, U_IMM, U_KIND, U_OFF, U_S, U_SUB } from '../cpu/uops';
+import { cutSum, slotBytes } from './address-width';
 import { isCalled, runInHelper } from './exits';
 import * as f from './flags';
 import { close, openIf } from './labels';
@@ -63,11 +64,12 @@ import { hasVectorOperand, isVectorInLine } from './vector-forms';
 import { isXInLine } from './x-forms';
 import * as w from './wasm';
 
-/** RSP := RSP - 8. */
+/** The stack pointer moves down by a slot. */
 export function commitPush(): void {
   w.get(LOCAL_GPR + RSP);
-  w.const64(8);
+  w.const64(slotBytes());
   w.byte(w.I64_SUB);
+  cutSum();
   setRegister(RSP);
 }
 
@@ -75,6 +77,7 @@ export function moveStack(bytes: i64): void {
   w.get(LOCAL_GPR + RSP);
   w.const64(bytes);
   w.byte(w.I64_ADD);
+  cutSum();
   setRegister(RSP);
 }
 
@@ -175,15 +178,16 @@ export function translateUop(p: u32, kind: i32, end: u32): void {
     case F.POP:
       readMemory(p, log2, end);
       w.set(LOCAL_VALUE);
-      moveStack(8);
+      moveStack(slotBytes());
       w.get(LOCAL_VALUE);
       popRegister(d, log2, true);
       return;
     case F.LEAVE:
       readMemory(p, log2, end);
       w.get(LOCAL_GPR + RBP);
-      w.const64(8);
+      w.const64(slotBytes());
       w.byte(w.I64_ADD);
+      cutSum();
       setRegister(RSP);
       setRegister(RBP);
       return;

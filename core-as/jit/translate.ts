@@ -1,8 +1,8 @@
-/** Micro-ops of 64-bit code into WebAssembly. */
+/** Micro-ops into WebAssembly: a node's, and branches, calls and returns. */
 import { R_GPR } from '../layout';
 import { RSP } from '../cpu/state';
 import { F, TARGET, familyOf, kindProperties, operationOf } from '../cpu/kinds';
-import { K, UOP_SIZE, U_IMM, U_KIND, U_LEN, U_OFF, U_S } from '../cpu/uops';
+import { UOP_SIZE, U_IMM, U_KIND, U_LEN, U_OFF, U_S } from '../cpu/uops';
 import { FORM_FIXED } from './abi';
 import {
   beginNode,
@@ -16,6 +16,7 @@ import {
   offsetAfter,
   pushHere,
 } from './exits';
+import { addressLog2, isNarrow, slotBytes } from './address-width';
 import * as f from './flags';
 import { branch, branchAway, branchIf, close, fallsTo, isLoopHeader, openIf } from './labels';
 import {
@@ -173,8 +174,9 @@ function pushIsNotCanonical(): void {
   w.byte(w.I64_NE);
 }
 
-/** The interpreter raises the fault when LOCAL_TARGET is not canonical. */
+/** The interpreter raises the fault when LOCAL_TARGET is not canonical, as no address of 32 bits is. */
 function checkCanonical(p: u32): void {
+  if (isNarrow) return;
   pushIsNotCanonical();
   openIf();
   leaveAside(p, FORM_FIXED);
@@ -183,7 +185,7 @@ function checkCanonical(p: u32): void {
 
 /** Sets LOCAL_TARGET to the address in the register that a jump or call names. */
 function translateIndirect(p: u32): void {
-  pushRegister(load<u8>(p, U_S), 3);
+  pushRegister(load<u8>(p, U_S), addressLog2());
   w.set(LOCAL_TARGET);
   checkCanonical(p);
 }
@@ -221,7 +223,7 @@ function translateCall(p: u32, direct: bool, to: i32, ways: u64, end: u32): void
   }
   pushHere(<i64>load<u16>(p, U_OFF) + <i64>load<u8>(p, U_LEN));
   w.set(LOCAL_VALUE);
-  writeMemory(p, 3, end);
+  writeMemory(p, addressLog2(), end);
   commitPush();
   stepValues(p);
   storeRegisters();
@@ -230,12 +232,19 @@ function translateCall(p: u32, direct: bool, to: i32, ways: u64, end: u32): void
 }
 
 function translateReturn(p: u32, ways: u64, end: u32): void {
-  readMemory(p, 3, end);
+  readMemory(p, addressLog2(), end);
   w.set(LOCAL_TARGET);
-  const popped = 8 + (load<u8>(p, U_KIND) === K.RETI ? load<i64>(p, U_IMM) : 0);
+  // RET has 0 there.
+  const popped = slotBytes() + load<i64>(p, U_IMM);
   moveStack(popped);
   storeRegisters();
   chooseWay(ways);
+  if (!isNarrow) checkReturn(p, popped);
+  leaveForTarget();
+}
+
+/** The interpreter raises the fault when LOCAL_TARGET, which was popped with so many bytes, is not canonical. */
+function checkReturn(p: u32, popped: i64): void {
   pushIsNotCanonical();
   openIf();
   // As if nothing had been popped.
@@ -246,5 +255,4 @@ function translateReturn(p: u32, ways: u64, end: u32): void {
   w.access(w.I64_STORE, R_GPR + (RSP << 3));
   leaveAside(p, FORM_FIXED);
   close();
-  leaveForTarget();
 }

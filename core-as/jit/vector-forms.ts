@@ -10,10 +10,11 @@ import {
   simdFeature,
   simdFlags,
 } from '../cpu/simd-uop';
-import { FS, RCX } from '../cpu/state';
-import { K, REG_ZERO, SEG_A32, UOP_SIZE, U_D, U_IMM, U_KIND, U_OFF, U_S, U_SEG, U_SUB } from '../cpu/uops';
+import { RCX } from '../cpu/state';
+import { K, REG_ZERO, UOP_SIZE, U_D, U_IMM, U_KIND, U_OFF, U_S, U_SEG, U_SUB } from '../cpu/uops';
 import * as op from '../simd/operations';
 import { EXECUTE_VEX_L } from '../simd/status';
+import { isPlain } from './address-width';
 import * as w from './wasm';
 
 /** No instruction of WebAssembly does the same (its 0 is a load). */
@@ -172,10 +173,7 @@ export function isVectorInLine(p: u32): bool {
   if (kind === K.SIMD_SPECIAL || imm & UOP_SIMD_MMX || simdFeatureOff(simdFeature(imm))) return false;
   // Of an instruction that is several micro-ops.
   if (load<u16>(p - UOP_SIZE, U_OFF) === load<u16>(p, U_OFF)) return false;
-  if (kind !== K.SIMD_R) {
-    const segment: u32 = load<u8>(p, U_SEG);
-    if ((segment & 7) >= FS || (segment & 0x30) === SEG_A32) return false;
-  }
+  if (kind !== K.SIMD_R && !isPlain(load<u8>(p, U_SEG))) return false;
   return isOperationInLine(p) || (kind !== K.SIMD_ST && !(imm & (UOP_SIMD_NO_STATE | UOP_SIMD_NO_XMM)));
 }
 

@@ -1,7 +1,7 @@
 /** Which instructions of those that the interpreter calls a function for (X) are translated in line (jit/translate-x.ts). */
 import { FEATURE_ADX, FEATURE_BMI1, FEATURE_BMI2, FEATURE_LZCNT, FEATURE_POPCNT, hasFeature } from '../cpu/features';
-import { FS } from '../cpu/state';
-import { K, SEG_A64, SEG_REGISTER, SUB_LOCK, SUB_SIZE_SHIFT, U_KIND, U_LINK, U_SEG, U_SUB, X } from '../cpu/uops';
+import { K, SEG_REGISTER, SUB_LOCK, SUB_SIZE_SHIFT, U_KIND, U_LINK, U_SEG, U_SUB, X } from '../cpu/uops';
+import { isPlain } from './address-width';
 
 // @ts-ignore: decorator
 @inline
@@ -98,16 +98,10 @@ export function isXInLine(p: u32): bool {
       return true;
     case X.MOVS:
     case X.STOS:
-      return isFlatString(p);
+      return isPlain(load<u8>(p, U_SEG));
     default:
       return false;
   }
-}
-
-/** A MOVS or STOS with 64-bit addresses and no segment's base. */
-function isFlatString(p: u32): bool {
-  const seg: u32 = load<u8>(p, U_SEG);
-  return (seg & 0x30) === SEG_A64 && (seg & 7) < FS;
 }
 
 /** The instruction reads or writes its memory operand there: whether it writes. */

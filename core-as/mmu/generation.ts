@@ -5,7 +5,8 @@
 import { R_JUMPS, R_JUMPS_SIZE } from '../layout';
 import { SPACES, SPACE_GENERATION, space, spaceNotes } from './banks';
 
-const LAST: u64 = 0x7fff;
+/** One bit less than the jump cache's tags have room for, which also say what code a jump leads to. */
+const LAST: u64 = 0x3fff;
 
 /** The number in use, 1 to LAST. */
 export let generation: u64 = 0;

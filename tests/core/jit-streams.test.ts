@@ -6,97 +6,20 @@
  * several times: 3,400,000 take more than an hour), STREAM_SEED another series.
  */
 import { expect, test } from 'vitest';
-import { R_CR2, R_FPU, R_FPU_SIZE, R_GPR, R_MXCSR, R_RIP, R_YMM, VCPU } from '../../core-as/layout.ts';
-import { compileCore } from '../support/compile-core.ts';
+import { BothTiers } from '../vectors/both-tiers.ts';
 import { instructionPool } from '../vectors/instruction-pool.ts';
-import { type Input, drawInput, start } from '../vectors/random-state.ts';
+import { type Input, drawInput } from '../vectors/random-state.ts';
 import { Prng } from '../vectors/random.ts';
-import { KERNEL_STACK_TOP, UserMachine } from '../vectors/user-machine.ts';
-import { CODE_ADDRESS, DATA_ADDRESS, HIGH_ADDRESS, READ_ONLY_ADDRESS } from '../vectors/windows.ts';
+import { DATA_ADDRESS, HIGH_ADDRESS, READ_ONLY_ADDRESS } from '../vectors/windows.ts';
 
 const STREAMS = Number(process.env.STREAMS ?? 6000);
 const SEED = Number(process.env.STREAM_SEED ?? 1);
 /** Each compiled stream runs from so many sets of registers. */
 const INPUTS = 3;
 const LONGEST = 14;
-const BUDGET_INSNS = 3000;
-const JUMP_TO_SELF = [0xeb, 0xfe];
-const HANDLERS = 0x14000;
-
-/** The stream has ended: at a jump to itself. */
-function atRest(machine: UserMachine, stop: number): boolean {
-  const rip = machine.view.getBigUint64(VCPU + R_RIP, true);
-  return rip === BigInt(CODE_ADDRESS + stop) || rip >= 0xffff800000000000n + BigInt(HANDLERS);
-}
-
-function difference(a: UserMachine, b: UserMachine): string | undefined {
-  const parts: readonly (readonly [string, number, number])[] = [
-    ['registers', VCPU + R_GPR, 16 * 8],
-    ['RIP', VCPU + R_RIP, 8],
-    ['CR2', VCPU + R_CR2, 8],
-    ['x87', VCPU + R_FPU, R_FPU_SIZE],
-    ['MXCSR', VCPU + R_MXCSR, 4],
-    ['YMM', VCPU + R_YMM, 16 * 32],
-    ['kernel stack', a.chunk0 + KERNEL_STACK_TOP - 0x100, 0x100],
-  ];
-  for (const [name, at, lengthBytes] of parts) {
-    const [left, right] = [a, b].map((m) => Buffer.from(m.bytes.buffer, at, lengthBytes)) as [Buffer, Buffer];
-    if (!left.equals(right)) {
-      const first = left.findIndex((byte, i) => byte !== right[i]) & ~7;
-      const hex = (bytes: Buffer): string =>
-        Buffer.from(bytes.subarray(first, first + 8))
-          .reverse()
-          .toString('hex');
-      return `${name} + ${first}: interpreted ${hex(left)}, compiled ${hex(right)}`;
-    }
-  }
-  if (!a.image.equals(b.image)) return `memory at ${a.image.findIndex((byte, i) => byte !== b.image[i]).toString(16)}`;
-  const [left, right] = [a.core.getRflags(), b.core.getRflags()];
-  return left === right ? undefined : `flags: interpreted ${left.toString(16)}, compiled ${right.toString(16)}`;
-}
-
-/** The two machines, with every exception's handler a jump to itself. */
-async function bothTiers(): Promise<readonly [UserMachine, UserMachine]> {
-  const module = await compileCore();
-  const machines = [new UserMachine(module), new UserMachine(module, true)] as const;
-  for (const machine of machines) {
-    for (let vector = 0; vector < 256; vector++) {
-      machine.bytes.set(JUMP_TO_SELF, machine.chunk0 + HANDLERS + vector * 16);
-    }
-  }
-  return machines;
-}
-
-/** Runs a stream at a place of the code window from several inputs; how many came to rest, in the same state in both. */
-function runStream(
-  machines: readonly [UserMachine, UserMachine],
-  parts: readonly Uint8Array[],
-  offset: number,
-  inputs: Iterable<Input>,
-): number {
-  const body = Buffer.concat([...parts, Buffer.from(JUMP_TO_SELF)]);
-  const stop = offset + body.length - JUMP_TO_SELF.length;
-  for (const machine of machines) machine.writeCode(offset, body, body.length);
-  let finished = 0;
-  for (const from of inputs) {
-    for (const machine of machines) {
-      start(machine, from, offset);
-      if (machine === machines[1]) machine.fillTlb();
-      machine.core.run(BUDGET_INSNS);
-    }
-    if (!machines.every((machine) => atRest(machine, stop))) continue;
-    finished++;
-    const found = difference(...machines);
-    if (found === undefined) continue;
-    const text = parts.map((code) => Buffer.from(code).toString('hex')).join(' ');
-    expect.fail(`at ${offset.toString(16)}, rax ${from.registers[0]}, rcx ${from.registers[1]}: ${text}\n${found}`);
-  }
-  for (const machine of machines) machine.writeCode(offset, undefined, body.length);
-  return finished;
-}
 
 test('random streams end in the same state in both tiers', { timeout: 600_000 + STREAMS * 10 }, async () => {
-  const machines = await bothTiers();
+  const tiers = await BothTiers.of();
   const integer = instructionPool(false).map(({ code }) => code);
   const wide = instructionPool(true).map(({ code }) => code);
   const prng = new Prng(SEED);
@@ -105,7 +28,7 @@ test('random streams end in the same state in both tiers', { timeout: 600_000 + 
     const length = 2 + prng.below(LONGEST - 1);
     const parts = Array.from({ length }, () => prng.pick(prng.chance(4) ? wide : integer));
     const inputs = Array.from({ length: INPUTS }, () => drawInput(prng));
-    finished += runStream(machines, parts, prng.below(0x1f00), inputs);
+    finished += tiers.run(parts, prng.below(0x1f00), inputs);
   }
   // Some end in endless loops of their own, where the tiers may be at different places.
   expect(finished).toBeGreaterThan(STREAMS * INPUTS * 0.9);
@@ -169,7 +92,7 @@ const CONDITIONS = Array.from({ length: 16 }, (_, code) => [
 ]).flat();
 
 test('every condition after every operation that sets flags, and after two of them', { timeout: 300_000 }, async () => {
-  const machines = await bothTiers();
+  const tiers = await BothTiers.of();
   const setters = flagSetters();
   const prng = new Prng(SEED);
   const corners = [0n, 1n, 2n, 0x7fn, 0x80n, 0xffn, 0x7fffn, 0x8000n, 0xffffn, 0x7fffffffn, 0x80000000n, 0xffffffffn];
@@ -184,14 +107,9 @@ test('every condition after every operation that sets flags, and after two of th
     });
   let finished = 0;
   for (const setter of setters) {
-    finished += runStream(machines, [Uint8Array.from(setter), ...CONDITIONS], 0x100, inputs(40));
+    finished += tiers.run([Uint8Array.from(setter), ...CONDITIONS], 0x100, inputs(40));
     const before = prng.pick(setters);
-    finished += runStream(
-      machines,
-      [before, setter].map((code) => Uint8Array.from(code)).concat(CONDITIONS),
-      0x100,
-      inputs(40),
-    );
+    finished += tiers.run([before, setter].map((code) => Uint8Array.from(code)).concat(CONDITIONS), 0x100, inputs(40));
   }
   expect(finished).toBe(setters.length * 80);
 });
@@ -209,7 +127,7 @@ test(
   'string instructions of every length, near the ends of pages and of each other',
   { timeout: 300_000 },
   async () => {
-    const machines = await bothTiers();
+    const tiers = await BothTiers.of();
     const prng = new Prng(SEED);
     const places = [DATA_ADDRESS, DATA_ADDRESS + 0xf80n, DATA_ADDRESS + 0x1f80n, HIGH_ADDRESS, READ_ONLY_ADDRESS];
     const input = (): Input => {
@@ -229,8 +147,7 @@ test(
     for (const code of STRINGS) {
       // CMP EAX, ECX; MOV [RBX], EAX; the instruction; MOV EDX, [RBX]; SETB R8B
       const parts = [[0x39, 0xc8], [0x89, 0x03], code, [0x8b, 0x13], [0x41, 0x0f, 0x92, 0xc0]];
-      finished += runStream(
-        machines,
+      finished += tiers.run(
         parts.map((part) => Uint8Array.from(part)),
         0x100,
         Array.from({ length: 120 }, input),
@@ -268,7 +185,7 @@ const COMPARISONS = [
 ];
 
 test('every comparison with every branch right behind it', { timeout: 300_000 }, async () => {
-  const machines = await bothTiers();
+  const tiers = await BothTiers.of();
   const prng = new Prng(SEED);
   const corners = [0n, 1n, 0x7fn, 0x80n, 0x7fffffffn, 0x80000000n, 0xffffffffn, 1n << 63n, (1n << 64n) - 1n];
   const inputs = (): Input[] =>
@@ -283,8 +200,7 @@ test('every comparison with every branch right behind it', { timeout: 300_000 },
     for (let condition = 0; condition < 16; condition++) {
       // Jcc over LEA R8, [R8 * 2 + 1]; what the flags are is looked at behind it, too.
       const branch = [0x70 | condition, 8, 0x4e, 0x8d, 0x04, 0x45, 1, 0, 0, 0];
-      finished += runStream(
-        machines,
+      finished += tiers.run(
         [comparison, branch].map((code) => Uint8Array.from(code)),
         0x100,
         inputs(),
@@ -319,7 +235,7 @@ test(
   'stack and register moves next to each other, also where the second one faults',
   { timeout: 300_000 },
   async () => {
-    const machines = await bothTiers();
+    const tiers = await BothTiers.of();
     const prng = new Prng(SEED);
     // Around both ends of a window: below and behind it nothing is mapped.
     const ends = [
@@ -337,8 +253,7 @@ test(
     });
     let finished = 0;
     for (const moves of STACK_MOVES) {
-      finished += runStream(
-        machines,
+      finished += tiers.run(
         moves.map((code) => Uint8Array.from(code)),
         0x100,
         inputs,

@@ -42,8 +42,8 @@ const STACK = 1 << 24;
 const ENDS_BLOCK = 1 << 25;
 const AX_TO_DX = 1 << 29;
 const READS_CL = 1 << 30;
-const FAMILY_LEAVE = 26;
-const FAMILY_X = 27;
+const FAMILY_LEAVE = 25;
+const FAMILY_X = 26;
 
 const CODE_OFFSET = 0x800;
 const RAX = 0;
@@ -72,6 +72,22 @@ const RARE: readonly number[][] = [
   [0x66, 0x0f, 0xf7, 0xc1],
 ];
 
+/** Of 32-bit code with flat segments: PUSH, POP, PUSH of an immediate and of memory, CALL, CALL and JMP through a register, RET, LEAVE. */
+const FLAT: readonly number[][] = [
+  [0x52],
+  [0x59],
+  [0x5c],
+  [0x68, 1, 2, 3, 4],
+  [0xff, 0x33],
+  [0xe8, 4, 0, 0, 0],
+  [0xff, 0xd1],
+  [0xff, 0xe1],
+  [0xc3],
+  [0xc2, 8, 0],
+  [0xc9],
+  [0x8d, 0x44, 0x8b, 8],
+];
+
 interface Uop {
   readonly kind: number;
   readonly properties: number;
@@ -88,15 +104,25 @@ interface Outcome {
   readonly image: Buffer;
 }
 
+/** One that interprets, and one that compiles. */
+type Pair = readonly [UserMachine, UserMachine];
+
+let long: Pair;
+let compatibility: Pair;
 let machine: UserMachine;
 let core: KindExports;
 let compiled: UserMachine;
 
+function use(pair: Pair): void {
+  [machine, compiled] = pair;
+  core = machine.core as KindExports;
+}
+
 beforeAll(async () => {
   const module = await compileCore('tests/core/kinds.entry.ts');
-  machine = new UserMachine(module);
-  compiled = new UserMachine(module, true);
-  core = machine.core as KindExports;
+  long = [new UserMachine(module), new UserMachine(module, true)];
+  compatibility = [new UserMachine(module, false, 0, true), new UserMachine(module, true, 0, true)];
+  use(long);
 }, 300_000);
 
 /** The micro-ops of the instruction that was stepped last; none when it ran into a fault while it was fetched. */
@@ -220,11 +246,13 @@ describe('micro-op kinds', () => {
     const prng = new Prng(1);
     const tried = new Map<string, number>();
     const problems = new Set<string>();
-    const codes = [
-      ...RARE.map((bytes) => Uint8Array.from(bytes)),
-      ...instructionPool(false, 2).map(({ code }) => code),
+    const codes: (readonly [Pair, Uint8Array])[] = [
+      ...RARE.map((bytes) => [long, Uint8Array.from(bytes)] as const),
+      ...instructionPool(false, 2).map(({ code }) => [long, code] as const),
+      ...FLAT.map((bytes) => [compatibility, Uint8Array.from(bytes)] as const),
     ];
-    for (const code of codes) {
+    for (const [pair, code] of codes) {
+      use(pair);
       for (const one of [machine, compiled]) one.writeCode(CODE_OFFSET, code, code.length);
       step(drawInput(prng));
       const uops = decoded();

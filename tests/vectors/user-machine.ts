@@ -1,6 +1,6 @@
 /**
- * The core as 64-bit user mode sees it, for replaying vectors: the windows of windows.ts mapped, CPL 3, the registers of Linux, SSE, AVX and
- * x87 enabled.
+ * The core as user mode sees it, for replaying vectors: the windows of windows.ts mapped, CPL 3, the registers of Linux, SSE, AVX and
+ * x87 enabled. Code of 64 bits, or of 32 bits in compatibility mode.
  */
 import { collectGarbage } from '../../host-node/garbage.ts';
 import { RegionModules } from '../../devices/machine/region-modules.ts';
@@ -46,7 +46,17 @@ import {
   SEG_STRIDE,
   VCPU,
 } from '../../core-as/layout.ts';
-import { CODE_ADDRESS, CODE_SIZE_BYTES, IMAGE_SIZE_BYTES, WINDOWS, backgroundImage } from './windows.ts';
+import {
+  CODE_ADDRESS,
+  CODE_SIZE_BYTES,
+  DATA,
+  DATA_ADDRESS,
+  HIGH,
+  IMAGE_SIZE_BYTES,
+  READ_ONLY,
+  WINDOWS,
+  backgroundImage,
+} from './windows.ts';
 
 /** What replaying needs of the core's exports (core-as/index.ts). */
 export interface CoreExports {
@@ -103,7 +113,19 @@ const USER_SS = 0x2b;
 const KERNEL_CS = 0x10;
 const TSS_SELECTOR = 0x40;
 const USER32_CS = 0x20;
+/** Thread-local storage of a 32-bit program: FS in compatibility mode. */
+const TLS = 0x60;
 const CPU_NUMBER = 0x78;
+
+/**
+ * What compatibility mode finds in its last pages and at 0, in the places of the window that it cannot reach: data at either side of where
+ * addresses wrap, behind which there is a page of 64-bit mode.
+ */
+export const TOP_ADDRESS = 0xffffe000n;
+const BEHIND_TOP = TOP_ADDRESS + 0x2000n;
+/** FS in compatibility mode: its base, and a limit of less than the window. */
+export const TLS_BASE = DATA_ADDRESS + 0x800n;
+export const TLS_LIMIT = 0x7ff;
 
 export class UserMachine {
   readonly core: CoreExports;
@@ -124,11 +146,15 @@ export class UserMachine {
   readonly #codePageNumbers: readonly number[];
   #nextTable = 0x2000;
 
-  /** `compiled`: steps run in the JIT's code instead of the interpreter's. `flags`: further CFGF_* bits. */
+  /**
+   * `compiled`: steps run in the JIT's code instead of the interpreter's. `flags`: further CFGF_* bits. `compatibility`: the code is a 32-bit
+   * program's.
+   */
   constructor(
     module: WebAssembly.Module,
     private readonly compiled = false,
     flags = 0,
+    private readonly compatibility = false,
   ) {
     const memory = new WebAssembly.Memory({ initial: POOL_END >> 16, maximum: 65536, shared: true });
     const answers: Record<string, (...args: number[]) => number | undefined> = {
@@ -199,6 +225,21 @@ export class UserMachine {
         if (window.writable) this.core.fillTlb(address, 1);
       }
     }
+    if (!this.compatibility) return;
+    for (const { address, writable } of this.#wrappingPages()) {
+      this.core.fillTlb(address, 0);
+      if (writable) this.core.fillTlb(address, 1);
+    }
+  }
+
+  /** Pages that compatibility mode has instead of the high window, and the one behind them. */
+  #wrappingPages(): { address: bigint; gpa: number; writable: boolean }[] {
+    return [
+      { address: TOP_ADDRESS, gpa: IMAGE + HIGH.imageOffset, writable: true },
+      { address: TOP_ADDRESS + 0x1000n, gpa: IMAGE + HIGH.imageOffset + PAGE_BYTES, writable: true },
+      { address: 0n, gpa: IMAGE + READ_ONLY.imageOffset, writable: false },
+      { address: BEHIND_TOP, gpa: IMAGE + DATA.imageOffset, writable: true },
+    ];
   }
 
   #put64(gpa: number, value: bigint): void {
@@ -243,6 +284,11 @@ export class UserMachine {
         this.#map(window.address + BigInt(page), gpa, USER_PAGE | NO_EXECUTE | (window.writable ? 2n : 0n));
       }
     }
+    if (this.compatibility) {
+      for (const { address, gpa, writable } of this.#wrappingPages()) {
+        this.#map(address, gpa, USER_PAGE | NO_EXECUTE | (writable ? 2n : 0n));
+      }
+    }
     CODE_PAGES.forEach((gpa, page) => {
       this.#map(BigInt(CODE_ADDRESS + page * PAGE_BYTES), gpa, USER_PAGE);
     });
@@ -253,6 +299,10 @@ export class UserMachine {
     // What Linux has there: code for 32-bit programs, and the processor's number as the limit of a read-only segment.
     this.#put64(GDT + USER32_CS, 0x00cffb000000ffffn);
     this.#put64(GDT + CPU_NUMBER, 0x0040f50000000000n);
+    this.#put64(
+      GDT + TLS,
+      0x0040f30000000000n | BigInt(TLS_LIMIT) | ((TLS_BASE & 0xffffffn) << 16n) | ((TLS_BASE >> 24n) << 56n),
+    );
     this.#put64(GDT + (USER_SS & ~7), 0x00cff3000000ffffn);
     this.#put64(GDT + (USER_CS & ~7), 0x00affb000000ffffn);
     const tss = KERNEL_LINEAR + BigInt(TSS);
@@ -302,8 +352,13 @@ export class UserMachine {
 
   /** Back to CPL 3 after an exception. */
   userSegments(): void {
-    this.#setSegment(1, USER_CS, 0xffffffff, 0xa0fb);
     this.#setSegment(2, USER_SS, 0xffffffff, 0xc0f3);
+    if (this.compatibility) {
+      this.#setSegment(1, USER32_CS | 3, 0xffffffff, 0xc0fb);
+      for (const segment of [0, 3]) this.#setSegment(segment, USER_SS, 0xffffffff, 0xc0f3);
+      this.#setSegment(4, TLS | 3, TLS_LIMIT, 0x40f3, TLS_BASE);
+      this.#setSegment(5, USER_SS, 0xffffffff, 0xc0f3);
+    } else this.#setSegment(1, USER_CS, 0xffffffff, 0xa0fb);
     this.view.setUint32(VCPU + R_CPL, 3, true);
     this.view.setUint32(VCPU + R_INT_SHADOW, 0, true);
     this.view.setUint32(VCPU + R_ACTIVITY, 0, true);
