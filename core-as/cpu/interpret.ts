@@ -18,7 +18,7 @@ import { drainStores } from './fence';
 import { execute } from './execute';
 import { DONE, EXIT_RUN, FAULT } from './status';
 import { carry, condition, less, lazyResult, overflow, parity, setLazy, sign } from './flags';
-import { effectiveAddress, faultedOnStack, segmentLimitFault, segmentedOperand } from './operand';
+import { faultedOnStack, segmentLimitFault, segmentedOperand } from './operand';
 import { PAIR } from './fuse';
 import { noteTarget } from './seen-targets';
 import { simdRun } from './simd-operand';
@@ -89,7 +89,6 @@ import {
   REG_PAGE,
   REG_PAGE_HIGH,
   SUB_LINKABLE,
-  SUB_SIZE_SHIFT,
   UOP_SIZE,
   U_AT,
   U_IMM,

@@ -11,6 +11,7 @@ import {
   gpr,
   RSP,
   MODE_64,
+  MODE_FLAT,
   SS,
   VECTOR_GP,
   VECTOR_SS,
@@ -76,6 +77,8 @@ export function segmentedOperand(p: u32, sizeBytes: u32, write: bool): u64 {
 /** Linear address of an offset in a segment, after the checks of SDM vol. 3, 5.3-5.5. */
 export function linearAddress(seg: u32, offset: u64, sizeBytes: u32, write: bool): u64 {
   if (mode === MODE_64) return seg >= FS ? load<u64>(segment(seg), SEG_BASE) + offset : offset;
+  // Flat segments let everything pass but what crosses their end, and writes to code.
+  if (mode === MODE_FLAT && seg < FS && !(write && seg === CS) && offset + sizeBytes <= 0x100000000) return offset;
   const s = segment(seg);
   const access = load<u32>(s, SEG_ACCESS);
   if (protectedMode) {

@@ -2,7 +2,7 @@
  * Regions of 64-bit code and of 32-bit code with flat segments (cpu/state.ts: MODE_FLAT) are translated alike but for the width of addresses,
  * of the stack's slots and of what branches take from registers. What differs is said here.
  */
-import { FS, MODE_FLAT } from '../cpu/state';
+import { CS, FS, MODE_FLAT } from '../cpu/state';
 import { SEG_A32, SEG_A64 } from '../cpu/uops';
 import * as w from './wasm';
 
@@ -28,9 +28,14 @@ export function slotBytes(): i64 {
   return isNarrow ? 4 : 8;
 }
 
-/** U_SEG of an operand: its address is the sum of its parts, cut to nothing but the width of the code's addresses, in a segment with base 0. */
+/** U_SEG of an operand: its address is the sum of its parts, cut to nothing but the width of the code's addresses, in a flat segment. */
 export function isPlain(seg: u32): bool {
-  return (seg & 0x30) === (isNarrow ? SEG_A32 : SEG_A64) && (seg & 7) < FS;
+  return (seg & 0x30) === (isNarrow ? SEG_A32 : SEG_A64) && !hasOwnSegment(seg);
+}
+
+/** U_SEG of an operand: its segment has a base or, in narrow code, rights of its own: nothing can be written to CS. */
+export function hasOwnSegment(seg: u32): bool {
+  return (seg & 7) >= FS || (isNarrow && (seg & 7) === CS);
 }
 
 /** Cuts the sum of addresses on the stack (i64) to the width that they have. */

@@ -4,7 +4,7 @@
  * makes the access.
  */
 import { R_JIT_FAULT, R_SEG, SEG_ACCESS, SEG_BASE, SEG_LIMIT, SEG_STRIDE } from '../layout';
-import { ACCESS_UNUSABLE, FS } from '../cpu/state';
+import { ACCESS_UNUSABLE } from '../cpu/state';
 import { E_LINEAR, TLB_INDEX_MASK, TLB_INDEX_SHIFT, TLB_WRITE } from '../mmu/banks';
 import { F, SEGMENTED, STACK, familyOf, kindProperties } from '../cpu/kinds';
 import { REG_ZERO, SEG_A16, SEG_A32, U_BASE, U_DISP, U_IDX, U_KIND, U_SCALE, U_SEG } from '../cpu/uops';
@@ -18,7 +18,7 @@ import {
   HELPER_WRITE,
   WRITE_FAULT,
 } from './abi';
-import { cutConstant, cutSum, cutTo32, isNarrow } from './address-width';
+import { cutConstant, cutSum, cutTo32, hasOwnSegment, isNarrow } from './address-width';
 import { accessForm, isCalled, leaveAfter, leaveAside, leaveWithFault } from './exits';
 import { close, openIf, openIfValue } from './labels';
 import {
@@ -62,7 +62,7 @@ function pushAddress(p: u32, segmented: bool): void {
     w.const64(0xffff);
     w.byte(w.I64_AND);
   }
-  if ((seg & 7) >= FS) {
+  if (hasOwnSegment(seg)) {
     const at = R_SEG + (seg & 7) * SEG_STRIDE;
     if (isNarrow) checkSegment(p, at);
     w.get(LOCAL_CPU);

@@ -157,6 +157,8 @@ const MAX_FOUND: u32 = JIT_WORK_SIZE / 8;
 
 /** Notes that the region's code leads to the block at an offset from a page's start, if there is one. */
 function find(fromPage: u32, offset: i64, mark: u8): void {
+  // A step is one instruction.
+  if (regionMode & MODE_SINGLE) return;
   const distance = pageDistance(fromPage) + (offset & ~0xfff);
   const at = (<u32>offset) & 0xfff;
   const page = pageAt(distance, false);

@@ -12,4 +12,7 @@ export interface Guest {
 export function cacheDirectory(): string;
 
 /** See fetch-guest.mjs. Rejects with a one-sentence message. */
-export function fetchGuest(options?: { offline?: boolean; variant?: 'small' | 'generic' }): Promise<Guest>;
+export function fetchGuest(options?: {
+  offline?: boolean;
+  variant?: 'small' | 'generic' | 'i386' | 'i386-pae';
+}): Promise<Guest>;

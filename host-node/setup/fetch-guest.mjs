@@ -24,7 +24,7 @@ import { uncompressedKernel } from './vmlinux.mjs';
 /**
  * Kinds of guests: packages that depend on the current kernel, best first, and the modules that /init loads. `small` is Debian's kernel
  * for virtual machines, or Ubuntu's; `generic` has drivers for everything, and is kept uncompressed, since unpacking it takes an emulated
- * processor longer than booting it.
+ * processor longer than booting it. `i386` is a 32-bit system, with page tables of two levels; `i386-pae`, with three.
  */
 const VARIANTS = {
   small: {
@@ -37,13 +37,16 @@ const VARIANTS = {
     modules: [...WANTED_MODULES, ...GENERIC_MODULES],
     uncompressed: true,
   },
+  i386: { packages: ['linux-image-686'], modules: WANTED_MODULES, uncompressed: false, architecture: 'i386' },
+  'i386-pae': { packages: ['linux-image-686-pae'], modules: WANTED_MODULES, uncompressed: false, architecture: 'i386' },
 };
 
 const WAY_OUT = 'give your own with --kernel FILE and --initrd FILE';
 
 /** Changes whenever what is built from the same packages would change. */
-const recipeOf = ({ modules }) =>
+const recipeOf = ({ modules, packages, architecture }) =>
   createHash('sha256')
+    .update(architecture === undefined ? '' : packages.join())
     .update(INIT_SCRIPT)
     .update(modules.join())
     .update(readFileSync(new URL('./initramfs.mjs', import.meta.url)))
@@ -55,8 +58,9 @@ export function cacheDirectory() {
 }
 
 /** Where apt-get and apt-cache keep their state: the system's own, or a private one in the given directory. */
-function aptOptions(stateDirectory) {
-  const common = ['-o', 'APT::Sandbox::User=', '-o', 'APT::Architecture=amd64'];
+function aptOptions(stateDirectory, architecture) {
+  const common = ['-o', 'APT::Sandbox::User=', '-o', `APT::Architecture=${architecture}`];
+  if (architecture !== 'amd64') common.push('-o', `APT::Architectures=${architecture}`);
   if (stateDirectory === undefined) return common;
   for (const part of ['state/lists/partial', 'cache/archives/partial']) {
     mkdirSync(join(stateDirectory, part), { recursive: true });
@@ -96,10 +100,10 @@ function download(names, options, directory) {
 }
 
 /** All packages, tried with the machine's own lists first and with freshly fetched private ones after. */
-function downloadPackages(candidates, work) {
+function downloadPackages(candidates, work, architecture = 'amd64') {
   let problem = 'no package lists';
   for (const stateDirectory of [undefined, join(work, 'apt')]) {
-    const options = aptOptions(stateDirectory);
+    const options = aptOptions(stateDirectory, architecture);
     if (stateDirectory !== undefined) {
       progress('fetching package lists (private copy, nothing is installed)');
       const { status, stderr } = runCaptured('apt-get', [...options, '-q', 'update']);
@@ -130,7 +134,7 @@ function buildGuest(variant, work) {
   if (runCaptured('apt-get', ['--version']).status !== 0) {
     throw new SetupError(`there is no apt-get here to fetch a Linux kernel with; ${WAY_OUT}`);
   }
-  const { paths, kernelPackage } = downloadPackages(variant.packages, work);
+  const { paths, kernelPackage } = downloadPackages(variant.packages, work, variant.architecture);
   const files = new Map(paths.flatMap((path) => [...packageFiles(path, needed)]));
   const only = (pattern, what) => {
     for (const [path, bytes] of files) if (pattern.test(path)) return bytes;
@@ -161,7 +165,7 @@ function cached(directory) {
 
 /**
  * Paths of a kernel and an initramfs. WEBHYVE_KERNEL and WEBHYVE_INITRD name others; without them the cache is used,
- * and filled first when `offline` is not set. `variant` is `small` or `generic`; a kernel that the environment names takes the place of
+ * and filled first when `offline` is not set. `variant` is a name of VARIANTS; a kernel that the environment names takes the place of
  * the small one. Throws SetupError with the reason and the way out.
  */
 export async function fetchGuest({ offline = false, variant: variantName = 'small' } = {}) {

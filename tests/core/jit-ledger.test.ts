@@ -12,9 +12,11 @@ import { UserMachine } from '../vectors/user-machine.ts';
 const OFFSET = 0x100;
 const BUDGET_INSNS = 100;
 
-/** Loops: their instructions, machine code without the jump back to its start, and what was made of them when this was written. */
+/** A loop: its instructions, machine code without the jump back to its start, and what was made of it when this was written. */
+type Entry = readonly [name: string, instructions: number, code: string, bytes: number, operations: number];
+
 // prettier-ignore
-const LEDGER: readonly (readonly [name: string, instructions: number, code: string, bytes: number, operations: number])[] = [
+const LEDGER: readonly Entry[] = [
   // add rax,rcx; xor rdx,rax; lea rsi,[rax+rdx*4+8]; sub rcx,1
   ['registers', 4, '4801c8 4831c2 488d749008 4883e901', 255, 111],
   // mov rax,[rbx]; add rax,[rbx+8]; mov [rbx+16],rax; mov ecx,[rbx+24]
@@ -49,13 +51,29 @@ const LEDGER: readonly (readonly [name: string, instructions: number, code: stri
   ['shuffles', 6, '660f70c11b 0fc6d344 660f3a0fe505 660f62f7 660f3830c1 660ff4d3', 419, 116],
 ];
 
+/** Loops of 32-bit code. */
+// prettier-ignore
+const NARROW_LEDGER: readonly Entry[] = [
+  // add eax,ecx; xor edx,eax; lea esi,[eax+edx*4+8]; inc edi; dec ecx
+  ['registers', 5, '01c8 31c2 8d749008 47 49', 364, 153],
+  // mov eax,[ebx]; add eax,[ebx+4]; mov [ebx+8],eax; mov ecx,[ebx+12]; mov edx,[0x10010000]
+  ['fields of one structure', 5, '8b03 034304 894308 8b4b0c 8b1500000110', 403, 177],
+  // push ebp; mov ebp,esp; push ebx; mov [ebp-12],edi; push dword [ebp-12]; pop ebx; add esp,4; leave
+  ['a stack frame', 8, '55 89e5 53 897df4 ff75f4 5b 83c404 c9', 459, 203],
+  // mov eax,gs:[0x14]; add fs:[ebx],ecx; movzx edx,byte [esi]; mov [edi+ecx],dl
+  ['segments and bytes', 4, '65a114000000 64010b 0fb616 88140f', 626, 290],
+];
+
 /** Numbers may be smaller by so much before they have to be written again. */
 const SMALLER = 0.9;
 
-describe('bytes and operations', async () => {
+describe.each([
+  ['64-bit code', false, LEDGER],
+  ['32-bit code', true, NARROW_LEDGER],
+] as const)('bytes and operations of %s', async (_code, compatibility, ledger) => {
   const module = await compileCore();
-  test.each(LEDGER)('%s', (name, instructions, code, bytes, operations) => {
-    const machine = new UserMachine(module, true);
+  test.each(ledger)('%s', (name, instructions, code, bytes, operations) => {
+    const machine = new UserMachine(module, true, 0, compatibility);
     const body = Buffer.from(code.replaceAll(' ', ''), 'hex');
     // JMP to the start.
     const loop = Buffer.concat([body, Buffer.from([0xeb, -(body.length + 2) & 0xff])]);

@@ -16,7 +16,7 @@ export const QUICK_CMDLINE = 'console=ttyS0 cryptomgr.notests';
 
 const BOOT_TIMEOUT_MS = 150_000;
 
-export type GuestVariant = 'small' | 'generic';
+export type GuestVariant = 'small' | 'generic' | 'i386' | 'i386-pae';
 
 const guests = new Map<GuestVariant, Promise<Guest>>();
 

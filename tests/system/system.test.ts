@@ -1,7 +1,8 @@
 /**
  * Small assembled guests, one a topic of system programming (modes, segments, gates, paging, faults, debugging, interrupts ...): what
  * they print on COM1 must be what tests/system/expected holds. Where nasm and QEMU are installed, the images must be what nasm makes of
- * the sources, and QEMU's TCG must print the same, its documented deviations apart (guests.ts).
+ * the sources, and QEMU's TCG must print the same, its documented deviations apart (guests.ts). Most of their code is 32-bit code with flat
+ * segments, or 64-bit code; both are run once more with all of it compiled (`cpu.jit=always`).
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,10 +22,10 @@ function expected(guest: SystemGuest): string {
   return readFileSync(expectedFile(guest.name), 'latin1');
 }
 
-async function runHere(guest: SystemGuest): Promise<{ text: string; reason: string; code: number }> {
+async function runHere(guest: SystemGuest, jit: string): Promise<{ text: string; reason: string; code: number }> {
   const argv = ['-m', '128M', '-A', '-H', '-s', '0,hostbridge', '-s', '31,lpc', '-l', 'com1,stdio', '-l', 'pc-testdev'];
   const image = readFileSync(guestImage(guest.name));
-  argv.push('-c', String(guest.vcpus ?? 1), ...(guest.args ?? []));
+  argv.push('-c', String(guest.vcpus ?? 1), '-o', `cpu.jit=${jit}`, ...(guest.args ?? []));
   await using test = await testMachine([...argv, '-f', 'multiboot,/guest', guest.name], {
     readFile: () => Promise.resolve(image),
   });
@@ -39,9 +40,9 @@ async function runHere(guest: SystemGuest): Promise<{ text: string; reason: stri
   return { text, reason: end?.reason ?? 'did not end', code: end?.code ?? -1 };
 }
 
-describe('system guests', () => {
+describe.each(['true', 'always'])('system guests, cpu.jit=%s', (jit) => {
   test.each(SYSTEM_GUESTS)('$name', { timeout: GUEST_TIMEOUT_MS * 2 }, async (guest) => {
-    const { text, reason, code } = await runHere(guest);
+    const { text, reason, code } = await runHere(guest, jit);
     expect(text).toBe(expected(guest));
     if (guest.ends === 'triplefault') expect(reason).toBe('triplefault');
     else expect({ reason, code }).toEqual({ reason: 'exit', code: DEBUG_EXIT_STATUS });
