@@ -515,12 +515,14 @@ export const CACHE_SHARED_PAGES_SIZE = PAGE_FLAGS_SIZE / 8;
 /** A byte per hash of an instruction's address (core-as/jit/slow-sites.ts). */
 export const CACHE_SLOW_SITES = CACHE_SHARED_PAGES + CACHE_SHARED_PAGES_SIZE;
 export const CACHE_SLOW_SITES_SIZE = 0x10000;
-/** u32 per slot: address of the region's sites; the hot block it was formed around; how often it was left aside. */
+/** u32 per slot (core-as/jit/slots.ts): address of the region's sites; the hot block it was formed around; how often it was left aside. */
 export const CACHE_SLOT_SITES = CACHE_SLOW_SITES + CACHE_SLOW_SITES_SIZE;
 export const CACHE_SLOT_SEEDS = CACHE_SLOT_SITES + REGION_SLOTS * 4;
 export const CACHE_SLOT_ASIDES = CACHE_SLOT_SEEDS + REGION_SLOTS * 4;
+/** Two u32 per slot: entries that are left until the region is formed again, and how many those were. */
+export const CACHE_SLOT_ENTRIES = CACHE_SLOT_ASIDES + REGION_SLOTS * 4;
 /** Counters that a user can read (core-as/jit/counts.ts), u64 each. */
-export const CACHE_JIT_COUNTS = CACHE_SLOT_ASIDES + REGION_SLOTS * 4;
+export const CACHE_JIT_COUNTS = CACHE_SLOT_ENTRIES + REGION_SLOTS * 8;
 /** Regions, modules, bytes of them, and nanoseconds that they took. */
 export const COUNT_REGIONS = 0;
 export const COUNT_MODULES = 8;
@@ -529,6 +531,8 @@ export const COUNT_NANOSECONDS = 24;
 /** Times that a region was left, by SITE_*. */
 export const COUNT_EXITS = 32;
 export const COUNT_EXITS_COUNT = 5;
+/** u64: instructions retired in regions, those that helpers ran for them included. */
+export const COUNT_INSTRUCTIONS = COUNT_EXITS + COUNT_EXITS_COUNT * 8;
 /** Micro-ops that helpers ran: by kind; of CALL_X by instruction; of SIMD_* by operation. */
 export const COUNT_KINDS = 0x80;
 export const COUNT_KINDS_COUNT = 256;
@@ -537,7 +541,7 @@ export const COUNT_CALLED_COUNT = 512;
 export const COUNT_VECTOR = COUNT_CALLED + COUNT_CALLED_COUNT * 8;
 export const COUNT_VECTOR_COUNT = 1024;
 export const CACHE_JIT_COUNTS_SIZE = COUNT_VECTOR + COUNT_VECTOR_COUNT * 8;
-export const CACHE_REGIONS_SIZE = 0x194000;
+export const CACHE_REGIONS_SIZE = 0x1d4000;
 /** Decoded blocks (core-as/cpu/code-cache.ts): u32 per hash, u32 per linear page, then blocks up to the end of the cache. */
 export const CACHE_HASH = CACHE_REGIONS + CACHE_REGIONS_SIZE;
 export const CACHE_HASH_COUNT = 0x10000;

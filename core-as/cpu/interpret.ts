@@ -7,7 +7,8 @@
 import { JIT_EXIT_RUN, JIT_FAULT, JIT_GO, SITE_ASIDE, SITE_FAULT, S_CODE, S_PAGE, S_UOP } from '../jit/abi';
 import { chainBudget, chainTarget, runFlatRegions, runRegions } from '../jit/chain';
 import { JUMP_64, JUMP_FLAT, rememberJump } from '../jit/jump-cache';
-import { HOT, compileNow, compilesAtOnce, queueAgain, queueBlock } from '../jit/jit';
+import { HEAT_STEP } from '../jit/heat';
+import { compileNow, compilesAtOnce, noteHeat } from '../jit/jit';
 import { R_ICOUNT, R_INT_SHADOW, R_JIT_STATUS, R_JIT_TARGET, R_PENDING, R_RIP } from '../layout';
 import { itlbBank } from '../mmu/banks';
 import { codePage, itlbEntry } from '../mmu/tlb';
@@ -216,7 +217,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           let entry = load<u32>(block, B_JIT);
           if (!entry && compilesAtOnce) entry = compileNow(block, page);
           if (entry) {
-            if (rememberJump(target, entry, mode === MODE_64 ? JUMP_64 : JUMP_FLAT)) queueAgain(block, page);
+            rememberJump(target, entry, mode === MODE_64 ? JUMP_64 : JUMP_FLAT);
             const site = mode === MODE_64 ? runRegions(entry, target, budget) : runFlatRegions(entry, target, budget);
             budget = chainBudget;
             target = chainTarget;
@@ -257,7 +258,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
           }
           const heat = load<u32>(block, B_HEAT) + 1;
           store<u32>(block, heat, B_HEAT);
-          if (heat === HOT) queueBlock(block, page);
+          if (!(heat & (HEAT_STEP - 1))) noteHeat(block, page, heat);
         }
       } else {
         clearFault();
@@ -796,7 +797,7 @@ export function interpret(budget: i32, modeBits: u32): i32 {
         if (link) {
           const heat = load<u32>(link - BLOCK_HEADER, B_HEAT) + 1;
           store<u32>(link - BLOCK_HEADER, heat, B_HEAT);
-          if (heat === HOT) queueBlock(link - BLOCK_HEADER, page);
+          if (!(heat & (HEAT_STEP - 1))) noteHeat(link - BLOCK_HEADER, page, heat);
           p = link;
           continue;
         }

@@ -10,27 +10,25 @@ import { R_JIT_BUDGET, R_JIT_TARGET, R_PENDING } from '../layout';
 import { itlbBank } from '../mmu/banks';
 import { itlbEntry } from '../mmu/tlb';
 import { SITE_ASIDE, SITE_DYNAMIC, SITE_GO, S_CODE, S_OFFSET, S_REST } from './abi';
-import { countExit } from './counts';
+import { countExit, countInstructions } from './counts';
 import { settleRegionFlags } from './flags';
-import { enterRegion, noteAside, queueAgain, sitesOf } from './jit';
+import { enterRegion, noteAside, queueAgain } from './jit';
 import { JUMP_64, JUMP_FLAT, findJump, rememberJump } from './jump-cache';
+import { countEntry, sitesOf } from './slots';
 
 /** After runRegions(): instructions left of the budget, and the linear address to go on at, or of the instruction that a site belongs to. */
 export let chainBudget: i32 = 0;
 export let chainTarget: u64 = 0;
 
-/** B_JIT of the block at the address, if instruction TLB and code cache say where that is, or 0. */
+/** The block at the address, if instruction TLB and code cache say where that is and a region is entered there; 0: none. */
 // @ts-ignore: decorator
 @inline
-function lookUp(target: u64, flat: bool): u32 {
+function entryBlock(target: u64, flat: bool): u32 {
   const page = target & ~0xfff;
   const e = itlbEntry(itlbBank, page);
   if (load<u64>(e) !== page) return 0;
   const block = findBlock(load<u32>(e, 8) | ((<u32>target) & 0xfff), flat ? MODE_FLAT : MODE_64);
-  if (!block || load<u32>(block, B_PAGE2)) return 0;
-  const entry = load<u32>(block, B_JIT);
-  if (entry && rememberJump(target, entry, flat ? JUMP_FLAT : JUMP_64)) queueAgain(block, page);
-  return entry;
+  return block && !load<u32>(block, B_PAGE2) && load<u32>(block, B_JIT) ? block : 0;
 }
 
 /**
@@ -49,8 +47,13 @@ export function runFlatRegions(entry: u32, target: u64, budget: i32): u32 {
 // @ts-ignore: decorator
 @inline
 function run(entry: u32, target: u64, budget: i32, flat: bool): u32 {
+  const given = budget;
   for (;;) {
     const from = target & ~0xfff;
+    if (countEntry(entry)) {
+      const block = entryBlock(target, flat);
+      if (block) queueAgain(block, from);
+    }
     const left = enterRegion(entry, from, budget);
     budget = load<i32>(cpu, R_JIT_BUDGET);
     if (!left) {
@@ -68,18 +71,22 @@ function run(entry: u32, target: u64, budget: i32, flat: bool): u32 {
         chainBudget = budget;
         chainTarget = target;
         settleRegionFlags(cpu);
+        countInstructions(given - budget);
         return site;
       }
     }
     if (budget <= 0 || load<u32>(cpu, R_PENDING)) break;
     entry = findJump(target, flat ? JUMP_FLAT : JUMP_64);
     if (!entry) {
-      entry = lookUp(target, flat);
-      if (!entry) break;
+      const block = entryBlock(target, flat);
+      if (!block) break;
+      entry = load<u32>(block, B_JIT);
+      rememberJump(target, entry, flat ? JUMP_FLAT : JUMP_64);
     }
   }
   chainBudget = budget;
   chainTarget = target;
   settleRegionFlags(cpu);
+  countInstructions(given - budget);
   return 0;
 }

@@ -9,6 +9,7 @@ import {
   COUNT_CALLED_COUNT,
   COUNT_EXITS,
   COUNT_EXITS_COUNT,
+  COUNT_INSTRUCTIONS,
   COUNT_KINDS,
   COUNT_MODULES,
   COUNT_NANOSECONDS,
@@ -37,6 +38,13 @@ function add(offset: u32, n: u64): void {
 @inline
 export function countExit(code: u32): void {
   add(COUNT_EXITS + (code << 3), 1);
+}
+
+/** So many instructions were retired in regions. */
+// @ts-ignore: decorator
+@inline
+export function countInstructions(n: i32): void {
+  add(COUNT_INSTRUCTIONS, n);
 }
 
 /** A module was made, or tried: its functions and bytes, and the machine's time when that began. */

@@ -20,7 +20,7 @@ import {
   WRITE_OK,
 } from './abi';
 import { countRun } from './counts';
-import { sitesOf } from './jit';
+import { sitesOf } from './slots';
 import { lazyFlags, settleRegionFlags } from './flags';
 import { stringAtOnce } from './strings';
 

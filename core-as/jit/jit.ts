@@ -28,9 +28,6 @@ import {
   CACHE_REGION_PAGES,
   CACHE_SHARED_PAGES,
   CACHE_SHARED_PAGES_SIZE,
-  CACHE_SLOT_ASIDES,
-  CACHE_SLOT_SEEDS,
-  CACHE_SLOT_SITES,
   CACHE_SLOW_SITES,
   CFGF_JIT,
   CFGF_JIT_ALWAYS,
@@ -47,6 +44,7 @@ import {
   R_JIT,
   R_JIT_ENTRY,
 } from '../layout';
+import { earn, hotNow, spend } from './heat';
 import { HELPER_COUNT, FORM_GROUPED, S_FORM, S_PAGE, S_TIMES, S_UOP } from './abi';
 import { bindCounts, countModule } from './counts';
 import { noteRegion } from './dump';
@@ -61,6 +59,7 @@ import {
   setForm,
   timesReformed,
 } from './slow-sites';
+import { SLOT_MASK, bindSlots, countAside, heatOf, noteSlot, seedOf } from './slots';
 import {
   N_BLOCK,
   N_ENTRY,
@@ -76,8 +75,6 @@ import {
 import { translateRegion } from './translate-region';
 import * as w from './wasm';
 
-/** Entries of a block that make it hot. */
-export const HOT: u32 = 16000;
 /** A module is made of so many hot blocks, or of those that have come together in so many time slices: modules are costly, functions cheap. */
 const BATCH: u32 = 12;
 const BATCH_SLICES: u32 = 60;
@@ -87,15 +84,14 @@ const QUEUE_LENGTH: u32 = 32;
 /** Modules that a block lets pass while its page is not mapped. */
 const MAX_TRIES: u32 = 40;
 /** Modules that an engine can hold without trouble. */
-const MAX_MODULES: u32 = 2048;
+const MAX_MODULES: u32 = 4096;
 
 /** Regions are written up to here; the module's other sections lie behind them for a moment. */
 const CODE_END: u32 = JIT_CODE + JIT_CODE_SIZE;
 const MAX_ENTRIES: u32 = 400;
 
-/** B_JIT: slot in the low 15 bits, node number from bit 16 on. */
-const SLOT_MASK: u32 = 0x7fff;
-const FORMED_AGAIN: u32 = 0x8000;
+/** State of a queued block: its region is formed again, in place of the one that it leads to. */
+const FORMED_AGAIN: u32 = 1;
 
 let queued: u32 = 0;
 let slicesWaited: u32 = 0;
@@ -108,14 +104,12 @@ export let compilesAtOnce: bool = false;
 let regionRecords: u32 = 0;
 /** A bit per linear page: some region of another page has code of it. */
 let sharedPages: u32 = 0;
-let slotSites: u32 = 0;
-/** Per slot: how often its region was left aside. */
-let slotAsides: u32 = 0;
-/** Per slot: the hot block that its region was formed around. */
-let slotSeeds: u32 = 0;
 
-/** A block takes part in a region only if it was entered so often. */
-const WARM: u32 = 400;
+/** A block takes part in a region if it was entered so often, or a certain share as often as the seed. */
+const WARM: u32 = 1000;
+const WARM_SHARE: u32 = 4;
+/** So many micro-ops of other regions may be in one that is formed for the first time. */
+const REPEATED: u32 = 60;
 /** So often is a region left aside at a place before that is translated in another way, when the region is formed again. */
 const TIMES_OFTEN: u32 = 200;
 /** That happens after so many times at all its places; each time it takes four times as many. */
@@ -151,17 +145,21 @@ export function forgetRegions(): void {
   sharedPages = cache + CACHE_SHARED_PAGES;
   memory.fill(sharedPages, 0, CACHE_SHARED_PAGES_SIZE);
   initSlowSites(cache + CACHE_SLOW_SITES);
-  slotSites = cache + CACHE_SLOT_SITES;
-  slotSeeds = cache + CACHE_SLOT_SEEDS;
-  slotAsides = cache + CACHE_SLOT_ASIDES;
+  bindSlots();
   nextSlot = 1;
   modules = 0;
 }
 
-/** A block has become hot. When there is no room for it, it has to become hot again. */
-export function queueBlock(block: u32, page: u64): void {
-  if (queued < QUEUE_LENGTH) enqueue(block, page, 0);
-  else store<u32>(block, HOT / 2, B_HEAT);
+/** The interpreter has entered a block `heat` times, HEAT_STEP times since this was last called. */
+export function noteHeat(block: u32, page: u64, heat: u32): void {
+  earn();
+  if (heat < hotNow() || isQueued(block)) return;
+  enqueue(block, page, 0);
+}
+
+function isQueued(block: u32): bool {
+  for (let n: u32 = 0; n < queued; n++) if (load<u32>(cpu + R_JIT + JIT_QUEUE + (n << 4), 8) === block) return true;
+  return false;
 }
 
 function enqueue(block: u32, page: u64, again: u32): void {
@@ -179,12 +177,9 @@ function keepQueued(n: u32, page: u64, block: u32, state: u32): void {
   store<u32>(place, state, 12);
 }
 
-/**
- * A region is entered so often from other regions that it should have been one with them: blocks that were not warm yet when it was formed
- * are now. This is done once.
- */
+/** The region that a block leads to was entered so often that it is formed again, now that more is known of what is hot around it. */
 export function queueAgain(block: u32, page: u64): void {
-  if (!(load<u32>(block, B_JIT) & FORMED_AGAIN)) enqueue(block, page, FORMED_AGAIN);
+  enqueue(block, page, FORMED_AGAIN);
 }
 
 /** Asked before each time slice: whether it is time for a module. */
@@ -192,13 +187,6 @@ export function moduleIsDue(): bool {
   if (!queued) return false;
   slicesWaited++;
   return (queued >= BATCH && slicesWaited >= BATCH_PAUSE) || slicesWaited >= BATCH_SLICES;
-}
-
-/** Address of the table of sites of a region. */
-// @ts-ignore: decorator
-@inline
-export function sitesOf(entry: u32): u32 {
-  return load<u32>(slotSites + ((entry & SLOT_MASK) << 2));
 }
 
 /** Runs a region. Returns the offset of the site that it was left by; 0: R_JIT_TARGET is where to go on. */
@@ -217,9 +205,8 @@ export function noteAside(site: u32, entry: u32, page: u64): void {
   const form: u32 = load<u8>(site, S_FORM);
   if (!form) return;
   const slot = entry & SLOT_MASK;
-  const all = load<u32>(slotAsides + (slot << 2)) + 1;
-  store<u32>(slotAsides + (slot << 2), all);
-  const seed = load<u32>(slotSeeds + (slot << 2));
+  const all = countAside(slot);
+  const seed = seedOf(slot);
   const address = load<u32>(seed, B_ADDRESS);
   if (all === REFORM_ASIDES << (timesReformed(address) << 1)) {
     noteReformed(address);
@@ -232,6 +219,25 @@ export function noteAside(site: u32, entry: u32, page: u64): void {
   const linear = load<u32>(site, S_PAGE) | load<u16>(load<u32>(site, S_UOP), U_OFF);
   const next = form === FORM_GROUPED ? ACCESS_SINGLE : ACCESS_CALLED;
   if (formOf(linear) < next) setForm(linear, next);
+}
+
+/** Entries that blocks need to take part in the region around a hot one. */
+function leastHeat(block: u32): u32 {
+  return compilesAtOnce ? 0 : min<u32>(heatOf(block) / WARM_SHARE, WARM);
+}
+
+/** Blocks in the middle of the region just built are warm, no longer hot: to be compiled once more they must be entered from outside as often. */
+function coolBlocks(): void {
+  for (let number: u32 = 0; number < nodeCount; number++) {
+    const n = node(number);
+    const block = load<u32>(n, N_BLOCK);
+    if (block && !load<u8>(n, N_ENTRY)) store<u32>(block, min<u32>(load<u32>(block, B_HEAT), WARM), B_HEAT);
+  }
+}
+
+/** Whether a queued block has become part of another region meanwhile. */
+function isCovered(block: u32): bool {
+  return !compilesAtOnce && load<u32>(block, B_HEAT) <= WARM;
 }
 
 /** Compiles what is queued. Not to be called while a region runs. */
@@ -256,19 +262,24 @@ export function compileQueued(): void {
     const again = load<u32>(place, 12) & FORMED_AGAIN;
     const tries = load<u32>(place, 12) >> 16;
     if (load<u32>(block, B_MODE) === MODE_DEAD || isEntry(block, entries)) continue;
-    if (load<u32>(block, B_JIT) && !again) continue;
+    if (!again && (load<u32>(block, B_JIT) || isCovered(block))) continue;
     // Other pages are found while this address space is the current one: its time comes, or it is no more.
     if (tries < MAX_TRIES && !isMappedNow(block, page)) {
       keepQueued(kept++, page, block, again | ((tries + 1) << 16));
       continue;
     }
     const start = w.at;
-    if (!buildRegion(block, page, compilesAtOnce ? 0 : WARM)) continue;
+    const apart = !again && !compilesAtOnce;
+    if (!buildRegion(block, page, leastHeat(block), apart ? REPEATED : u32.MAX_VALUE)) {
+      store<u32>(block, 0, B_HEAT);
+      continue;
+    }
     const length = w.reserveLength();
     if (entries + nodeCount > MAX_ENTRIES || !translateRegion(cpu + R_JIT + CODE_END)) {
       w.setAt(start);
       // No room beside the others.
       if (functions) keepQueued(kept++, page, block, again | (tries << 16));
+      else store<u32>(block, 0, B_HEAT);
       continue;
     }
     const sites = allocate(siteTableBytes());
@@ -278,9 +289,7 @@ export function compileQueued(): void {
       return;
     }
     memory.copy(sites, siteTable(), siteTableBytes());
-    store<u32>(slotSites + ((nextSlot + functions) << 2), sites);
-    store<u32>(slotSeeds + ((nextSlot + functions) << 2), block);
-    store<u32>(slotAsides + ((nextSlot + functions) << 2), 0);
+    noteSlot(nextSlot + functions, sites, block, apart);
     w.patchLength(length);
     noteRegion(length + 5, w.at - length - 5, page);
     for (let number: u32 = 0; number < nodeCount; number++) {
@@ -294,9 +303,10 @@ export function compileQueued(): void {
       if (load<u8>(n, N_NEXT_PAGE)) continue;
       const to = cpu + R_JIT + JIT_ENTRIES + (entries << 3);
       store<u32>(to, entered);
-      store<u32>(to, (nextSlot + functions) | (number << 16) | again, 4);
+      store<u32>(to, (nextSlot + functions) | (number << 16), 4);
       entries++;
     }
+    if (!compilesAtOnce) coolBlocks();
     rememberRegion(nextSlot + functions);
     functions++;
   }
@@ -307,6 +317,7 @@ export function compileQueued(): void {
   const module = emitModule(base, bodies, end, functions);
   const installed = hostJitInstall(module, w.at - module, firstSlot + nextSlot, functions);
   countModule(functions, w.at - module, sinceNs);
+  spend(w.at - module);
   if (!installed) {
     enabled = false;
     return;
@@ -454,6 +465,4 @@ function importName(name: u32): void {
 
 assert(QUEUE_LENGTH * 16 <= <u32>JIT_QUEUE_SIZE);
 assert(MAX_ENTRIES * 8 <= <u32>JIT_ENTRIES_SIZE);
-assert(SLOT_MASK === <u32>REGION_SLOTS - 1);
-assert(FORMED_AGAIN === <u32>REGION_SLOTS, 'the bit after the slot number');
 assert(MAX_MODULES <= <u32>REGION_SLOTS);

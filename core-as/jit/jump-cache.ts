@@ -6,9 +6,6 @@ import { JUMP_COUNT, R_CPL, R_JUMPS } from '../layout';
 import { cpu } from '../cpu/state';
 import { generation } from '../mmu/generation';
 
-/** So many jumps from region to region are often. */
-const OFTEN: u32 = 20000;
-
 /** What code a jump leads to, in its tag: a program may have 64-bit and 32-bit code at one address. */
 export const JUMP_64: u64 = 0;
 export const JUMP_FLAT: u64 = 1 << 63;
@@ -26,23 +23,17 @@ function tag(target: u64, code: u64): u64 {
   return (target & 0xffffffffffff) | (((generation << 1) | (load<u32>(cpu, R_CPL) === 3 ? 1 : 0)) << 48) | code;
 }
 
-/** B_JIT of the block at the address, or 0: unknown, or jumped to so often that it is time for rememberJump. */
+/** B_JIT of the block at the address, or 0: unknown. */
 // @ts-ignore: decorator
 @inline
 export function findJump(target: u64, code: u64): u32 {
   const at = place(target);
-  if (load<u64>(at) !== tag(target, code)) return 0;
-  const left = load<u32>(at, 12) - 1;
-  store<u32>(at, left, 12);
-  return left ? load<u32>(at, 8) : 0;
+  return load<u64>(at) === tag(target, code) ? load<u32>(at, 8) : 0;
 }
 
-/** Notes where a region is entered. True when the address has been jumped to from other regions very often. */
-export function rememberJump(target: u64, entry: u32, code: u64): bool {
+/** Notes where a region is entered. */
+export function rememberJump(target: u64, entry: u32, code: u64): void {
   const at = place(target);
-  const often = load<u64>(at) === tag(target, code) && !load<u32>(at, 12);
   store<u64>(at, tag(target, code));
   store<u32>(at, entry, 8);
-  store<u32>(at, OFTEN, 12);
-  return often;
 }

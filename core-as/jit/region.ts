@@ -29,6 +29,7 @@ import {
   R_JIT,
 } from '../layout';
 import { itlbEntry } from '../mmu/tlb';
+import { heatOf } from './slots';
 
 /** At most so many nodes and micro-ops in one region: engines compile larger functions badly. */
 export const MAX_NODES: u32 = 120;
@@ -178,7 +179,8 @@ function find(fromPage: u32, offset: i64, mark: u8): void {
     store<u32>(work, load<u32>(work, 4) | mark, 4);
     return;
   }
-  if (found >= MAX_FOUND || (load<u32>(block, B_HEAT) < warm && !load<u32>(block, B_JIT))) return;
+  if (found >= MAX_FOUND) return;
+  if (load<u32>(block, B_HEAT) < warm && !load<u32>(block, B_JIT)) return;
   const work = workAt(found++);
   store<u32>(work, block);
   store<u32>(work, (<u32>distance) | mark, 4);
@@ -189,13 +191,22 @@ function takeBlock(work: u32): bool {
   const block = load<u32>(work);
   const page = pageAt(<i64>(load<i32>(work, 4) & ~0xfff), true);
   if (page < 0 || (load<u32>(block, B_PAGE2) && secondPage(page, block) < 0)) return false;
+  const length = lengthOf(block);
+  if (load<u32>(block, B_JIT)) {
+    if (repeated + length > mostRepeated) return false;
+    repeated += length;
+  }
+  uops += length;
   store<u8>(startMark(page, load<u32>(block, B_ADDRESS) & 0xfff), START_BLOCK | (<u8>(load<u32>(work, 4) & 0xff)));
   store<u32>(work, page, 4);
-  for (let p = block + BLOCK_HEADER; ; p += UOP_SIZE) {
-    uops++;
-    if (endsBlock(load<u8>(p, U_KIND))) break;
-  }
   return true;
+}
+
+/** Micro-ops of a block. */
+function lengthOf(block: u32): u32 {
+  let n: u32 = 1;
+  for (let p = block + BLOCK_HEADER; !endsBlock(load<u8>(p, U_KIND)); p += UOP_SIZE) n++;
+  return n;
 }
 
 /** Brings the hottest of the blocks that were found and not taken yet to the place where the next one is taken from. */
@@ -203,7 +214,7 @@ function chooseHottest(): void {
   let best = queued;
   let heat: u32 = 0;
   for (let n = queued; n < found; n++) {
-    const own = load<u32>(load<u32>(workAt(n)), B_HEAT);
+    const own = heatOf(load<u32>(workAt(n)));
     if (own <= heat) continue;
     heat = own;
     best = n;
@@ -218,6 +229,7 @@ function collect(first: u32): void {
   queued = 0;
   found = 1;
   uops = 0;
+  repeated = 0;
   store<u32>(workAt(0), first);
   store<u32>(workAt(0), START_ENTRY, 4);
   while (queued < found && queued < MAX_NODES && uops < MAX_UOPS) {
@@ -331,13 +343,17 @@ export function isMappedNow(block: u32, address: u64): bool {
 
 /** A block takes part only if it was entered so often. */
 let warm: u32 = 0;
+/** Micro-ops of blocks that other regions are entered at, and how many of them may be repeated here. */
+let repeated: u32 = 0;
+let mostRepeated: u32 = 0;
 
 /**
- * Builds the nodes of the region around a block whose page is mapped at `address`, of blocks that were entered `minimumHeat` times. False when
- * there is nothing to compile.
+ * Builds the nodes of the region around a block whose page is mapped at `address`, of blocks that were entered `minimumHeat` times; other
+ * regions may have `repeats` micro-ops of them already. False when there is nothing to compile.
  */
-export function buildRegion(block: u32, address: u64, minimumHeat: u32): bool {
+export function buildRegion(block: u32, address: u64, minimumHeat: u32, repeats: u32): bool {
   warm = minimumHeat;
+  mostRepeated = repeats;
   const linear = load<u32>(block, B_ADDRESS);
   nodeCount = 0;
   pageCount = 0;

@@ -115,13 +115,26 @@ export const WASM_PAGE_BYTES = 65536;
 const MAX_WASM_PAGES = 65536;
 /** The core module declares this many pages as its minimum (asconfig.json: initialMemory). */
 const MIN_WASM_PAGES = 512;
-export const CODE_CACHE_BYTES = 36 * 1024 * 1024;
+const MIB = 1024 * 1024;
+/** Memory of the vCPUs' caches of decoded and compiled code, all together if each can have what is useful. */
+const CODE_CACHES_BYTES = 192 * MIB;
+const MOST_CODE_CACHE_BYTES = 96 * MIB;
+const LEAST_CODE_CACHE_BYTES = 36 * MIB;
 const FOUR_GIB = 0x1_0000_0000;
 /** Guest RAM below 4 GiB ends here at most; the PCI hole follows (bhyve's lowmem limit). */
 export const LOWMEM_LIMIT = 0xc000_0000;
 
 export class MemoryConfigError extends Error {
   override readonly name = 'MemoryConfigError';
+}
+
+/**
+ * Bytes of each vCPU's cache of code. A compiler or a boot of systemd decodes more than 40 MB of blocks, and a cache that is full starts again,
+ * regions and all; what is not used is never touched.
+ */
+export function codeCacheBytes(vcpus: number): number {
+  const share = Math.floor(CODE_CACHES_BYTES / vcpus / MIB) * MIB;
+  return Math.max(LEAST_CODE_CACHE_BYTES, Math.min(share, MOST_CODE_CACHE_BYTES));
 }
 
 /** Where the pieces of one machine's linear memory lie. */
@@ -165,7 +178,7 @@ export function planMemory(
   const limit = CHUNK_COUNT * CHUNK_SIZE - FOUR_GIB;
   if (highBytes > limit)
     throw new MemoryConfigError(`guest memory of ${guestBytes} bytes exceeds ${LOWMEM_LIMIT + limit}`);
-  const poolStart = Math.ceil((CACHES + vcpus * CODE_CACHE_BYTES) / CHUNK_SIZE) * CHUNK_SIZE;
+  const poolStart = Math.ceil((CACHES + vcpus * codeCacheBytes(vcpus)) / CHUNK_SIZE) * CHUNK_SIZE;
   const wanted =
     poolStart +
     (Math.min(chunksOf(lowBytes) + chunksOf(highBytes), chunksOf(residentBytes)) + romChunks + chunksOf(deviceBytes)) *
@@ -300,10 +313,11 @@ export function writeCoreConfig(state: CoreState, config: CoreConfig): void {
   };
   markRam(0, plan.lowBytes);
   markRam(FOUR_GIB, plan.highBytes);
+  const cacheBytes = codeCacheBytes(plan.vcpus);
   for (let vcpu = 0; vcpu < plan.vcpus; vcpu++) {
     const block = vcpuBlock(vcpu);
-    state.setU32(block + R_CODE_CACHE, CACHES + vcpu * CODE_CACHE_BYTES);
-    state.setU32(block + R_CODE_CACHE_SIZE, CODE_CACHE_BYTES);
+    state.setU32(block + R_CODE_CACHE, CACHES + vcpu * cacheBytes);
+    state.setU32(block + R_CODE_CACHE_SIZE, cacheBytes);
   }
 }
 

@@ -7,6 +7,7 @@ import {
   COUNT_CALLED,
   COUNT_CALLED_COUNT,
   COUNT_EXITS,
+  COUNT_INSTRUCTIONS,
   COUNT_KINDS,
   COUNT_KINDS_COUNT,
   COUNT_MODULES,
@@ -24,6 +25,7 @@ const TOTALS = [
   ['modules', COUNT_MODULES],
   ['bytes of WebAssembly', COUNT_BYTES],
   ['compile time (ns)', COUNT_NANOSECONDS],
+  ['instructions in regions', COUNT_INSTRUCTIONS],
 ] as const;
 
 /** Why regions are left, by SITE_*. */

@@ -11,7 +11,7 @@ import {
 import { GuestAddressError } from '../../devices/bus/guest-memory.ts';
 import { MachineClock } from '../../devices/machine/clock.ts';
 import {
-  CODE_CACHE_BYTES,
+  codeCacheBytes,
   CoreState,
   createCoreMemory,
   MemoryConfigError,
@@ -36,8 +36,12 @@ describe('memory plan', () => {
   test('the pool holds all of RAM when that fits, and begins after the code caches', () => {
     const plan = planMemory(256 * MIB, 2);
     expect(plan.poolStart % CHUNK_SIZE).toBe(0);
-    expect(plan.poolStart).toBeGreaterThanOrEqual(CACHES + 2 * CODE_CACHE_BYTES);
+    expect(plan.poolStart).toBeGreaterThanOrEqual(CACHES + 2 * codeCacheBytes(2));
     expect(plan.poolEndPages * 65536 - plan.poolStart).toBe(256 * MIB);
+  });
+
+  test('a cache of code is larger where few vCPUs share the room', () => {
+    expect([1, 2, 4, 16].map((vcpus) => codeCacheBytes(vcpus) / MIB)).toEqual([96, 96, 48, 36]);
   });
 
   test('what cannot be', () => {
