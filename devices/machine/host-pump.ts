@@ -12,6 +12,8 @@ const ROUNDS = 64;
 const LOOKS = 2000;
 /** The same when an access is likely to come: a driver reads several registers in a row, and some after each interrupt. */
 const LONG_LOOKS = 10_000;
+/** After looking for long in vain, the next so many expectations are worth no more than others, twice as many each time: the vCPU has no processor to run on. */
+const MAX_DOUBTS = 64;
 /**
  * Steps that promises take, at most, from a backend that answered at once to the request's completion: they run before the looking, which would hold
  * them up.
@@ -21,6 +23,9 @@ const PROMISE_STEPS = 12;
 export class HostPump {
   #running = false;
   #accessExpected = false;
+  /** Expectations to pass over, and how many it was the last time. */
+  #doubts = 0;
+  #doubtfulness = 0;
 
   constructor(
     private readonly state: CoreState,
@@ -49,6 +54,19 @@ export class HostPump {
     this.#accessExpected = true;
   }
 
+  #takeExpectation(): boolean {
+    if (!this.#accessExpected) return false;
+    this.#accessExpected = false;
+    if (this.#doubts === 0) return true;
+    this.#doubts--;
+    return false;
+  }
+
+  #learn(came: boolean): void {
+    this.#doubtfulness = came ? 0 : Math.min(2 * this.#doubtfulness + 1, MAX_DOUBTS);
+    this.#doubts = this.#doubtfulness;
+  }
+
   readonly #turn = async (): Promise<void> => {
     if (!this.#running) return;
     const { i32 } = this.state;
@@ -60,9 +78,10 @@ export class HostPump {
       for (let step = 0; step < PROMISE_STEPS; step++) await undefined;
       if (!this.#running) return;
       served = seen;
-      const looks = this.#accessExpected ? LONG_LOOKS : LOOKS;
-      this.#accessExpected = false;
+      const isLong = this.#takeExpectation();
+      const looks = isLong ? LONG_LOOKS : LOOKS;
       for (let look = 0; look < looks && seen === served; look++) seen = Atomics.load(i32, HOST_DOORBELL >> 2);
+      if (isLong) this.#learn(seen !== served);
       if (seen === served) break;
     }
     // Compared with what was served, not with what was seen last: after the last round those may differ.
