@@ -131,7 +131,7 @@ export const WEBHYVE_VARIABLES: readonly VariableDeclaration[] = [
     name: 'cpu.jit',
     type: JIT_MODE,
     default: 'true',
-    help: 'Compile hot code; off: interpret everything; always: compile all 64-bit code before it runs, for tests',
+    help: 'Compile hot code; off: interpret everything; always: compile all code that can be before it runs, for tests',
   },
   {
     name: 'jit.dump',
