@@ -141,6 +141,7 @@ test('virtio-console: names, both ways, clients that go and come', { timeout: 30
 
     // A client is killed in the middle. The guest waits for the next, and both got pieces of the one stream.
     a.forget();
+    a.pauseAt(200_000);
     guest.com1.send(`cat /tmp/lines > ${devA}; echo sent\n`);
     await a.until(200_000);
     await a.leave();
