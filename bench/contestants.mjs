@@ -9,33 +9,41 @@ const MEMORY = '512M';
 const DEBIAN_WORDS = 'console=ttyS0 root=/dev/vda rw quiet loglevel=1 systemd.show_status=0 cryptomgr.notests';
 const DEBIAN_MEMORY = '1G';
 
-/** webhyve with one vCPU on a thread of its own. `tap` is the device of a second card, if there is one. */
-export function webhyve({ kernel, initrd }, tap) {
+/** webhyve with one vCPU on a thread of its own, and with further words before the kernel's. */
+function bhyve({ kernel, initrd }, memory, words, kernelWords) {
   return {
     name: 'webhyve',
     command: process.execPath,
     args: [
       join(root, 'dist/bin/bhyve.js'),
-      ...['-A', '-H', '-u', '-c', '1', '-m', MEMORY, '-s', '0,hostbridge', '-s', '31,lpc', '-l', 'com1,stdio'],
-      ...['-s', '3,virtio-net,slirp,open,allow=loopback'],
-      ...(tap === undefined ? [] : ['-s', `4,virtio-net,${tap}`]),
-      ...['-f', `kexec,${kernel},${initrd},${KERNEL_WORDS}`, `bench${process.pid}`],
+      ...['-A', '-H', '-u', '-c', '1', '-m', memory, '-s', '0,hostbridge', '-s', '31,lpc', '-l', 'com1,stdio'],
+      ...[...words, '-f', `kexec,${kernel},${initrd},${kernelWords}`, `bench${process.pid}`],
     ],
   };
 }
 
-/** QEMU's translator of x86 to the host's instructions. */
-export function qemuTcg({ kernel, initrd }, tap) {
+/** QEMU's translator of x86 to the host's instructions, likewise. */
+function qemu({ kernel, initrd }, memory, words, kernelWords) {
   return {
     name: 'qemu-tcg',
     command: 'qemu-system-x86_64',
     args: [
-      ...['-accel', 'tcg', '-m', MEMORY, '-smp', '1', '-nodefaults', '-display', 'none', '-no-reboot'],
-      ...['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile='],
-      ...(tap === undefined ? [] : tapCard(tap)),
-      ...['-serial', 'stdio', '-kernel', kernel, '-initrd', initrd, '-append', KERNEL_WORDS],
+      ...['-accel', 'tcg', '-m', memory, '-smp', '1', '-nodefaults', '-display', 'none', '-no-reboot'],
+      ...['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile=', ...words],
+      ...['-serial', 'stdio', '-kernel', kernel, '-initrd', initrd, '-append', kernelWords],
     ],
   };
+}
+
+/** The small guest. `tap` is the device of a second card, if there is one. */
+export function webhyve(guest, tap) {
+  const words = ['-s', '3,virtio-net,slirp,open,allow=loopback'];
+  if (tap !== undefined) words.push('-s', `4,virtio-net,${tap}`);
+  return bhyve(guest, MEMORY, words, KERNEL_WORDS);
+}
+
+export function qemuTcg(guest, tap) {
+  return qemu(guest, MEMORY, tap === undefined ? [] : tapCard(tap), KERNEL_WORDS);
 }
 
 const tapCard = (tap) => [
@@ -44,38 +52,20 @@ const tapCard = (tap) => [
 ];
 
 /** A Debian from its disk, with a second disk of programs; what it writes is forgotten. `words` are further ones of the command line. */
-export function debianWebhyve({ kernel, initrd, disk, programs }, words) {
-  return {
-    name: 'webhyve',
-    command: process.execPath,
-    args: [
-      join(root, 'dist/bin/bhyve.js'),
-      ...['-A', '-H', '-u', '-c', '1', '-m', DEBIAN_MEMORY, '-s', '0,hostbridge', '-s', '31,lpc', '-l', 'com1,stdio'],
-      ...['-s', `2,virtio-blk,${disk},snapshot=1`, '-s', `3,virtio-blk,${programs},ro`, '-s', '4,virtio-rnd'],
-      ...[
-        '-s',
-        '5,virtio-net,slirp',
-        ...words,
-        '-f',
-        `kexec,${kernel},${initrd},${DEBIAN_WORDS}`,
-        `bench${process.pid}`,
-      ],
-    ],
-  };
+export function debianWebhyve(guest, words) {
+  const devices = [
+    ...['-s', `2,virtio-blk,${guest.disk},snapshot=1`, '-s', `3,virtio-blk,${guest.programs},ro`],
+    ...['-s', '4,virtio-rnd', '-s', '5,virtio-net,slirp'],
+  ];
+  return bhyve(guest, DEBIAN_MEMORY, [...devices, ...words], DEBIAN_WORDS);
 }
 
-export function debianQemuTcg({ kernel, initrd, disk, programs }) {
-  return {
-    name: 'qemu-tcg',
-    command: 'qemu-system-x86_64',
-    args: [
-      ...['-accel', 'tcg', '-m', DEBIAN_MEMORY, '-smp', '1', '-nodefaults', '-display', 'none', '-no-reboot'],
-      ...['-drive', `file=${disk},format=raw,if=virtio,snapshot=on`],
-      ...['-drive', `file=${programs},format=raw,if=virtio,read-only=on`, '-device', 'virtio-rng-pci'],
-      ...['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile='],
-      ...['-serial', 'stdio', '-kernel', kernel, '-initrd', initrd, '-append', DEBIAN_WORDS],
-    ],
-  };
+export function debianQemuTcg(guest) {
+  const devices = [
+    ...['-drive', `file=${guest.disk},format=raw,if=virtio,snapshot=on`],
+    ...['-drive', `file=${guest.programs},format=raw,if=virtio,read-only=on`, '-device', 'virtio-rng-pci'],
+  ];
+  return qemu(guest, DEBIAN_MEMORY, devices, DEBIAN_WORDS);
 }
 
 /** First line of QEMU's --version, or undefined when it is not installed. */

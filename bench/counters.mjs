@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- --counters`: what webhyve's counters say of each program of the Debian set, cold and warm: instructions, regions that were compiled
+ * `npm run bench -- --counters`: what webhyve's counters say of each program of the Debian set, cold and warm: instructions, how many of them were interpreted, regions that were compiled
  * and the time that took the vCPU's thread, why regions were left, and the instructions that helpers ran most often.
  */
 import { readCounters } from './counter-reading.mjs';
@@ -23,6 +23,7 @@ function describe(what, before, after, processorSeconds) {
     what,
     processorSeconds.toFixed(2),
     millions(grown('instructions retired')),
+    millions(grown('instructions retired') - grown('jit instructions in regions')),
     grown('jit regions').toFixed(0),
     (grown('jit bytes of WebAssembly') / 1000).toFixed(0),
     (grown('jit compile time (ns)') / MILLION).toFixed(0),
@@ -39,7 +40,19 @@ function describe(what, before, after, processorSeconds) {
 }
 
 const HEADER = [
-  ...['', 'processor s', 'M instr.', 'regions', 'KB', 'ms', 'M known', 'M register', 'M aside', 'M faults'],
+  ...[
+    '',
+    'processor s',
+    'M instr.',
+    'interpreted',
+    'regions',
+    'KB',
+    'ms',
+    'M known',
+    'M register',
+    'M aside',
+    'M faults',
+  ],
   ...['M helpers', 'of them'],
 ];
 

@@ -13,18 +13,12 @@ import {
   undefinedOpcode,
 } from './decode-state';
 import { isAmd } from './features';
-import { MODE_64, MODE_FLAT } from './state';
-import { K, STACK_APART, SUB_LINKABLE, UOP_SIZE, U_IMM, U_SCALE, U_SUB, X } from './uops';
+import { MODE_64 } from './state';
+import { K, SUB_LINKABLE, UOP_SIZE, U_IMM, U_SCALE, U_SUB, X } from './uops';
 
 /** Stack and near-branch operand size: 8 in 64-bit mode unless a 66 prefix makes it 2. */
 export function stackSize(): u32 {
   return dmode === MODE_64 ? (prefix66 && !(rex & 8) ? 2 : 8) : osize;
-}
-
-/** The micro-op of a branch or a stack access with operands of a size, by that of 64-bit mode; 0: the interpreter has a function for it (X). */
-export function stackKind(kind: u32, sizeBytes: u32): u32 {
-  if (sizeBytes === 8) return kind;
-  return sizeBytes === 4 && dmode === MODE_FLAT ? kind + STACK_APART : 0;
 }
 
 /** Near branches in 64-bit mode are 64 bits wide; Intel ignores a 66 prefix there, AMD does not. */

@@ -435,6 +435,13 @@ export function emitX(x: u32, sizeBytes: u32): u32 {
   return p;
 }
 
+/** emitX with an immediate. */
+export function emitXImm(x: u32, sizeBytes: u32, imm: i64): u32 {
+  const p = emitX(x, sizeBytes);
+  store<i64>(p, imm, U_IMM);
+  return p;
+}
+
 /** emitX with modrm: U_D is the reg operand's offset, U_S the rm register's (or the memory operand). */
 export function emitXModrm(x: u32, sizeBytes: u32): u32 {
   const p = emitX(x, sizeBytes);

@@ -1,7 +1,18 @@
 /** The one-byte opcode map (SDM vol. 2, appendix A, table A-2) as micro-ops. */
 import { CFGF_PAUSE_EXITS, CFG_FLAGS } from '../layout';
 import { decodeTwoByte } from './decode-0f';
-import { branchSize, farSize, jump, jumpNear, loadFarSegment, stackKind, stackSize } from './decode-forms';
+import { branchSize, farSize, jump, jumpNear, loadFarSegment, stackSize } from './decode-forms';
+import {
+  callOperand,
+  callRelative,
+  jumpToOperand,
+  leave,
+  nearReturn,
+  pop,
+  push,
+  pushImmediate,
+  pushOperand,
+} from './decode-stack';
 import { decodeVex } from './decode-vex';
 import { skipUndefined } from './decode-length';
 import {
@@ -13,8 +24,8 @@ import {
   emitLoad,
   emitStore,
   emitX,
+  emitXImm,
   emitXModrm,
-  frameOperand,
   immediate,
   isMemory,
   isUndefined,
@@ -33,7 +44,6 @@ import {
   rex,
   rm,
   rmSource,
-  s32next,
   s8next,
   setAddress,
   setEnds,
@@ -46,13 +56,12 @@ import {
   u8next,
   undefinedOpcode,
 } from './decode-state';
-import { CS, DS, ES, MODE_64, MODE_FLAT, RBP, RSP, protectedMode } from './state';
+import { CS, DS, ES, MODE_64, protectedMode } from './state';
 import {
   K,
   SEG_A16,
   SEG_A32,
   SEG_A64,
-  SUB_LINKABLE,
   SUB_REP,
   SUB_SIZE_SHIFT,
   T0,
@@ -160,34 +169,6 @@ function shift(sizeBytes: u32, count: i64): void {
     store<u32>(p, operation | (sizeBytes << SUB_SIZE_SHIFT), U_SUB);
   }
   if (isMemory) emit(K.STW8 + sizeIndex(sizeBytes), 0, T0);
-}
-
-function push(offset: u32): void {
-  const size = stackSize();
-  const kind = stackKind(K.PUSH, size);
-  if (kind) emit(kind, 0, offset);
-  else emitRegisterX(X.PUSH_RM, size, offset);
-}
-
-function pop(offset: u32): void {
-  const size = stackSize();
-  const kind = stackKind(K.POP, size);
-  if (kind) emit(kind, offset, 0);
-  else emitRegisterX(X.POP_RM, size, offset);
-}
-
-/** emitX with a register as its rm operand. */
-function emitRegisterX(x: u32, sizeBytes: u32, offset: u32): void {
-  const p = emitX(x, sizeBytes);
-  store<u8>(p, <u8>offset, U_S);
-  store<u8>(p, <u8>(asize | 0x80), U_SEG);
-}
-
-/** emitX with an immediate. */
-function emitXImm(x: u32, sizeBytes: u32, imm: i64): u32 {
-  const p = emitX(x, sizeBytes);
-  store<i64>(p, imm, U_IMM);
-  return p;
 }
 
 /** Ends the block with an X function. */
@@ -690,19 +671,9 @@ function decodeOpcode(op: u32, start: u32, pageOffset: u32): void {
       setEnds();
       emitXImm(X.OUT, min<u32>(size, 4), -1);
       break;
-    case 0xe8: {
-      const relative = branchSize() === 2 ? <i64>(<i16>u16next()) : s32next();
-      const kind = stackKind(K.CALL, branchSize());
-      if (kind) {
-        const p = emitBranch(kind, relative, pageOffset, start);
-        store<u32>(p, SUB_LINKABLE, U_SUB);
-      } else {
-        const p = emitBranch(K.CALL_X, relative, pageOffset, start);
-        store<u32>(p, X.CALL_REL | (osize << SUB_SIZE_SHIFT), U_SUB);
-      }
-      setEnds();
+    case 0xe8:
+      callRelative(pageOffset, start);
       break;
-    }
     case 0xe9:
       jumpNear(16, pageOffset, start);
       break;
@@ -787,28 +758,11 @@ function legacy2(x: u32): void {
   else emitX(x, osize);
 }
 
-function pushImmediate(imm: i64): void {
-  const size = stackSize();
-  const kind = stackKind(K.PUSH, size);
-  if (kind === K.PUSH) emitImm(K.PUSHI, 0, imm);
-  else if (kind) {
-    emitImm(K.MOVI64, T0, imm & 0xffffffff);
-    emit(kind, 0, T0);
-  } else emitXImm(X.PUSH_IMM, size, imm);
-}
-
 function moveImmediate(offset: u32, sizeBytes: u32): void {
   const imm = immediate(sizeBytes);
   if (sizeBytes === 1) emitImm(K.MOVI8, offset, imm);
   else if (sizeBytes === 2) emitImm(K.MOVI16, offset, imm);
   else emitImm(K.MOVI64, offset, sizeBytes === 4 ? imm & 0xffffffff : imm);
-}
-
-function nearReturn(extra: i64): void {
-  setEnds();
-  const kind = stackKind(K.RET, branchSize());
-  if (kind) emitImm(kind, 0, extra);
-  else emitXImm(X.RET, osize, extra);
 }
 
 function farImmediate(x: u32): void {
@@ -856,44 +810,6 @@ function group3(size: u32): void {
   }
 }
 
-/** LEAVE. In 32-bit code it is a load, which may fault, and two moves. */
-function leave(): void {
-  const size = stackSize();
-  if (size === 8) emit(K.LEAVE, 0, 0);
-  else if (size === 4 && dmode === MODE_FLAT && asize === SEG_A32) {
-    frameOperand(0);
-    emitLoad(K.LD32, T0);
-    frameOperand(4);
-    setAddress(emit(K.LEA32, RSP << 3, 0));
-    emit(K.MOV32, RBP << 3, T0);
-  } else emitX(X.LEAVE, size);
-}
-
-/** A micro-op whose source is modrm.rm. */
-function emitFromOperand(kind: u32, sizeBytes: u32): void {
-  const s = rmSource(sizeBytes);
-  emit(kind, 0, s);
-}
-
-/** JMP near through modrm.rm. */
-function jumpToOperand(): void {
-  const size = branchSize();
-  if (size === 8) emitFromOperand(K.JMPR, 8);
-  else if (size === 4 && dmode === MODE_FLAT) {
-    const s = rmSource(4);
-    // Of 64 bits.
-    if (s !== T0) emit(K.MOV32, T0, s);
-    emit(K.JMPR, 0, T0);
-  } else emitXModrm(X.JMP_RM, size);
-}
-
-/** CALL near through modrm.rm. */
-function callOperand(): void {
-  const kind = stackKind(K.CALLR, branchSize());
-  if (kind) emitFromOperand(kind, branchSize());
-  else emitXModrm(X.CALL_RM, osize);
-}
-
 function group5(size: u32): void {
   readModrm();
   const operation = (modrm >> 3) & 7;
@@ -924,8 +840,7 @@ function group5(size: u32): void {
       jumpToOperand();
       break;
     case 6:
-      if (stackKind(K.PUSH, stackSize())) emitFromOperand(stackKind(K.PUSH, stackSize()), stackSize());
-      else emitXModrm(X.PUSH_RM, stackSize());
+      pushOperand();
       break;
     default:
       undefinedOpcode();

@@ -12,7 +12,12 @@ export const HEAT_STEP: u32 = 512;
 /** Entries of a block that make it hot, when much was compiled just before and when nothing was. */
 const HOT_MOST: u32 = 4000;
 const HOT_LEAST: u32 = 1000;
-/** Bytes that HEAT_STEP entries of a block earn: those take some 20 µs, and a byte takes 0.3 µs of all processors together. */
+/**
+ * A block takes part in the region around a hot one if it was entered so often, or a quarter as often as that. Blocks in the middle of a region
+ * are no hotter than WARM.
+ */
+export const WARM: u32 = 1000;
+/** Bytes that HEAT_STEP entries of a block earn: those take about 20 µs, and a byte about 0.3 µs of all processors together (docs/performance.md). */
 const EARNED: u32 = 64;
 /** With so many bytes not earned yet it takes HOT_MOST entries. */
 const MOST_DEBT: u32 = 256 * 1024;
@@ -36,3 +41,4 @@ export function hotNow(): u32 {
 
 assert(popcnt(HEAT_STEP) === 1);
 assert(HEAT_STEP <= HOT_LEAST);
+assert(HOT_LEAST % HEAT_STEP !== 0 && WARM <= HOT_LEAST, 'what is hot, at a multiple of HEAT_STEP, is more than warm');

@@ -32,6 +32,7 @@ import {
   CFGF_JIT,
   CFGF_JIT_ALWAYS,
   CFG_FLAGS,
+  CFG_NCPUS,
   JIT_CODE,
   JIT_CODE_SIZE,
   JIT_ENTRIES,
@@ -44,7 +45,7 @@ import {
   R_JIT,
   R_JIT_ENTRY,
 } from '../layout';
-import { earn, hotNow, spend } from './heat';
+import { WARM, earn, hotNow, spend } from './heat';
 import { HELPER_COUNT, FORM_GROUPED, S_FORM, S_PAGE, S_TIMES, S_UOP } from './abi';
 import { bindCounts, countModule } from './counts';
 import { noteRegion } from './dump';
@@ -83,8 +84,9 @@ const BATCH_PAUSE: u32 = 5;
 const QUEUE_LENGTH: u32 = 32;
 /** Modules that a block lets pass while its page is not mapped. */
 const MAX_TRIES: u32 = 40;
-/** Modules that an engine can hold without trouble. */
-const MAX_MODULES: u32 = 4096;
+/** Modules of all vCPUs together: each is a mapping of the process, of which Linux allows 65,530. And of one vCPU. */
+const MODULES_OF_ALL: u32 = 24576;
+const MOST_MODULES: u32 = 4096;
 
 /** Regions are written up to here; the module's other sections lie behind them for a moment. */
 const CODE_END: u32 = JIT_CODE + JIT_CODE_SIZE;
@@ -105,9 +107,6 @@ let regionRecords: u32 = 0;
 /** A bit per linear page: some region of another page has code of it. */
 let sharedPages: u32 = 0;
 
-/** A block takes part in a region if it was entered so often, or a certain share as often as the seed. */
-const WARM: u32 = 1000;
-const WARM_SHARE: u32 = 4;
 /** So many micro-ops of other regions may be in one that is formed for the first time. */
 const REPEATED: u32 = 60;
 /** So often is a region left aside at a place before that is translated in another way, when the region is formed again. */
@@ -221,9 +220,13 @@ export function noteAside(site: u32, entry: u32, page: u64): void {
   if (formOf(linear) < next) setForm(linear, next);
 }
 
+function mostModules(): u32 {
+  return min<u32>(MODULES_OF_ALL / load<u32>(CFG_NCPUS), MOST_MODULES);
+}
+
 /** Entries that blocks need to take part in the region around a hot one. */
 function leastHeat(block: u32): u32 {
-  return compilesAtOnce ? 0 : min<u32>(heatOf(block) / WARM_SHARE, WARM);
+  return compilesAtOnce ? 0 : min<u32>(heatOf(block) >> 2, WARM);
 }
 
 /** Blocks in the middle of the region just built are warm, no longer hot: to be compiled once more they must be entered from outside as often. */
@@ -242,7 +245,7 @@ function isCovered(block: u32): bool {
 
 /** Compiles what is queued. Not to be called while a region runs. */
 export function compileQueued(): void {
-  if (nextSlot + QUEUE_LENGTH >= <u32>REGION_SLOTS || modules >= MAX_MODULES) {
+  if (nextSlot + QUEUE_LENGTH >= <u32>REGION_SLOTS || modules >= mostModules()) {
     dropAllBlocks();
     forgetRegions();
     return;
@@ -465,4 +468,4 @@ function importName(name: u32): void {
 
 assert(QUEUE_LENGTH * 16 <= <u32>JIT_QUEUE_SIZE);
 assert(MAX_ENTRIES * 8 <= <u32>JIT_ENTRIES_SIZE);
-assert(MAX_MODULES <= <u32>REGION_SLOTS);
+assert(MOST_MODULES <= <u32>REGION_SLOTS);

@@ -117,14 +117,7 @@ test('the stack and segments, also where accesses fault', { timeout: 300_000 }, 
     }
     return input;
   });
-  let finished = 0;
-  for (const moves of STACK_MOVES) {
-    finished += tiers.run(
-      moves.map((code) => Uint8Array.from(code)),
-      0x100,
-      inputs,
-    );
-  }
+  const finished = tiers.runEach(STACK_MOVES, 0x100, inputs);
   // A RET may go to where nothing stops it.
   expect(finished).toBeGreaterThan(STACK_MOVES.length * inputs.length * 0.9);
 });

@@ -42,6 +42,10 @@ test('boots, talks, and sees the power button', async ({ boot, skip }) => {
   expect(jit['jit regions']).toBeGreaterThanOrEqual(jit['jit modules'] ?? 0n);
   for (const name of ['modules', 'bytes of WebAssembly', 'compile time (ns)', 'helper runs: PUSHF'])
     expect(jit[`jit ${name}`], name).toBeGreaterThan(0n);
+  const retired = vm.stats(0)['instructions retired'] ?? 0n;
+  const inRegions = jit['jit instructions in regions'] ?? 0n;
+  expect(inRegions).toBeGreaterThan(retired / 4n);
+  expect(inRegions).toBeLessThan(retired);
   for (const name of ['to an address in a register', 'aside', 'after a helper'])
     expect(jit[`jit regions left ${name}`], name).toBeGreaterThan(0n);
   expect(Object.keys(jit).filter((name) => /: \d+$/.test(name))).toEqual([]);

@@ -15,7 +15,7 @@ import { createNodeNatHost } from '../../host-node/network/nat-host.ts';
 import { serveBulk } from '../support/bulk-server.ts';
 import { freePort } from '../support/free-port.ts';
 import { hostMirror, KEYRING } from '../support/host-mirror.ts';
-import { hostHas, hostRun } from '../support/host-programs.ts';
+import { forwardedClientsMissing, iperfForwarded, makeSshKey, overSsh } from '../support/forwarded.ts';
 import { linuxGuest, linuxMissing, scratchDirectory } from '../support/machine.ts';
 import { ip } from '../support/nat-guest.ts';
 import { join, namespaceMissing, NetworkNamespace } from '../support/network-namespace.ts';
@@ -37,7 +37,7 @@ function mount(...words: string[]): void {
 
 beforeEach(async (context) => {
   if (process.env['NETWORK'] === undefined) context.skip('takes a minute and a download: set NETWORK=1');
-  const missing = namespaceMissing() ?? (await linuxMissing('generic'));
+  const missing = namespaceMissing() ?? forwardedClientsMissing() ?? (await linuxMissing('generic'));
   if (missing !== undefined) context.skip(missing);
   scratch = scratchDirectory();
   root = joinPath(scratch.path, 'root');
@@ -110,30 +110,14 @@ test('leases, names, packages, bulk, ssh and iperf3 of Debian', { timeout: PATIE
     expect((await run(`${bulk} | curl -sf -T - ${url}`)).trim()).toBe((await run(`${bulk} | md5sum`)).slice(0, 32));
 
     await run('mkdir -p /run/sshd; chmod 700 /root /root/.ssh; ssh-keygen -q -A');
-    if (hostHas('ssh', '-V')) {
-      const key = joinPath(scratch.path, 'key');
-      await hostRun('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
-      copyFileSync(`${key}.pub`, joinPath(root, 'root/.ssh/authorized_keys'));
-      await run('/usr/sbin/sshd');
-      const options = ['StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR'];
-      const words = ['-p', `${sshPort}`, '-i', key, ...options.flatMap((option) => ['-o', option]), 'root@127.0.0.1'];
-      expect(await hostRun('ssh', [...words, 'seq 100000 | tail -1'])).toBe('100000\n');
-    }
-    if (hostHas('iperf3', '-v')) {
-      await run('iperf3 -s -D -I /run/iperf3.pid');
-      for (const direction of [[], ['-R']]) {
-        const output = await hostRun('iperf3', [
-          '-c',
-          '127.0.0.1',
-          '-p',
-          `${iperfPort}`,
-          '-t',
-          '2',
-          '-J',
-          ...direction,
-        ]);
-        expect(output).toContain('sum_received');
-      }
+    const key = joinPath(scratch.path, 'key');
+    writeFileSync(joinPath(root, 'root/.ssh/authorized_keys'), await makeSshKey(key));
+    await run('/usr/sbin/sshd');
+    expect(await overSsh(sshPort, key, 'seq 100000 | tail -1')).toBe('100000\n');
+
+    await run('iperf3 -s -D -I /run/iperf3.pid');
+    for (const direction of ['to', 'from'] as const) {
+      expect(await iperfForwarded(iperfPort, 2, direction)).toBeGreaterThan(0);
     }
     expect(network.counters()).toMatchObject({ 'malformed frames': 0, 'malformed segments': 0, 'frames dropped': 0 });
   } finally {

@@ -5,7 +5,7 @@
  */
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, readFileSync } from 'node:fs';
+import { copyFileSync } from 'node:fs';
 import { lookup } from 'node:dns/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -14,7 +14,8 @@ import { serveBulk, type BulkServer } from '../support/bulk-server.ts';
 import { freePort } from '../support/free-port.ts';
 import { mountTools } from '../support/guest-tools.ts';
 import { hostMirror, KEYRING } from '../support/host-mirror.ts';
-import { hostHas, hostRun } from '../support/host-programs.ts';
+import { forwardedClientsMissing, iperfForwarded, makeSshKey, mbitOf, overSsh } from '../support/forwarded.ts';
+import { hostHas } from '../support/host-programs.ts';
 import { bootLinux, destroyTestMachines, linuxGuest, linuxMissing, scratchDirectory } from '../support/machine.ts';
 import type { TestMachine } from '../support/machine.ts';
 import { namespaceMissing } from '../support/network-namespace.ts';
@@ -69,6 +70,8 @@ beforeEach(async (context) => {
   if (process.env['NETWORK'] === undefined) context.skip('takes minutes: set NETWORK=1');
   const missing = await linuxMissing('generic');
   if (missing !== undefined) context.skip(missing);
+  const clients = forwardedClientsMissing();
+  if (clients !== undefined) context.skip(clients);
   try {
     tools = networkTools((await linuxGuest('generic')).release ?? '');
   } catch (error) {
@@ -108,16 +111,6 @@ async function put(guest: TestMachine, lengthBytes: number, url: string): Promis
   const source = `yes guest | head -c ${lengthBytes}`;
   const sum = (await run(guest, `t sh -c '${source} | md5sum'`)).slice(0, 32);
   return { sum, answer: (await run(guest, `t sh -c '${source} | curl -sf -T - ${url}'`)).trim() };
-}
-
-/** Throws what iperf3 says when it measured nothing. */
-function mbitOf(output: string): number {
-  const { end, error } = JSON.parse(output) as {
-    end: { sum_received?: { bits_per_second: number } };
-    error?: string;
-  };
-  if (!end.sum_received) throw new Error(`iperf3: ${error ?? output}`);
-  return end.sum_received.bits_per_second / 1e6;
 }
 
 /** What a test measured goes to the standard output: `step: seconds`. */
@@ -240,52 +233,26 @@ test.each(CARDS)(
       expect(await run(guest, `t bash -c 'ulimit -n 1024; ${script}'`)).toContain('answers: 500');
     });
 
-    if (hostHas('ssh', '-V') && hostHas('ssh-keygen', '-V')) {
-      await say('ssh', async () => {
-        const key = join(scratch.path, 'key');
-        await hostRun('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
-        const publicKey = readFileSync(`${key}.pub`, 'utf8').trim();
-        await run(
-          guest,
-          `echo '${publicKey}' > /tools/root/.ssh/authorized_keys; chmod 700 /tools/root /tools/root/.ssh`,
-        );
-        // One host key is enough: the prime numbers of an RSA key would take longer than all the rest.
-        await run(guest, `t ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key`);
-        await run(guest, 'mkdir -p /tools/run/sshd; t /usr/sbin/sshd');
-        const options = [
-          'StrictHostKeyChecking=no',
-          'UserKnownHostsFile=/dev/null',
-          'LogLevel=ERROR',
-          'ConnectTimeout=120',
-        ];
-        const words = ['-p', `${sshPort}`, '-i', key, ...options.flatMap((option) => ['-o', option]), 'root@127.0.0.1'];
-        expect(await hostRun('ssh', [...words, 'uname -n; seq 100000 | md5sum'])).toContain(
-          createHash('md5')
-            .update(Array.from({ length: 100_000 }, (_, at) => `${at + 1}\n`).join(''))
-            .digest('hex'),
-        );
-      });
-    } else process.stdout.write(`${card.name}: ssh: skipped, there is no ssh here\n`);
+    await say('ssh', async () => {
+      const key = join(scratch.path, 'key');
+      const line = await makeSshKey(key);
+      await run(guest, `echo '${line}' > /tools/root/.ssh/authorized_keys; chmod 700 /tools/root /tools/root/.ssh`);
+      // One host key is enough: the prime numbers of an RSA key would take longer than all the rest.
+      await run(guest, `t ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key`);
+      await run(guest, 'mkdir -p /tools/run/sshd; t /usr/sbin/sshd');
+      expect(await overSsh(sshPort, key, 'uname -n; seq 100000 | md5sum')).toContain(
+        createHash('md5')
+          .update(Array.from({ length: 100_000 }, (_, at) => `${at + 1}\n`).join(''))
+          .digest('hex'),
+      );
+    });
 
-    if (hostHas('iperf3', '-v')) {
-      await run(guest, 't iperf3 -s -D');
-      for (const direction of [[], ['-R']]) {
-        const output = await hostRun('iperf3', [
-          '-c',
-          '127.0.0.1',
-          '-p',
-          `${iperfPort}`,
-          '-t',
-          '5',
-          '-J',
-          ...direction,
-        ]);
-        process.stdout.write(
-          `${card.name}: iperf3 through the NAT ${direction.join('')}: ${mbitOf(output).toFixed(0)} Mbit/s\n`,
-        );
-        expect(mbitOf(output)).toBeGreaterThan(0);
-      }
-    } else process.stdout.write(`${card.name}: iperf3: skipped, it is not installed\n`);
+    await run(guest, 't iperf3 -s -D');
+    for (const direction of ['to', 'from'] as const) {
+      const mbit = await iperfForwarded(iperfPort, 5, direction);
+      process.stdout.write(`${card.name}: iperf3 through the NAT ${direction} the guest: ${mbit.toFixed(0)} Mbit/s\n`);
+      expect(mbit).toBeGreaterThan(0);
+    }
     expect(guest.machine.deviceErrors).toBe(0);
   },
 );

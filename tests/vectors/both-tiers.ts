@@ -101,4 +101,18 @@ export class BothTiers {
     for (const machine of machines) machine.writeCode(offset, undefined, body.length);
     return finished;
   }
+
+  /** Runs each of some pieces of code, given as bytes of its instructions, from all inputs; how many runs came to rest. */
+  runEach(pieces: readonly (readonly (readonly number[])[])[], offset: number, inputs: readonly Input[]): number {
+    return pieces.reduce(
+      (sum, parts) =>
+        sum +
+        this.run(
+          parts.map((code) => Uint8Array.from(code)),
+          offset,
+          inputs,
+        ),
+      0,
+    );
+  }
 }
